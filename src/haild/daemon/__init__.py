@@ -1,0 +1,1 @@
+"""What all four daemons share: configuration text, life cycle, logging."""

@@ -1,0 +1,107 @@
+"""Life cycle of a daemon: going to the background, pid and port files, signals.
+
+Pid file: decimal pid and newline, held locked with a POSIX record lock, removed at an orderly end
+(cld.md 13.1, tabled.md 4.1). SIGTERM and SIGINT end the daemon with status 0; SIGHUP and SIGPIPE are ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+STOP_DEADLINE = 1.0
+"""Seconds from SIGTERM until what still runs is cut off."""
+
+logger = logging.getLogger(__name__)
+
+Main = Callable[[asyncio.Event], Awaitable[None]]
+"""A daemon: serves until the event is set, then stops cleanly and returns."""
+
+
+class PidFileLockedError(Exception):
+    """Another running daemon holds the pid file."""
+
+
+@contextlib.contextmanager
+def pid_file(path: Path | None) -> Iterator[None]:
+    """Hold the pid file at `path` (None: none) locked; remove it at the end.
+
+    Raises PidFileLockedError if another process holds it, OSError if it cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise PidFileLockedError(f"{path}: held by another process") from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, b"%d\n" % os.getpid())
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def write_port_file(path: Path, text: str) -> None:
+    """Write `text` and a newline to the port file at once: a reader sees the old content or all of the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(f"{text}\n", encoding="ascii")
+    temporary.replace(path)
+
+
+def go_to_background() -> None:
+    """Detach from the terminal and the parent; standard input and output become /dev/null.
+
+    The working directory is kept, so that relative paths of the configuration stay valid (tabled.md 4.1).
+    """
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def run(main: Main) -> int:
+    """Run `main` until it returns or a signal ends it. Returns the exit status: 0 for an orderly end.
+
+    SIGTERM and SIGINT set the event handed to `main`; what still runs STOP_DEADLINE seconds later is cancelled.
+    """
+    return asyncio.run(_supervise(main))
+
+
+async def _supervise(main: Main) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    task = asyncio.ensure_future(main(stop))
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not task.done():
+        await asyncio.wait({task}, timeout=STOP_DEADLINE)
+    if not task.done():
+        logger.warning("did not stop within %.1f s; cutting off what still runs", STOP_DEADLINE)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return 0
+    await task
+    return 0

@@ -1,0 +1,110 @@
+"""The XML-like text in which tabled, chunkd and their records in CLD are written.
+
+Elements only, several at top level, case-sensitive names, comments allowed, attributes ignored
+(tabled.md section 3, chunkd.md section 9, discovery.md section 3). Values are taken verbatim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.parsers import expat
+
+MAXIMUM_SIZE = 1 << 20
+"""Bytes; a configuration is a few hundred."""
+
+_PROLOGUE = b"<settings>"
+
+
+class SettingsError(Exception):
+    """The text is not well-formed, or a value in it cannot be used."""
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element: its name, the text directly in it, and the elements in it."""
+
+    name: str
+    text: str = ""
+    children: tuple[Element, ...] = field(default=())
+
+    def all(self, name: str) -> Iterator[Element]:
+        """Every child called `name`, in order."""
+        return (child for child in self.children if child.name == name)
+
+    def value(self, name: str) -> str | None:
+        """The text of the last child called `name` ("last wins"); None if absent or only white space."""
+        found: str | None = None
+        for child in self.all(name):
+            if child.text.strip():
+                found = child.text
+        return found
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.stack: list[tuple[str, list[str], list[Element]]] = []
+        self.root: Element | None = None
+
+    def start(self, name: str, _attributes: object) -> None:
+        self.stack.append((name, [], []))
+
+    def text(self, data: str) -> None:
+        self.stack[-1][1].append(data)
+
+    def end(self, _name: str) -> None:
+        name, text, children = self.stack.pop()
+        element = Element(name, "".join(text), tuple(children))
+        if self.stack:
+            self.stack[-1][2].append(element)
+        else:
+            self.root = element
+
+    def refuse(self, *_args: object) -> None:
+        raise SettingsError("document type declarations are not allowed")
+
+
+def parse(text: bytes) -> Element:
+    """Parse the text of a configuration or record.
+
+    Returns an element without a name whose children are the top-level elements.
+    Raises SettingsError, with the line, where the text is not well-formed.
+    """
+    if len(text) > MAXIMUM_SIZE:
+        raise SettingsError(f"{len(text)} bytes are more than a configuration may have ({MAXIMUM_SIZE})")
+    builder = _Builder()
+    parser = expat.ParserCreate("utf-8")
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.text
+    parser.StartDoctypeDeclHandler = builder.refuse
+    try:
+        parser.Parse(_PROLOGUE, False)
+        parser.Parse(text, False)
+        parser.Parse(b"</settings>", True)
+    except expat.ExpatError as error:
+        raise SettingsError(f"line {error.lineno}: {expat.ErrorString(error.code)}") from error
+    if builder.root is None:  # pragma: no cover - expat reports an unclosed root itself
+        raise SettingsError("no element")
+    return Element("", builder.root.text, builder.root.children)
+
+
+def load(path: Path) -> Element:
+    """Parse the file at `path`. Raises SettingsError, naming the file, where it cannot be read or parsed."""
+    try:
+        return parse(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def port_number(text: str, *, auto: bool = False) -> int:
+    """A TCP or UDP port from its decimal text; 0 for `auto` where that is allowed. Raises SettingsError."""
+    if auto and text == "auto":
+        return 0
+    if text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535:
+        return int(text)
+    allowed = "1 to 65535, or auto" if auto else "1 to 65535"
+    raise SettingsError(f"port {text!r} is not a number from {allowed}")

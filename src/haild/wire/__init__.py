@@ -1,0 +1,1 @@
+"""Codecs: bytes in, values out. No socket, no clock, no file."""
