@@ -6,6 +6,8 @@ Elements only, several at top level, case-sensitive names, comments allowed, att
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +100,19 @@ def load(path: Path) -> Element:
         raise SettingsError(f"{path}: {error.strerror}") from error
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
+
+
+def await_file(path: Path) -> None:
+    """Wait until the file at `path` exists, at most HAILD_CONFIG_DEADLINE seconds (environment; default 0).
+
+    In a stack the files are written by a one-shot container that starts together with the daemons. Returns
+    in either case: the reader of the file has the better message. Called before the event loop runs.
+    """
+    deadline = time.monotonic() + float(os.environ.get("HAILD_CONFIG_DEADLINE", "0"))
+    pause = 0.01
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.2)
 
 
 def port_number(text: str, *, auto: bool = False) -> int:
