@@ -1,0 +1,1 @@
+"""The pure middle: names, catalogue, profiles, configuration, the Compose model, errors, results. No I/O."""

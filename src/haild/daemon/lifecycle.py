@@ -54,7 +54,7 @@ def pid_file(path: Path | None) -> Iterator[None]:
 
 
 def write_port_file(path: Path, text: str) -> None:
-    """Write `text` and a newline to the port file at once: a reader sees the old content or all of the new."""
+    """Write `text` and a newline to the port file at once: a reader sees old or new."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(f"{text}\n", encoding="ascii")
     temporary.replace(path)
@@ -79,7 +79,7 @@ def go_to_background() -> None:
 def run(main: Main) -> int:
     """Run `main` until it returns or a signal ends it. Returns the exit status: 0 for an orderly end.
 
-    SIGTERM and SIGINT set the event handed to `main`; what still runs STOP_DEADLINE seconds later is cancelled.
+    SIGTERM and SIGINT set the event handed to `main`; STOP_DEADLINE seconds later the rest is cut off.
     """
     return asyncio.run(_supervise(main))
 

@@ -1,0 +1,192 @@
+"""The seam: every request of the driver to the engine or to Compose is a method of `Engine`.
+
+`docker.DockerEngine` is the real one, `fake.FakeEngine` an in-memory one for tests. All methods raise
+`EngineUnreachableError`, `EngineDeniedError` or `EngineFailedError`; "could not ask" is never an empty answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+class ContainerState(StrEnum):
+    """As the engine's API names them."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class EngineVersion:
+    """What the engine says of itself; `version` as dotted text, `architecture` as Docker names it (amd64, arm64)."""
+
+    version: str
+    api: str
+    operating_system: str
+    architecture: str
+
+
+@dataclass(frozen=True)
+class PublishedPort:
+    """One port of a container that the host listens on."""
+
+    container_port: int
+    protocol: str
+    host_address: str
+    host_port: int
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container as a listing shows it."""
+
+    id: str
+    name: str
+    image: str
+    image_id: str
+    state: ContainerState
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[PublishedPort, ...] = ()
+    mounts: tuple[str, ...] = ()
+    """Names of the volumes that are mounted."""
+
+
+@dataclass(frozen=True)
+class ContainerDetails:
+    """What only an inspection of one container shows. Times are ISO 8601 as the engine gives them."""
+
+    exit_code: int
+    out_of_memory: bool
+    error: str
+    started_at: str
+    finished_at: str
+    restart_count: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A named volume."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image and its tags (`repository:tag`)."""
+
+    id: str
+    tags: tuple[str, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    size: int = 0
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class ComposeVersion:
+    """Which Compose was found: the command that runs it, and its version as dotted text."""
+
+    command: tuple[str, ...]
+    version: str
+
+
+class Engine(Protocol):
+    """What the driver asks of the engine and of Compose."""
+
+    def version(self) -> EngineVersion:
+        """Ask the engine what it is; the cheapest proof that it answers."""
+
+    def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
+        """All containers, running or not, with these labels (None: any value)."""
+
+    def container_details(self, container_id: str) -> ContainerDetails:
+        """Inspect one container."""
+
+    def volumes(self, labels: Mapping[str, str | None]) -> list[Volume]:
+        """All volumes with these labels."""
+
+    def networks(self, labels: Mapping[str, str | None]) -> list[Network]:
+        """All networks with these labels."""
+
+    def images(self, labels: Mapping[str, str | None]) -> list[Image]:
+        """All images with these labels."""
+
+    def image(self, reference: str) -> Image | None:
+        """The image of that reference; None if the engine says that there is none."""
+
+    def start_container(self, container_id: str) -> None:
+        """Start a container that was created or has ended."""
+
+    def restart_container(self, container_id: str, *, stop_timeout: int) -> None:
+        """Stop (SIGTERM, after `stop_timeout` seconds SIGKILL) and start."""
+
+    def stop_container(self, container_id: str, *, stop_timeout: int) -> None:
+        """SIGTERM, after `stop_timeout` seconds SIGKILL."""
+
+    def kill_container(self, container_id: str, *, signal: str = "SIGKILL") -> None:
+        """Send a signal; a container that does not run is no error."""
+
+    def pause_container(self, container_id: str) -> None:
+        """Freeze all its processes."""
+
+    def unpause_container(self, container_id: str) -> None:
+        """Let its processes go on."""
+
+    def remove_container(self, container_id: str) -> None:
+        """Kill if need be, and remove; one that is gone already is no error."""
+
+    def remove_volume(self, name: str) -> None:
+        """Remove; one that is gone already is no error."""
+
+    def remove_network(self, network_id: str) -> None:
+        """Remove; one that is gone already is no error."""
+
+    def remove_image(self, reference: str) -> None:
+        """Remove the tag and, with its last tag, the image; one that is gone already is no error."""
+
+    def read_file(self, container_id: str, path: str) -> bytes | None:
+        """The content of a file in a container, running or not, volumes included; None if there is no such file."""
+
+    def logs(
+        self, container_id: str, *, tail: int | None = None, follow: bool = False, since: int | None = None
+    ) -> Iterator[bytes]:
+        """Lines (without their ends) of standard output and error, each behind its time stamp and a blank."""
+
+    def pull_image(self, reference: str) -> None:
+        """Pull from a registry. Raises EngineFailedError where none answers or has it."""
+
+    def import_image(self, archive: Path, reference: str, *, labels: Mapping[str, str]) -> None:
+        """Make an image of a root file system's tar archive."""
+
+    def build_image(self, context: bytes, reference: str, *, labels: Mapping[str, str]) -> Iterator[str]:
+        """Build with the classic builder, without network, from a tar archive; yields the builder's lines.
+
+        Raises ImageError with the builder's last lines, DiskFullError where no space was left.
+        """
+
+    def compose_version(self) -> ComposeVersion:
+        """Find Compose. Raises ComposeMissingError or ComposeTooOldError."""
+
+    def compose(self, project: str, file: str, arguments: Sequence[str]) -> None:
+        """Run Compose with `file` (the text of a Compose file) for that project; `arguments` begin with the
+        Compose command (`up`, `create`, …). Raises ComposeFailedError with the last lines that it printed.
+        """

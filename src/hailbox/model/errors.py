@@ -1,0 +1,178 @@
+"""What can go wrong, as one tree of exceptions.
+
+Each class has a stable code (documented in docs/errors/CODE.md), an exit status, and takes one line that
+says what is wrong and one that says what to do next.
+
+    HailboxError
+    ├── UsageError                 2   bad-usage
+    │   ├── UnknownServiceError        unknown-service
+    │   ├── UnknownProfileError        unknown-profile
+    │   └── ConfigurationError         bad-configuration
+    ├── HostError                  3
+    │   ├── EngineUnreachableError     engine-unreachable
+    │   ├── EngineDeniedError          engine-denied
+    │   ├── EngineTooOldError          engine-too-old
+    │   ├── ComposeMissingError        compose-missing
+    │   ├── ComposeTooOldError         compose-too-old
+    │   ├── PortTakenError             port-taken
+    │   └── DiskFullError              disk-full
+    ├── ImageError                 4   image-failed
+    │   └── BaseImageError             base-image-missing
+    ├── StackError                 5
+    │   ├── UnknownStackError          unknown-stack
+    │   ├── NotWorkingError            not-working
+    │   ├── DataDamagedError           data-damaged
+    │   └── BusyError                  stack-busy
+    ├── EngineFailedError          6   engine-failed
+    │   └── ComposeFailedError         compose-failed
+    └── InternalError              70  internal-error
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HailboxError(Exception):
+    """Root of the tree. `problem` says what is wrong and where, `remedy` what to do next; one line each."""
+
+    code: ClassVar[str] = "internal-error"
+    exit_status: ClassVar[int] = 70
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+
+
+class InternalError(HailboxError):
+    """A defect of hailbox itself."""
+
+
+class UsageError(HailboxError):
+    """The command line or a configuration file asks for something that does not exist or cannot be."""
+
+    code = "bad-usage"
+    exit_status = 2
+
+
+class UnknownServiceError(UsageError):
+    """No such service or replica in the stack."""
+
+    code = "unknown-service"
+
+
+class UnknownProfileError(UsageError):
+    """No such profile."""
+
+    code = "unknown-profile"
+
+
+class ConfigurationError(UsageError):
+    """`hailbox.yaml` or a profile cannot be used."""
+
+    code = "bad-configuration"
+
+
+class HostError(HailboxError):
+    """Something on this machine is missing or in the way."""
+
+    exit_status = 3
+
+
+class EngineUnreachableError(HostError):
+    """No engine answers. Never taken for "there is nothing"."""
+
+    code = "engine-unreachable"
+
+
+class EngineDeniedError(HostError):
+    """An engine is there and refuses us."""
+
+    code = "engine-denied"
+
+
+class EngineTooOldError(HostError):
+    """The engine is older than 20.10."""
+
+    code = "engine-too-old"
+
+
+class ComposeMissingError(HostError):
+    """Neither `docker compose` nor `docker-compose` is there."""
+
+    code = "compose-missing"
+
+
+class ComposeTooOldError(HostError):
+    """Compose is older than 2.24."""
+
+    code = "compose-too-old"
+
+
+class PortTakenError(HostError):
+    """A port that the user asked for is held by somebody else."""
+
+    code = "port-taken"
+
+
+class DiskFullError(HostError):
+    """No space is left where the engine keeps its data, or where hailbox has to write."""
+
+    code = "disk-full"
+
+
+class ImageError(HailboxError):
+    """An image could not be made."""
+
+    code = "image-failed"
+    exit_status = 4
+
+
+class BaseImageError(ImageError):
+    """No base image is present, none can be pulled, and none can be bootstrapped."""
+
+    code = "base-image-missing"
+
+
+class StackError(HailboxError):
+    """The stack is not as the command needs it."""
+
+    exit_status = 5
+
+
+class UnknownStackError(StackError):
+    """No stack of that name on the engine."""
+
+    code = "unknown-stack"
+
+
+class NotWorkingError(StackError):
+    """A service does not work in spite of what was tried."""
+
+    code = "not-working"
+
+
+class DataDamagedError(StackError):
+    """A service does not work and its data is the cause; only discarding it helps."""
+
+    code = "data-damaged"
+
+
+class BusyError(StackError):
+    """Another command works on the stack and did not finish in time."""
+
+    code = "stack-busy"
+
+
+class EngineFailedError(HailboxError):
+    """The engine answered a request with an error."""
+
+    code = "engine-failed"
+    exit_status = 6
+
+
+class ComposeFailedError(EngineFailedError):
+    """Compose ended with an error."""
+
+    code = "compose-failed"
