@@ -1,0 +1,338 @@
+"""The real engine, through the Docker SDK's low-level client."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import docker
+import docker.errors
+import docker.utils
+import requests.exceptions
+from docker.context import ContextAPI
+
+from hailbox.engine import composecli
+from hailbox.engine.port import (
+    ComposeVersion,
+    Container,
+    ContainerDetails,
+    ContainerState,
+    EngineVersion,
+    Image,
+    Network,
+    PublishedPort,
+    Volume,
+)
+from hailbox.model.errors import (
+    DiskFullError,
+    EngineDeniedError,
+    EngineFailedError,
+    EngineUnreachableError,
+    HailboxError,
+    ImageError,
+)
+
+REQUEST_TIMEOUT = 60
+"""Seconds; removing a container of a loaded engine may take several."""
+
+NEARLY_FULL = 64 << 20
+"""Bytes left on the engine's disk below which a failed build is put down to the full disk."""
+
+_KEPT_BUILD_LINES = 12
+
+
+def _engine_address() -> str | None:
+    """Where the engine is: DOCKER_HOST, else the current context of the docker client; None for the SDK's default."""
+    if host := os.environ.get("DOCKER_HOST"):
+        return host
+    with contextlib.suppress(docker.errors.DockerException, OSError, ValueError):
+        context = ContextAPI.get_current_context()
+        if context is not None and context.name != "default" and context.Host:
+            return str(context.Host)
+    return None
+
+
+def _is_denied(error: BaseException | None) -> bool:
+    """Whether a permission error is at the root of this chain of exceptions."""
+    while error is not None:
+        if isinstance(error, PermissionError):
+            return True
+        inner = [argument for argument in error.args if isinstance(argument, BaseException)]
+        if any(_is_denied(argument) for argument in inner):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _translate(error: Exception, address: str) -> HailboxError:
+    if isinstance(error, docker.errors.APIError):
+        if error.response is not None and error.response.status_code in (401, 403):
+            return EngineDeniedError(
+                f"the engine at {address} refuses this request: {error.explanation}", "ask whoever runs it for access"
+            )
+        return EngineFailedError(
+            f"the engine at {address} answered with an error: {error.explanation}",
+            "run the command again; `docker info` shows whether the engine is well",
+        )
+    if _is_denied(error):
+        return EngineDeniedError(
+            f"the engine at {address} refuses this user",
+            "join the group docker and log in again, run as root, or set DOCKER_HOST to your own engine",
+        )
+    if isinstance(error, requests.exceptions.ReadTimeout):
+        return EngineUnreachableError(
+            f"the engine at {address} did not answer within {REQUEST_TIMEOUT} s", "see whether it hangs: docker info"
+        )
+    return EngineUnreachableError(
+        f"no engine answers at {address}",
+        "start it (systemctl start docker, or Docker Desktop), or set DOCKER_HOST; `make engine` in a checkout of "
+        "hailbox installs and starts one on Debian or Ubuntu",
+    )
+
+
+@contextlib.contextmanager
+def _asking(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+        raise _translate(error, address) from error
+
+
+@contextlib.contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    """What should be removed, stopped or killed and is not there any more, or is on its way, needs nothing."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        if error.response is None or error.response.status_code not in (404, 409):
+            raise
+
+
+def _label_filters(labels: Mapping[str, str | None]) -> dict[str, list[str]]:
+    return {"label": [name if value is None else f"{name}={value}" for name, value in labels.items()]}
+
+
+def _container(entry: Mapping[str, Any]) -> Container:
+    return Container(
+        id=entry["Id"],
+        name=entry["Names"][0].removeprefix("/") if entry["Names"] else entry["Id"][:12],
+        image=entry["Image"],
+        image_id=entry["ImageID"],
+        state=ContainerState(entry["State"]),
+        labels=entry["Labels"] or {},
+        ports=tuple(
+            PublishedPort(port["PrivatePort"], port["Type"], port["IP"], port["PublicPort"])
+            for port in entry["Ports"] or ()
+            if "PublicPort" in port
+        ),
+        mounts=tuple(mount["Name"] for mount in entry["Mounts"] or () if mount.get("Type") == "volume"),
+    )
+
+
+def _image(entry: Mapping[str, Any]) -> Image:
+    labels = entry.get("Labels") or (entry.get("Config") or {}).get("Labels") or {}
+    return Image(entry["Id"], tuple(entry.get("RepoTags") or ()), labels, entry.get("Size", 0))
+
+
+class DockerEngine:
+    """`Engine` on the engine that DOCKER_HOST, the docker client's context or the default socket names."""
+
+    def __init__(self) -> None:
+        configured = _engine_address()
+        self.address = configured or "unix:///var/run/docker.sock"
+        with _asking(self.address):
+            environment = dict(os.environ) | ({"DOCKER_HOST": configured} if configured else {})
+            arguments = docker.utils.kwargs_from_env(environment=environment)
+            self._api = docker.APIClient(version="auto", timeout=REQUEST_TIMEOUT, **arguments)
+        self._compose_host = configured
+
+    def version(self) -> EngineVersion:
+        with _asking(self.address):
+            answer = self._api.version(api_version=False)
+        return EngineVersion(answer["Version"], answer["ApiVersion"], answer["Os"], answer["Arch"])
+
+    def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
+        with _asking(self.address):
+            return [_container(entry) for entry in self._api.containers(all=True, filters=_label_filters(labels))]
+
+    def container_details(self, container_id: str) -> ContainerDetails:
+        with _asking(self.address):
+            answer = self._api.inspect_container(container_id)
+        state = answer["State"]
+        return ContainerDetails(
+            exit_code=state["ExitCode"],
+            out_of_memory=state["OOMKilled"],
+            error=state["Error"],
+            started_at=state["StartedAt"],
+            finished_at=state["FinishedAt"],
+            restart_count=answer["RestartCount"],
+            pid=state["Pid"],
+        )
+
+    def volumes(self, labels: Mapping[str, str | None]) -> list[Volume]:
+        with _asking(self.address):
+            entries = self._api.volumes(filters=_label_filters(labels))["Volumes"] or []
+        return [Volume(entry["Name"], entry["Labels"] or {}) for entry in entries]
+
+    def networks(self, labels: Mapping[str, str | None]) -> list[Network]:
+        with _asking(self.address):
+            entries = self._api.networks(filters=_label_filters(labels))
+        return [Network(entry["Id"], entry["Name"], entry["Labels"] or {}) for entry in entries]
+
+    def images(self, labels: Mapping[str, str | None]) -> list[Image]:
+        with _asking(self.address):
+            return [_image(entry) for entry in self._api.images(filters=_label_filters(labels))]
+
+    def image(self, reference: str) -> Image | None:
+        with _asking(self.address):
+            try:
+                return _image(self._api.inspect_image(reference))  # type: ignore[no-untyped-call]
+            except docker.errors.NotFound:
+                return None
+
+    def start_container(self, container_id: str) -> None:
+        with _asking(self.address):
+            self._api.start(container_id)
+
+    def restart_container(self, container_id: str, *, stop_timeout: int) -> None:
+        with _asking(self.address):
+            self._api.restart(container_id, timeout=stop_timeout)
+
+    def stop_container(self, container_id: str, *, stop_timeout: int) -> None:
+        with _asking(self.address), _gone_is_fine():
+            self._api.stop(container_id, timeout=stop_timeout)
+
+    def kill_container(self, container_id: str, *, signal: str = "SIGKILL") -> None:
+        with _asking(self.address), _gone_is_fine():
+            self._api.kill(container_id, signal=signal)
+
+    def pause_container(self, container_id: str) -> None:
+        with _asking(self.address):
+            self._api.pause(container_id)
+
+    def unpause_container(self, container_id: str) -> None:
+        with _asking(self.address):
+            self._api.unpause(container_id)
+
+    def remove_container(self, container_id: str) -> None:
+        with _asking(self.address), _gone_is_fine():
+            self._api.remove_container(container_id, force=True, v=False)
+
+    def remove_volume(self, name: str) -> None:
+        with _asking(self.address):
+            try:
+                self._api.remove_volume(name, force=True)
+            except docker.errors.NotFound:
+                return
+
+    def remove_network(self, network_id: str) -> None:
+        with _asking(self.address):
+            try:
+                self._api.remove_network(network_id)
+            except docker.errors.NotFound:
+                return
+
+    def remove_image(self, reference: str) -> None:
+        with _asking(self.address):
+            try:
+                self._api.remove_image(reference)
+            except docker.errors.NotFound:
+                return
+
+    def read_file(self, container_id: str, path: str) -> bytes | None:
+        with _asking(self.address):
+            try:
+                chunks, _ = self._api.get_archive(container_id, path)
+                archive = b"".join(chunks)
+            except docker.errors.NotFound:
+                return None
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            for member in tar:
+                if member.isfile() and (content := tar.extractfile(member)) is not None:
+                    return content.read()
+        return None
+
+    def logs(
+        self, container_id: str, *, tail: int | None = None, follow: bool = False, since: int | None = None
+    ) -> Iterator[bytes]:
+        with _asking(self.address):
+            chunks = self._api.logs(
+                container_id,
+                stream=True,
+                follow=follow,
+                timestamps=True,
+                tail="all" if tail is None else tail,
+                since=since,
+            )
+            rest = b""
+            for chunk in chunks:
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+            if rest:
+                yield rest
+
+    def pull_image(self, reference: str) -> None:
+        repository, _, tag = reference.partition(":")
+        with _asking(self.address):
+            for line in self._api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+                if "error" in line:
+                    raise EngineFailedError(f"cannot pull {reference}: {line['error']}", "check the network")
+
+    def import_image(self, archive: Path, reference: str, *, labels: Mapping[str, str]) -> None:
+        repository, _, tag = reference.partition(":")
+        changes = [f'LABEL {name}="{value}"' for name, value in labels.items()]
+        with _asking(self.address):
+            self._api.import_image_from_file(str(archive), repository=repository, tag=tag, changes=changes)
+
+    def build_image(self, context: bytes, reference: str, *, labels: Mapping[str, str]) -> Iterator[str]:
+        said: list[str] = []
+        with _asking(self.address):
+            steps = self._api.build(
+                fileobj=io.BytesIO(context),
+                custom_context=True,
+                tag=reference,
+                labels=dict(labels),
+                rm=True,
+                forcerm=True,
+                network_mode="none",
+                decode=True,
+            )
+            for step in steps:
+                text = str(step.get("stream") or step.get("error") or "").rstrip()
+                if text:
+                    said.append(text)
+                    yield text
+                if "error" in step:
+                    self._refuse_build(reference, said)
+
+    def _refuse_build(self, reference: str, said: Sequence[str]) -> NoReturn:
+        self.check_disk()
+        lines = "\n  ".join(said[-_KEPT_BUILD_LINES:])
+        raise ImageError(
+            f"the image {reference} could not be built; the engine said:\n  {lines}",
+            "mend what it names and run `hailbox build`",
+        )
+
+    def check_disk(self) -> None:
+        """Raise DiskFullError if the disk with the engine's data, where we can see it, is full."""
+        with _asking(self.address):
+            root = self._api.info().get("DockerRootDir") or ""
+        with contextlib.suppress(OSError):
+            left = shutil.disk_usage(root).free
+            if left < NEARLY_FULL:
+                raise DiskFullError(
+                    f"the engine's disk is full: {left >> 20} MiB left at {root}",
+                    "free some space (docker system df shows what takes it) and run the command again",
+                )
+
+    def compose_version(self) -> ComposeVersion:
+        return composecli.find()
+
+    def compose(self, project: str, file: str, arguments: Sequence[str]) -> None:
+        composecli.run(project, file, arguments, docker_host=self._compose_host)
