@@ -1,0 +1,42 @@
+# Each target does all the set-up it needs, on a machine that has only Python 3.11, pip and Debian or Ubuntu;
+# done once, the set-up takes a moment. DOCKER_HOST chooses the engine, PYTHON the interpreter.
+PYTHON ?= python3
+# Set-up and tests load the same modules again and again; let Python keep them compiled.
+unexport PYTHONDONTWRITEBYTECODE
+.NOTPARALLEL:
+.PHONY: up test check bench setup environment engine base lock upgrade clean help
+
+help: ## Print this.
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+
+up: setup ## Set up, then start the stack; the same as `hailbox up`.
+	.venv/bin/hailbox up
+
+test: setup ## Set up, then run every check and test, on a real engine.
+	@.venv/bin/python scripts/checks.py test
+
+check: environment ## Run what needs no engine: ruff, mypy, unit and wire tests.
+	@.venv/bin/python scripts/checks.py check
+
+bench: setup ## Measure, and print the results.
+	.venv/bin/python -m benchmarks
+
+setup: environment engine base ## All three steps of the set-up.
+
+environment: ## Make .venv with the locked dependencies.
+	@$(PYTHON) scripts/environment.py
+
+engine: ## Have a Docker engine that answers; as root on Debian or Ubuntu, install and start one.
+	@$(PYTHON) scripts/engine.py
+
+base: environment engine ## Have the base image: the engine's, a registry's, or bootstrapped from Debian's packages.
+	@.venv/bin/python scripts/base.py
+
+lock: environment ## Write the lock files anew, with the versions they have where these still fit.
+	@.venv/bin/python scripts/lock.py
+
+upgrade: environment ## Write the lock files anew, with the newest versions.
+	@.venv/bin/python scripts/lock.py --upgrade
+
+clean: ## Remove .venv and everything that tools leave in the checkout.
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts dist
