@@ -1,0 +1,148 @@
+"""The catalogue: which services there are, and the profiles that combine them, as typed values.
+
+Made from the mappings in `compose/services/*.yaml` and `compose/profiles/*.yaml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hailbox.model import names
+from hailbox.model.errors import ConfigurationError, UnknownProfileError, UnknownServiceError
+
+ONE_SHOT = "credentials"
+"""The service that prepares the others and ends."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that a service listens on, and the one on the host that its first replica would like to have."""
+
+    name: str
+    container: int
+    host: int
+    protocols: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service as the catalogue describes it."""
+
+    name: str
+    summary: str
+    data: str | None
+    ports: tuple[Port, ...]
+    configurations: Mapping[str, Mapping[str, str]]
+    """By name: the files of one way to configure the service, as templates by file name."""
+    compose: Mapping[str, Any]
+    """What its Compose service has beyond the common settings; strings may hold placeholders."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One container-to-be."""
+
+    service: str
+    number: int
+    configuration: str = "default"
+    arguments: tuple[str, ...] = ()
+    """Command-line arguments behind the service's own."""
+
+    @property
+    def name(self) -> str:
+        """`chunkd-2`."""
+        return names.replica(self.service, self.number)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Which services a stack has, how many of each, and how they are connected."""
+
+    name: str
+    summary: str
+    replicas: tuple[Replica, ...]
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services in it, each once, in order."""
+        return tuple(dict.fromkeys(replica.service for replica in self.replicas))
+
+    def scaled(self, counts: Mapping[str, int]) -> Profile:
+        """The same with other numbers of replicas; added ones are configured as the last one there is."""
+        replicas: list[Replica] = []
+        for service in counts:
+            if service not in self.services:
+                raise UnknownServiceError(
+                    f"profile {self.name} has no service {service!r} to scale", f"it has: {', '.join(self.services)}"
+                )
+        for service in self.services:
+            present = [replica for replica in self.replicas if replica.service == service]
+            wanted = counts.get(service, len(present))
+            present += [replace(present[-1], number=number) for number in range(len(present) + 1, wanted + 1)]
+            replicas += present[:wanted]
+        return replace(self, replicas=tuple(replicas))
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything that a stack can be made of."""
+
+    common: Mapping[str, Any]
+    services: Mapping[str, Service]
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+
+    def profile(self, name: str) -> Profile:
+        """The profile of that name. Raises UnknownProfileError."""
+        if name not in self.profiles:
+            raise UnknownProfileError(
+                f"there is no profile {name!r}", f"there are: {', '.join(sorted(self.profiles))}"
+            )
+        return self.profiles[name]
+
+
+def service_from(name: str, text: Mapping[str, Any]) -> Service:
+    """A service from the content of its fragment. Raises ConfigurationError."""
+    try:
+        return Service(
+            name=name,
+            summary=text["summary"],
+            data=text.get("data"),
+            ports=tuple(
+                Port(port["name"], port["container"], port["host"], tuple(port["protocols"]))
+                for port in text.get("ports", ())
+            ),
+            configurations=text.get("configurations", {"default": {}}),
+            compose=text.get("compose", {}),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"the definition of service {name} is not usable: {error}", "compare it with compose/services/cld.yaml"
+        ) from error
+
+
+def profile_from(name: str, text: Mapping[str, Any], services: Mapping[str, Service]) -> Profile:
+    """A profile from the content of its file. Raises ConfigurationError, UnknownServiceError."""
+    try:
+        replicas = tuple(
+            Replica(service, number, entry.get("configuration", "default"), tuple(entry.get("arguments", ())))
+            for service, entries in text["services"].items()
+            for number, entry in enumerate(entries, start=1)
+        )
+        profile = Profile(name, text["summary"], replicas)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"profile {name} is not usable: {error!r}", "compare it with compose/profiles/s3.yaml"
+        ) from error
+    for replica in profile.replicas:
+        if replica.service not in services or replica.service == ONE_SHOT:
+            known = ", ".join(sorted(set(services) - {ONE_SHOT}))
+            raise UnknownServiceError(f"profile {name} asks for service {replica.service!r}", f"there are: {known}")
+        if replica.configuration not in services[replica.service].configurations:
+            known = ", ".join(services[replica.service].configurations)
+            raise ConfigurationError(
+                f"profile {name} asks for configuration {replica.configuration!r} of {replica.service}",
+                f"there are: {known}",
+            )
+    return profile

@@ -1,0 +1,190 @@
+"""The Compose file of a stack: a pure, byte-stable function of what it is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+import hailbox
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT, Catalog, Port, Profile, Replica
+from hailbox.model.errors import UnknownServiceError
+
+CONFIGURATION_DEADLINE = 30
+"""Seconds that a daemon waits for its configuration file."""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Everything that decides what a stack's Compose file says."""
+
+    stack: str
+    profile: Profile
+    catalog: Catalog
+    images: Mapping[str, str]
+    """By service, `credentials` included: the image's reference."""
+    ports: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """By replica and port name: the port on the host."""
+    own_images: frozenset[str] = frozenset()
+    """Services that run an image of the user's own."""
+
+
+def preferred_port(port: Port, replica: Replica) -> int:
+    """The port that a replica of the default stack has unless somebody else holds it: 8082 and up for chunkd."""
+    return port.host + replica.number - 1
+
+
+def select(blueprint: Blueprint, wanted: str) -> tuple[Replica, ...]:
+    """The replicas that `wanted` names: one (`chunkd-2`) or all of a service (`chunkd`).
+
+    Raises UnknownServiceError.
+    """
+    found = tuple(r for r in blueprint.profile.replicas if wanted in (r.name, r.service))
+    if not found:
+        known = ", ".join(dict.fromkeys([*blueprint.profile.services, *(r.name for r in blueprint.profile.replicas)]))
+        raise UnknownServiceError(f"stack {blueprint.stack} has no service {wanted!r}", f"it has: {known}")
+    return found
+
+
+def render(blueprint: Blueprint) -> str:
+    """The text of the Compose file."""
+    document = {
+        "name": names.project(blueprint.stack),
+        "services": services(blueprint),
+        "networks": {"default": {"name": names.project(blueprint.stack), "labels": _labels(blueprint)}},
+        "volumes": _volumes(blueprint),
+    }
+    header = (
+        f"# Stack {blueprint.stack}, profile {blueprint.profile.name}. Made by hailbox; changes here are not kept.\n"
+    )
+    return header + yaml.dump(_escaped(document), sort_keys=True, width=1000, allow_unicode=True)
+
+
+def services(blueprint: Blueprint) -> dict[str, dict[str, Any]]:
+    """The Compose services by replica name, each with the digest of its definition as a label."""
+    rendered = {replica.name: _replica(blueprint, replica) for replica in blueprint.profile.replicas}
+    rendered[ONE_SHOT] = _one_shot(blueprint)
+    for definition in rendered.values():
+        text = json.dumps(definition, sort_keys=True)
+        definition["labels"][names.DIGEST] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return rendered
+
+
+def _labels(blueprint: Blueprint) -> dict[str, str]:
+    return {names.STACK: blueprint.stack}
+
+
+def _service_labels(blueprint: Blueprint, service: str, replica: str) -> dict[str, str]:
+    return _labels(blueprint) | {
+        names.SERVICE: service,
+        names.REPLICA: replica,
+        names.PROFILE: blueprint.profile.name,
+        names.VERSION: hailbox.__version__,
+    }
+
+
+def _volumes(blueprint: Blueprint) -> dict[str, Any]:
+    # No label here may ever change: Compose offers to make a volume anew, empty, whose definition differs.
+    volumes: dict[str, Any] = {
+        "credentials": {
+            "name": names.credentials_volume(blueprint.stack),
+            "labels": _labels(blueprint) | {names.KIND: names.CREDENTIALS},
+        }
+    }
+    for replica in blueprint.profile.replicas:
+        if blueprint.catalog.services[replica.service].data:
+            volumes[replica.name] = {
+                "name": names.data_volume(blueprint.stack, replica.name),
+                "labels": _labels(blueprint)
+                | {names.KIND: names.DATA, names.SERVICE: replica.service, names.REPLICA: replica.name},
+            }
+    return volumes
+
+
+def _substituted(value: Any, replacements: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        for placeholder, text in replacements.items():
+            value = value.replace(placeholder, text)
+        return value
+    if isinstance(value, list):
+        return [_substituted(entry, replacements) for entry in value]
+    if isinstance(value, dict):
+        return {key: _substituted(entry, replacements) for key, entry in value.items()}
+    return value
+
+
+def _escaped(value: Any) -> Any:
+    """Dollar signs doubled, so that Compose interpolates nothing."""
+    return _substituted(value, {"$": "$$"})
+
+
+def configuration_files(blueprint: Blueprint, replica: Replica) -> tuple[str, dict[str, str]]:
+    """Where a replica's configuration files are, and their templates by path relative to that place.
+
+    The place is named for the content, so that a daemon never reads the file of an earlier configuration.
+    What is left in the templates as `@NAME@` are the credentials.
+    """
+    templates = blueprint.catalog.services[replica.service].configurations[replica.configuration]
+    topology = {"@replica@": replica.name, "@number@": str(replica.number)}
+    texts = {name: _substituted(text, topology) for name, text in templates.items()}
+    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:12]
+    place = f"{replica.name}-{digest}"
+    where = {"@files@": f"{names.CREDENTIALS_DIRECTORY}/{place}"}
+    return place, {f"{place}/{name}": _substituted(text, where) for name, text in texts.items()}
+
+
+def _replica(blueprint: Blueprint, replica: Replica) -> dict[str, Any]:
+    service = blueprint.catalog.services[replica.service]
+    place, _ = configuration_files(blueprint, replica)
+    placeholders = {
+        "@files@": f"{names.CREDENTIALS_DIRECTORY}/{place}",
+        "@replica@": replica.name,
+        "@number@": str(replica.number),
+    }
+    definition: dict[str, Any] = dict(blueprint.catalog.common) | _substituted(dict(service.compose), placeholders)
+    definition |= {
+        "image": blueprint.images[replica.service],
+        "container_name": names.container(blueprint.stack, replica.name),
+        "hostname": replica.name,
+        "command": [*definition.get("command", []), *replica.arguments],
+        "labels": _service_labels(blueprint, replica.service, replica.name),
+        "environment": {"HAILD_CONFIG_DEADLINE": str(CONFIGURATION_DEADLINE)},
+        "volumes": [f"credentials:{names.CREDENTIALS_DIRECTORY}:ro"],
+        "ports": [
+            f"127.0.0.1:{blueprint.ports[replica.name, port.name]}:{port.container}/{protocol}"
+            for port in service.ports
+            for protocol in port.protocols
+        ],
+    }
+    if service.data:
+        definition["volumes"].append(f"{replica.name}:{service.data}")
+    if replica.service in blueprint.own_images:
+        # Ours wait for their configuration file; a program that does not has to be started behind it.
+        definition["depends_on"] = {ONE_SHOT: {"condition": "service_completed_successfully"}}
+    return definition
+
+
+def _one_shot(blueprint: Blueprint) -> dict[str, Any]:
+    service = blueprint.catalog.services[ONE_SHOT]
+    definition: dict[str, Any] = dict(blueprint.catalog.common) | dict(service.compose)
+    files: dict[str, str] = {}
+    for replica in blueprint.profile.replicas:
+        files |= configuration_files(blueprint, replica)[1]
+    command = ["--directory", names.CREDENTIALS_DIRECTORY]
+    if blueprint.own_images:
+        # The originals have no secrets file: the secret of a user is its name (cld.md 3.4, chunkd.md 2.1).
+        command.append("--secret-is-user")
+    definition |= {
+        "image": blueprint.images[ONE_SHOT],
+        "container_name": names.container(blueprint.stack, ONE_SHOT),
+        "command": command + [argument for item in sorted(files.items()) for argument in ("--file", *item)],
+        "labels": _service_labels(blueprint, ONE_SHOT, ONE_SHOT),
+        "volumes": [f"credentials:{names.CREDENTIALS_DIRECTORY}"],
+        "network_mode": "none",
+    }
+    return definition

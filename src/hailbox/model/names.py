@@ -1,0 +1,62 @@
+"""Names and labels of everything that hailbox makes on the engine."""
+
+from __future__ import annotations
+
+import re
+
+from hailbox.model.errors import UsageError
+
+DEFAULT_STACK = "hail"
+
+STACK = "org.hailbox.stack"
+SERVICE = "org.hailbox.service"
+REPLICA = "org.hailbox.replica"
+VERSION = "org.hailbox.version"
+PROFILE = "org.hailbox.profile"
+KIND = "org.hailbox.kind"
+"""Of a volume: DATA or CREDENTIALS."""
+DIGEST = "org.hailbox.digest"
+"""Of a container: digest of what it was rendered from; a difference means that it has to be made anew."""
+
+DATA = "data"
+CREDENTIALS = "credentials"
+
+CREDENTIALS_DIRECTORY = "/etc/hailbox"
+"""Where the credentials volume is mounted in every container."""
+
+_STACK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+
+
+def check_stack(name: str) -> str:
+    """Return `name` if a stack may be called so; raise UsageError otherwise."""
+    if not _STACK_NAME.fullmatch(name) or name.endswith("-"):
+        raise UsageError(
+            f"{name!r} cannot name a stack",
+            "use 1 to 31 lower-case letters, digits and hyphens, beginning and ending with a letter or digit",
+        )
+    return name
+
+
+def project(stack: str) -> str:
+    """Compose project, network, and prefix of all container and volume names of a stack."""
+    return f"hailbox-{stack}"
+
+
+def replica(service: str, number: int) -> str:
+    """Name of a replica, which is its host name and its Compose service, too: `chunkd-2`."""
+    return f"{service}-{number}"
+
+
+def container(stack: str, replica_name: str) -> str:
+    """Name of the container of a replica."""
+    return f"{project(stack)}-{replica_name}"
+
+
+def data_volume(stack: str, replica_name: str) -> str:
+    """Name of the data volume of a replica."""
+    return f"{project(stack)}-{replica_name}"
+
+
+def credentials_volume(stack: str) -> str:
+    """Name of the volume with the stack's credentials and configuration files."""
+    return f"{project(stack)}-credentials"
