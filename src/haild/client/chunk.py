@@ -1,0 +1,28 @@
+"""Client of chunkd (protocol: chunkd.md).
+
+    async with pool.connection() as node:
+        sha1 = await node.put(key, len(body), pieces)
+        async with await node.get(key) as reader:
+            async for block in reader: ...
+
+A refusal by the server raises ChunkError with its code, and the connection stays usable. Trouble with the
+connection raises OSError (TimeoutError included); the connection is then closed.
+"""
+
+from haild.client.chunkconnection import ChunkError, Connection, Metadata, Part, Put, Reader
+from haild.client.chunkpool import Pool
+from haild.wire.chunk import CheckState, ResponseCode
+from haild.wire.chunklist import ListedObject
+
+__all__ = [
+    "CheckState",
+    "ChunkError",
+    "Connection",
+    "ListedObject",
+    "Metadata",
+    "Part",
+    "Pool",
+    "Put",
+    "Reader",
+    "ResponseCode",
+]
