@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -71,21 +72,25 @@ def run(project: str, file: str, arguments: Sequence[str], *, docker_host: str |
     driver leaves behind, so that the next command waits for it. Raises ComposeFailedError.
     """
     command = [*find().command, "--project-name", project, "--project-directory", "/", "--file", "-", *arguments]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd="/",
-        env=_environment({"DOCKER_HOST": docker_host} if docker_host else {}),
-        close_fds=False,
-    ) as process:
-        try:
-            output, _ = process.communicate(file)
-        except BaseException:
-            process.terminate()
-            raise
+    # A file, not a pipe: of a pipe's text Compose would obey the part that a killed driver has written so far.
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as text:
+        text.write(file)
+        text.seek(0)
+        with subprocess.Popen(
+            command,
+            stdin=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd="/",
+            env=_environment({"DOCKER_HOST": docker_host} if docker_host else {}),
+            close_fds=False,
+        ) as process:
+            try:
+                output, _ = process.communicate()
+            except BaseException:
+                process.terminate()
+                raise
     if process.returncode != 0:
         lines = [line for line in output.splitlines() if line.strip()][-KEPT_LINES:]
         said = "\n  ".join(lines) or "nothing"

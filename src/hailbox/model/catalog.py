@@ -36,6 +36,8 @@ class Service:
     ports: tuple[Port, ...]
     configurations: Mapping[str, Mapping[str, str]]
     """By name: the files of one way to configure the service, as templates by file name."""
+    needs: tuple[str, ...]
+    """Services without which it cannot work, where the profile has them."""
     compose: Mapping[str, Any]
     """What its Compose service has beyond the common settings; strings may hold placeholders."""
 
@@ -114,6 +116,7 @@ def service_from(name: str, text: Mapping[str, Any]) -> Service:
                 for port in text.get("ports", ())
             ),
             configurations=text.get("configurations", {"default": {}}),
+            needs=tuple(text.get("needs", ())),
             compose=text.get("compose", {}),
         )
     except (KeyError, TypeError, AttributeError) as error:

@@ -30,6 +30,8 @@ class Blueprint:
     """By service, `credentials` included: the image's reference."""
     ports: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """By replica and port name: the port on the host."""
+    scale: Mapping[str, int] = field(default_factory=dict)
+    """What the user asked for beyond the profile; `profile` is scaled already."""
     own_images: frozenset[str] = frozenset()
     """Services that run an image of the user's own."""
 
@@ -83,7 +85,6 @@ def _service_labels(blueprint: Blueprint, service: str, replica: str) -> dict[st
     return _labels(blueprint) | {
         names.SERVICE: service,
         names.REPLICA: replica,
-        names.PROFILE: blueprint.profile.name,
         names.VERSION: hailbox.__version__,
     }
 
@@ -123,6 +124,11 @@ def _escaped(value: Any) -> Any:
     return _substituted(value, {"$": "$$"})
 
 
+def _secret_is_user(blueprint: Blueprint) -> bool:
+    """The originals have no secrets file: the secret of a user is its name (cld.md 3.4, chunkd.md 2.1)."""
+    return bool(blueprint.own_images)
+
+
 def configuration_files(blueprint: Blueprint, replica: Replica) -> tuple[str, dict[str, str]]:
     """Where a replica's configuration files are, and their templates by path relative to that place.
 
@@ -132,7 +138,8 @@ def configuration_files(blueprint: Blueprint, replica: Replica) -> tuple[str, di
     templates = blueprint.catalog.services[replica.service].configurations[replica.configuration]
     topology = {"@replica@": replica.name, "@number@": str(replica.number)}
     texts = {name: _substituted(text, topology) for name, text in templates.items()}
-    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:12]
+    described = json.dumps([texts, _secret_is_user(blueprint)], sort_keys=True)
+    digest = hashlib.sha256(described.encode()).hexdigest()[:12]
     place = f"{replica.name}-{digest}"
     where = {"@files@": f"{names.CREDENTIALS_DIRECTORY}/{place}"}
     return place, {f"{place}/{name}": _substituted(text, where) for name, text in texts.items()}
@@ -169,6 +176,14 @@ def _replica(blueprint: Blueprint, replica: Replica) -> dict[str, Any]:
     return definition
 
 
+def _record(blueprint: Blueprint) -> dict[str, str]:
+    """What the next command has to know of this stack, as labels."""
+    return {
+        names.PROFILE: blueprint.profile.name,
+        names.SCALE: " ".join(f"{service}={count}" for service, count in sorted(blueprint.scale.items())),
+    } | {f"{names.PORT}{replica}.{port}": str(number) for (replica, port), number in blueprint.ports.items()}
+
+
 def _one_shot(blueprint: Blueprint) -> dict[str, Any]:
     service = blueprint.catalog.services[ONE_SHOT]
     definition: dict[str, Any] = dict(blueprint.catalog.common) | dict(service.compose)
@@ -176,14 +191,13 @@ def _one_shot(blueprint: Blueprint) -> dict[str, Any]:
     for replica in blueprint.profile.replicas:
         files |= configuration_files(blueprint, replica)[1]
     command = ["--directory", names.CREDENTIALS_DIRECTORY]
-    if blueprint.own_images:
-        # The originals have no secrets file: the secret of a user is its name (cld.md 3.4, chunkd.md 2.1).
+    if _secret_is_user(blueprint):
         command.append("--secret-is-user")
     definition |= {
         "image": blueprint.images[ONE_SHOT],
         "container_name": names.container(blueprint.stack, ONE_SHOT),
         "command": command + [argument for item in sorted(files.items()) for argument in ("--file", *item)],
-        "labels": _service_labels(blueprint, ONE_SHOT, ONE_SHOT),
+        "labels": _service_labels(blueprint, ONE_SHOT, ONE_SHOT) | _record(blueprint),
         "volumes": [f"credentials:{names.CREDENTIALS_DIRECTORY}"],
         "network_mode": "none",
     }

@@ -1,0 +1,37 @@
+"""What every verb works with."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from hailbox.engine.port import Engine
+from hailbox.model.catalog import Catalog
+from hailbox.model.config import Config
+from hailbox.model.progress import Phase, Progress, Report
+
+
+def _silent(_progress: Progress) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """The engine, what a stack can be made of, what the user chose, and who wants to hear of progress."""
+
+    engine: Engine
+    catalog: Catalog
+    config: Config
+    report: Report = _silent
+    command: str = "hailbox"
+    """The command as the user typed it, for who waits for it."""
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def stack(self) -> str:
+        """The name of the stack that the command is about."""
+        return self.config.stack
+
+    def tell(self, subject: str, phase: Phase, detail: str = "") -> None:
+        """Report one step forward."""
+        self.report(Progress(subject, phase, time.monotonic() - self.started, detail))

@@ -1,0 +1,79 @@
+"""What the engine holds of a stack. The engine is the only state there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hailbox.engine.port import Container, Engine, Network, Volume
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.errors import UnknownStackError
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All objects with the label of one stack."""
+
+    stack: str
+    containers: tuple[Container, ...]
+    volumes: tuple[Volume, ...]
+    networks: tuple[Network, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of the stack is there."""
+        return not (self.containers or self.volumes or self.networks)
+
+    def of(self, replica: str) -> tuple[Container, ...]:
+        """The containers of that replica: one, none, or more where a command was killed while it re-created one."""
+        return tuple(c for c in self.containers if c.labels.get(names.REPLICA) == replica)
+
+    @property
+    def record(self) -> Mapping[str, str]:
+        """What the last `up` decided, as labels of the one-shot container, which `down` leaves; empty without one."""
+        kept = self.of(ONE_SHOT)
+        return kept[0].labels if kept else {}
+
+    def data_volumes(self, replicas: frozenset[str] | None = None) -> tuple[Volume, ...]:
+        """The volumes with data, of these replicas (None: of all)."""
+        return tuple(
+            volume
+            for volume in self.volumes
+            if volume.labels.get(names.KIND) == names.DATA
+            and (replicas is None or volume.labels.get(names.REPLICA) in replicas)
+        )
+
+
+def observe(engine: Engine, stack: str) -> Observed:
+    """Ask the engine for everything of that stack."""
+    labels = {names.STACK: stack}
+    return Observed(
+        stack,
+        tuple(engine.containers(labels)),
+        tuple(engine.volumes(labels)),
+        tuple(engine.networks(labels)),
+    )
+
+
+def present(engine: Engine, stack: str) -> Observed:
+    """The same, of a stack that must be there. Raises UnknownStackError."""
+    observed = observe(engine, stack)
+    if observed.empty:
+        others = ", ".join(stacks(engine))
+        raise UnknownStackError(
+            f"there is no stack {stack!r} on this engine",
+            f"there are: {others}" if others else f"create it with: hailbox --stack {stack} up",
+        )
+    return observed
+
+
+def stacks(engine: Engine) -> list[str]:
+    """The names of all stacks of which the engine holds anything."""
+    every = {names.STACK: None}
+    found: list[Container | Volume | Network] = [
+        *engine.containers(every),
+        *engine.volumes(every),
+        *engine.networks(every),
+    ]
+    return sorted({thing.labels[names.STACK] for thing in found})
