@@ -59,7 +59,7 @@ def render(blueprint: Blueprint) -> str:
         "name": names.project(blueprint.stack),
         "services": services(blueprint),
         "networks": {"default": {"name": names.project(blueprint.stack), "labels": _labels(blueprint)}},
-        "volumes": _volumes(blueprint),
+        "volumes": volumes(blueprint),
     }
     header = (
         f"# Stack {blueprint.stack}, profile {blueprint.profile.name}. Made by hailbox; changes here are not kept.\n"
@@ -89,9 +89,10 @@ def _service_labels(blueprint: Blueprint, service: str, replica: str) -> dict[st
     }
 
 
-def _volumes(blueprint: Blueprint) -> dict[str, Any]:
+def volumes(blueprint: Blueprint) -> dict[str, Any]:
+    """The Compose volumes: one for the credentials, and one for the data of each replica that keeps any."""
     # No label here may ever change: Compose offers to make a volume anew, empty, whose definition differs.
-    volumes: dict[str, Any] = {
+    rendered: dict[str, Any] = {
         "credentials": {
             "name": names.credentials_volume(blueprint.stack),
             "labels": _labels(blueprint) | {names.KIND: names.CREDENTIALS},
@@ -99,12 +100,12 @@ def _volumes(blueprint: Blueprint) -> dict[str, Any]:
     }
     for replica in blueprint.profile.replicas:
         if blueprint.catalog.services[replica.service].data:
-            volumes[replica.name] = {
+            rendered[replica.name] = {
                 "name": names.data_volume(blueprint.stack, replica.name),
                 "labels": _labels(blueprint)
                 | {names.KIND: names.DATA, names.SERVICE: replica.service, names.REPLICA: replica.name},
             }
-    return volumes
+    return rendered
 
 
 def _substituted(value: Any, replacements: Mapping[str, str]) -> Any:

@@ -8,6 +8,7 @@ from hailbox.model.errors import UsageError
 
 DEFAULT_STACK = "hail"
 
+IMAGE = "org.hailbox.image"
 STACK = "org.hailbox.stack"
 SERVICE = "org.hailbox.service"
 REPLICA = "org.hailbox.replica"

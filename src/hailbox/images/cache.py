@@ -1,0 +1,65 @@
+"""Where downloads are kept between runs. Losing it loses time, nothing else."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hailbox.model.errors import DiskFullError, ImageError
+
+NEARLY_FULL = 16 << 20
+"""Bytes left below which a program that failed while it wrote is taken to have failed for lack of space."""
+
+
+def directory() -> Path:
+    """`hailbox` in the user's cache directory (XDG Base Directory Specification), made if missing.
+
+    Raises ImageError if it cannot be made, DiskFullError.
+    """
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(configured) if os.path.isabs(configured) else Path(os.path.expanduser("~/.cache"))
+    path = root / "hailbox"
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure to write below `path` into an error for the user: ImageError or DiskFullError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(path) from error
+        raise ImageError(
+            f"cannot write {error.filename or path}: {error.strerror or error}",
+            "make that possible, or set XDG_CACHE_HOME to a directory that you may write",
+        ) from error
+
+
+def disk_full(path: Path) -> DiskFullError:
+    """The error for a full disk at `path`."""
+    return DiskFullError(f"no space is left for {path}", "free some space there and run the command again")
+
+
+def check_disk(path: Path) -> None:
+    """Raise DiskFullError if next to nothing is left on the disk of `path`."""
+    if shutil.disk_usage(path).free < NEARLY_FULL:
+        raise disk_full(path)
+
+
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Hold a lock of that name against other runs of this user; the kernel frees it with the process."""
+    path = directory() / f"{name}.lock"
+    with writing(path):
+        guard = path.open("ab")
+    with guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        yield

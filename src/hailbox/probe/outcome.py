@@ -1,0 +1,52 @@
+"""What a probe is, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+ATTEMPT_DEADLINE = 2.0
+"""Seconds for one attempt; a healthy service takes a few hundredths."""
+
+
+class Reached(StrEnum):
+    """How far a probe came."""
+
+    NOTHING = "nothing"
+    """No answer: the port is closed, or nobody behind it speaks."""
+    ANSWER = "answer"
+    """The service speaks its protocol and refused something."""
+    FUNCTION = "function"
+    """The whole round trip."""
+
+
+class ProbeError(Exception):
+    """The round trip failed; the text says at which step, and how."""
+
+    def __init__(self, reached: Reached, reason: str) -> None:
+        super().__init__(reason)
+        self.reached = reached
+        self.reason = reason
+
+
+Credentials = Mapping[str, str]
+
+Probe = Callable[[str, int, Credentials], Awaitable[None]]
+"""Takes host, port and the stack's credentials; raises ProbeError, OSError or TimeoutError."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the probes of one replica ended."""
+
+    replica: str
+    reached: Reached
+    reason: str
+    seconds: float
+    """From the start of watching to the last attempt's end."""
+
+    @property
+    def working(self) -> bool:
+        """Whether the whole round trip succeeded."""
+        return self.reached is Reached.FUNCTION

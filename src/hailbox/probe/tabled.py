@@ -1,0 +1,53 @@
+"""tabled works if a bucket and an object in it can be made, read back and removed.
+
+With a user of its own, whose buckets nobody else's listing shows, and signature version 2, which the original
+knows, too (tabled.md 7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from email.utils import formatdate
+
+from hailbox.probe.http import Client
+from hailbox.probe.outcome import Credentials, ProbeError, Reached
+from haild.wire import sigv2
+
+
+class _Caller:
+    def __init__(self, client: Client, credentials: Credentials) -> None:
+        self._client = client
+        self._key = credentials["PROBE_ACCESS_KEY_ID"]
+        self._secret = credentials["PROBE_SECRET_ACCESS_KEY"]
+
+    def ask(self, method: str, target: str, body: bytes | None = None) -> bytes:
+        headers = {"Host": self._client.authority, "Date": formatdate(usegmt=True)}
+        if body is not None:
+            headers["Content-Type"] = "application/octet-stream"
+        signed = sigv2.sign_headers(method, target, headers, key=self._key, secret=self._secret)
+        status, answer = self._client.ask(method, target, headers | {"Authorization": signed}, body)
+        if status >= 300:
+            raise ProbeError(Reached.ANSWER, f"tabled answered {method} of the probe's data with status {status}")
+        return answer
+
+
+def _round_trip(host: str, port: int, credentials: Credentials) -> None:
+    bucket = f"/hailbox-probe-{secrets.token_hex(6)}"
+    content = secrets.token_bytes(64)
+    with Client(host, port) as client:
+        caller = _Caller(client, credentials)
+        caller.ask("PUT", bucket)
+        try:
+            caller.ask("PUT", f"{bucket}/object", content)
+            read = caller.ask("GET", f"{bucket}/object")
+            caller.ask("DELETE", f"{bucket}/object")
+        finally:
+            caller.ask("DELETE", bucket)
+    if read != content:
+        raise ProbeError(Reached.ANSWER, "an object read back differs from what was stored")
+
+
+async def probe(host: str, port: int, credentials: Credentials) -> None:
+    """See `outcome.Probe`."""
+    await asyncio.to_thread(_round_trip, host, port, credentials)

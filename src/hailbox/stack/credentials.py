@@ -1,0 +1,63 @@
+"""Reading a stack's credentials out of its volume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import tenacity
+
+from hailbox.engine.port import Engine
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.errors import NotWorkingError, UnknownStackError
+from hailbox.stack.observe import Observed, observe
+
+_PATH = f"{names.CREDENTIALS_DIRECTORY}/credentials.json"
+
+DEADLINE = 30.0
+"""Seconds until the one-shot container must have made them."""
+
+
+def read(engine: Engine, observed: Observed) -> Mapping[str, str] | None:
+    """The credentials by name; None if no container mounts them, or they are not there yet."""
+    volume = names.credentials_volume(observed.stack)
+    mounting = [container for container in observed.containers if volume in container.mounts]
+    mounting.sort(key=lambda container: container.labels.get(names.SERVICE) != ONE_SHOT)
+    for container in mounting:
+        content = engine.read_file(container.id, _PATH)
+        if content is None:
+            continue
+        try:
+            found = json.loads(content)
+        except ValueError:
+            return None
+        if isinstance(found, dict):
+            return {str(name): str(value) for name, value in found.items()}
+    return None
+
+
+def require(engine: Engine, observed: Observed) -> Mapping[str, str]:
+    """The credentials of a stack that has been up. Raises UnknownStackError if it never was."""
+    credentials = read(engine, observed)
+    if credentials is None:
+        raise UnknownStackError(
+            f"stack {observed.stack} has no credentials yet", f"run: hailbox --stack {observed.stack} up"
+        )
+    return credentials
+
+
+def await_them(engine: Engine, stack: str) -> Mapping[str, str]:
+    """The credentials of a stack that is being started. Raises NotWorkingError if they do not appear."""
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(UnknownStackError),
+        wait=tenacity.wait_random_exponential(multiplier=0.02, max=0.2),
+        stop=tenacity.stop_after_delay(DEADLINE),
+    )
+    try:
+        return attempts(lambda: require(engine, observe(engine, stack)))
+    except tenacity.RetryError as error:
+        raise NotWorkingError(
+            f"the container {names.container(stack, ONE_SHOT)} made no credentials within {DEADLINE:.0f} s",
+            f"see why: hailbox --stack {stack} logs {ONE_SHOT}",
+        ) from error

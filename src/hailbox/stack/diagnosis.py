@@ -1,0 +1,84 @@
+"""Which replica is at the root of the trouble, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from hailbox.engine.port import ContainerState, Engine
+from hailbox.model.catalog import Catalog, Profile
+from hailbox.model.errors import DataDamagedError, NotWorkingError, StackError
+from hailbox.probe.outcome import Outcome
+from hailbox.stack.observe import Observed
+
+DAMAGED_DATA_STATUS = 65
+"""Exit status (EX_DATAERR of sysexits.h) with which our daemons refuse to start on damaged data."""
+
+_LINES = 5
+
+
+@dataclass(frozen=True)
+class Sick:
+    """A replica that does not work, and what its container shows."""
+
+    replica: str
+    reason: str
+    container: str
+    exit_code: int | None
+    lines: tuple[str, ...]
+
+
+def roots(sick: Collection[str], profile: Profile, catalog: Catalog) -> list[str]:
+    """Those of the sick replicas that need no other sick one: the followers get well by themselves."""
+    services = {replica.name: replica.service for replica in profile.replicas}
+    sick_services = {services[name] for name in sick}
+    found = [name for name in sick if not sick_services & set(catalog.services[services[name]].needs)]
+    return found or list(sick)
+
+
+def examine(engine: Engine, observed: Observed, outcome: Outcome) -> Sick:
+    """Look at the container of a replica whose probe failed."""
+    containers = observed.of(outcome.replica)
+    if not containers:
+        return Sick(outcome.replica, outcome.reason, "its container is gone", None, ())
+    container = containers[0]
+    details = engine.container_details(container.id)
+    lines = [line.decode(errors="replace") for line in engine.logs(container.id, tail=_LINES)]
+    if details.out_of_memory:
+        state = "its container ran out of memory"
+    elif container.state is ContainerState.RUNNING:
+        state = f"its container runs (restarted {details.restart_count} times)"
+    else:
+        state = f"its container is {container.state.value}, exit status {details.exit_code}"
+    ended = container.state in (ContainerState.EXITED, ContainerState.RESTARTING) or details.restart_count > 0
+    return Sick(outcome.replica, outcome.reason, state, details.exit_code if ended else None, tuple(lines))
+
+
+def error(sick: Sick, followers: Collection[str], tried: Collection[str], stack: str) -> StackError:
+    """The error that says what `sick` is, who waits for it, what was tried, and the next command."""
+    waiting = f"; {', '.join(sorted(followers))} wait for it" if followers else ""
+    attempts = f"; tried: {', '.join(tried)}" if tried else ""
+    last = "".join(f"\n  {line.partition(' ')[2]}" for line in sick.lines)
+    says = f"; its last lines:{last}" if last else ""
+    problem = f"{sick.replica} does not work: {sick.reason}; {sick.container}{waiting}{attempts}{says}"
+    discard = f"hailbox --stack {stack} reset {sick.replica}"
+    if sick.exit_code == DAMAGED_DATA_STATUS:
+        return DataDamagedError(problem, f"its data is damaged; discard it and start empty with: {discard}")
+    return NotWorkingError(
+        problem, f"see more with: hailbox --stack {stack} logs {sick.replica}; discard its data with: {discard}"
+    )
+
+
+def explain(
+    engine: Engine,
+    observed: Observed,
+    outcomes: Mapping[str, Outcome],
+    profile: Profile,
+    catalog: Catalog,
+    tried: Collection[str],
+) -> StackError:
+    """The error for outcomes of which at least one is not working: about the first root."""
+    sick = [name for name, outcome in outcomes.items() if not outcome.working]
+    root = roots(sick, profile, catalog)[0]
+    followers = [name for name in sick if name != root]
+    return error(examine(engine, observed, outcomes[root]), followers, tried, observed.stack)

@@ -1,0 +1,115 @@
+"""`down`: stops and removes the containers, keeps the data; `destroy`: nothing is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from hailbox.engine.port import Container, ContainerState, Engine
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.progress import Phase
+from hailbox.stack import lock
+from hailbox.stack.context import Context
+from hailbox.stack.observe import Observed, observe, present
+from hailbox.stack.up import waits_for
+
+STOP_TIMEOUT = 3
+"""Seconds that a daemon gets to stop cleanly; ours take less than one."""
+
+_KILLED = 137
+"""Exit status of a process that SIGKILL ended."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What a command removed, or with `--dry-run` would remove, by name."""
+
+    stack: str
+    dry_run: bool
+    containers: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    killed: tuple[str, ...] = ()
+    """Replicas that did not stop when asked and had to be killed."""
+
+
+def each(work: Callable[[T], object], things: Iterable[T]) -> None:
+    """Do `work` for all things at once; raises the first error after all have ended."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        list(pool.map(work, things))
+
+
+def down(context: Context) -> Removal:
+    """Stop all services and remove their containers and the network; data and credentials stay.
+
+    The one-shot container, which has ended, stays as the record of profile and ports.
+    """
+    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+        observed = present(context.engine, context.stack)
+        services = [c for c in observed.containers if c.labels.get(names.REPLICA) != ONE_SHOT]
+        killed: list[str] = []
+
+        def stop(container: Container) -> None:
+            if stop_cleanly(context, container):
+                killed.append(container.labels.get(names.REPLICA, container.name))
+
+        each(stop, services)
+        each(context.engine.remove_network, [network.id for network in observed.networks])
+    return Removal(
+        context.stack,
+        False,
+        containers=tuple(sorted(c.name for c in services)),
+        networks=tuple(sorted(network.name for network in observed.networks)),
+        killed=tuple(sorted(killed)),
+    )
+
+
+def stop_cleanly(context: Context, container: Container) -> bool:
+    """Stop and remove one container; returns whether it had to be killed."""
+    engine, replica = context.engine, container.labels.get(names.REPLICA, container.name)
+    context.tell(replica, Phase.STOPPING)
+    running = container.state in (ContainerState.RUNNING, ContainerState.PAUSED)
+    if container.state is ContainerState.PAUSED:
+        engine.unpause_container(container.id)
+    began = time.monotonic()
+    engine.stop_container(container.id, stop_timeout=STOP_TIMEOUT)
+    overdue = time.monotonic() - began >= STOP_TIMEOUT
+    killed = running and overdue and engine.container_details(container.id).exit_code == _KILLED
+    engine.remove_container(container.id)
+    context.tell(replica, Phase.REMOVED, f"killed after {STOP_TIMEOUT} s" if killed else "")
+    return killed
+
+
+def discard(engine: Engine, observed: Observed, volumes: Iterable[str], containers: Iterable[Container]) -> None:
+    """Kill and remove these containers, then remove these volumes. Needs no graceful stop of what it throws away."""
+    each(engine.remove_container, [container.id for container in containers])
+    each(engine.remove_volume, list(volumes))
+
+
+def destroy(context: Context, *, dry_run: bool = False, images: bool = False) -> Removal:
+    """Remove everything of the stack; with `images` also all images that hailbox made. Raises UnknownStackError."""
+    engine = context.engine
+    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+        observed = present(engine, context.stack) if not images else observe(engine, context.stack)
+        made = sorted(tag for image in engine.images({names.IMAGE: None}) for tag in image.tags) if images else []
+        volumes = sorted(volume.name for volume in observed.volumes)
+        if not dry_run:
+            discard(engine, observed, volumes, observed.containers)
+            each(engine.remove_network, [network.id for network in observed.networks])
+            for reference in reversed(made):
+                engine.remove_image(reference)
+    return Removal(
+        context.stack,
+        dry_run,
+        containers=tuple(sorted(c.name for c in observed.containers)),
+        volumes=tuple(volumes),
+        networks=tuple(sorted(network.name for network in observed.networks)),
+        images=tuple(made),
+    )

@@ -1,0 +1,95 @@
+"""What a stack should be: profile, scale, images and ports put together, and how that differs from what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hailbox.engine.port import Container, ContainerState
+from hailbox.images import build as images
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT, Profile
+from hailbox.model.compose import Blueprint, render, services, volumes
+from hailbox.model.errors import UnknownServiceError
+from hailbox.model.progress import Phase
+from hailbox.stack import ports
+from hailbox.stack.context import Context
+from hailbox.stack.observe import Observed
+
+DEFAULT_PROFILE = "s3"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to bring about."""
+
+    blueprint: Blueprint
+    file: str
+    """The text of the Compose file."""
+    digests: Mapping[str, str]
+    """By replica: what the digest label of its container has to be."""
+    substitutions: tuple[ports.Substitution, ...]
+
+
+def chosen_profile(context: Context, observed: Observed) -> tuple[Profile, dict[str, int]]:
+    """The profile and scale that the user asks for, else those that the stack has, else the default."""
+    recorded = observed.record
+    name = context.config.profile or recorded.get(names.PROFILE) or DEFAULT_PROFILE
+    profile = context.catalog.profile(name)
+    scale: dict[str, int] = {}
+    if context.config.profile in (None, recorded.get(names.PROFILE)):
+        for item in recorded.get(names.SCALE, "").split():
+            service, _, count = item.partition("=")
+            scale[service] = int(count)
+    scale |= context.config.scale
+    return profile.scaled(scale), scale
+
+
+def make(context: Context, observed: Observed, references: Mapping[str, str]) -> Plan:
+    """Put together what the stack should be, with these images by service. Raises UsageError, PortTakenError."""
+    profile, scale = chosen_profile(context, observed)
+    assignment = ports.assign(context, profile, observed)
+    blueprint = Blueprint(
+        stack=context.stack,
+        profile=profile,
+        catalog=context.catalog,
+        images=references,
+        ports=assignment.ports,
+        scale=scale,
+        own_images=frozenset(context.config.images),
+    )
+    digests = {name: definition["labels"][names.DIGEST] for name, definition in services(blueprint).items()}
+    return Plan(blueprint, render(blueprint), digests, assignment.substitutions)
+
+
+def image_references(context: Context, observed: Observed) -> dict[str, str]:
+    """The images by service, `credentials` included; builds what is missing, and tells of it."""
+    profile, _ = chosen_profile(context, observed)
+    if unknown := sorted(set(context.config.images) - set(context.catalog.services)):
+        raise UnknownServiceError(
+            f"an image is chosen for the unknown service {unknown[0]!r}", f"there are: {', '.join(profile.services)}"
+        )
+    plan = images.plan([service for service in profile.services if service not in context.config.images])
+
+    def tell(progress: images.ImageProgress) -> None:
+        context.tell(progress.image, Phase.BUILDING, progress.phase)
+
+    built = images.ensure(context.engine, plan, progress=tell)
+    return built | dict(context.config.images) | {ONE_SHOT: plan.runtime}
+
+
+def is_current(plan: Plan, replica: str, containers: tuple[Container, ...]) -> bool:
+    """Whether exactly one container of that replica is there, made from this plan, and as it should be."""
+    if len(containers) != 1 or containers[0].labels.get(names.DIGEST) != plan.digests[replica]:
+        return False
+    state = containers[0].state
+    return state is (ContainerState.EXITED if replica == ONE_SHOT else ContainerState.RUNNING)
+
+
+def outdated(plan: Plan, observed: Observed) -> list[str]:
+    """The replicas, and other objects by name, for which something has to be done."""
+    changed = [replica for replica in plan.digests if not is_current(plan, replica, observed.of(replica))]
+    extra = [c.name for c in observed.containers if c.labels.get(names.REPLICA) not in plan.digests]
+    expected = {definition["name"] for definition in volumes(plan.blueprint).values()}
+    missing = sorted(expected - {volume.name for volume in observed.volumes})
+    return changed + extra + missing + ([] if observed.networks else [names.project(observed.stack)])

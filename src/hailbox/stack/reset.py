@@ -1,0 +1,71 @@
+"""`reset`: discards the data, of all services or of some, and brings the stack up again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.errors import UnknownServiceError
+from hailbox.model.progress import Phase
+from hailbox.stack import lock, plan
+from hailbox.stack.context import Context
+from hailbox.stack.down import Removal, discard
+from hailbox.stack.observe import Observed, observe
+from hailbox.stack.result import StackResult
+from hailbox.stack.up import bring_up, waits_for
+
+
+@dataclass(frozen=True)
+class ResetResult:
+    """What was discarded, and the stack afterwards (None with `--dry-run`)."""
+
+    removal: Removal
+    stack: StackResult | None
+
+
+def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False) -> ResetResult:
+    """Discard the data of the services or replicas in `wanted` (none: of all), and bring the stack up.
+
+    The credentials stay, so that what a user's programs were told remains true. Works from any state.
+    Raises UnknownServiceError, and what `up` raises.
+    """
+    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+        observed = observe(context.engine, context.stack)
+        replicas = _replicas(context, observed, wanted)
+        containers = [c for c in observed.containers if c.labels.get(names.REPLICA) in replicas]
+        volumes = sorted(volume.name for volume in observed.data_volumes(replicas))
+        removal = Removal(
+            context.stack,
+            dry_run,
+            containers=tuple(sorted(c.name for c in containers)),
+            volumes=tuple(volumes),
+        )
+        if dry_run:
+            return ResetResult(removal, None)
+        for container in containers:
+            context.tell(container.labels.get(names.REPLICA, container.name), Phase.REMOVED)
+        discard(context.engine, observed, volumes, containers)
+        return ResetResult(removal, bring_up(context))
+
+
+def _replicas(context: Context, observed: Observed, wanted: Sequence[str]) -> frozenset[str]:
+    """The names of the replicas in question: those of the profile, and whatever else there is."""
+    profile, _ = plan.chosen_profile(context, observed)
+    known = {replica.name: replica.service for replica in profile.replicas}
+    labelled = [container.labels for container in observed.containers]
+    labelled += [volume.labels for volume in observed.volumes]
+    for labels in labelled:
+        if (name := labels.get(names.REPLICA)) and name != ONE_SHOT:
+            known.setdefault(name, labels.get(names.SERVICE, ""))
+    if not wanted:
+        return frozenset(known)
+    chosen: set[str] = set()
+    for word in wanted:
+        found = {name for name, service in known.items() if word in (name, service)}
+        if not found:
+            listed = ", ".join(dict.fromkeys([*known.values(), *known]))
+            raise UnknownServiceError(f"stack {context.stack} has no service {word!r}", f"it has: {listed}")
+        chosen |= found
+    return frozenset(chosen)

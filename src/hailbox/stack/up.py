@@ -1,0 +1,119 @@
+"""`up`: from whatever is there to a stack of which every service works. Never discards data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hailbox.engine.port import ContainerState
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.errors import ComposeFailedError
+from hailbox.model.progress import Phase
+from hailbox.probe.outcome import Outcome
+from hailbox.stack import credentials, lock, plan, preflight
+from hailbox.stack.context import Context
+from hailbox.stack.heal import COMPOSE_UP, Healer
+from hailbox.stack.observe import Observed, observe
+from hailbox.stack.plan import Plan
+from hailbox.stack.result import ReplicaResult, StackResult, endpoints
+
+FRESH_DEADLINE = 20.0
+"""Seconds in which a service that was just started has to work before it is restarted."""
+
+STEADY_DEADLINE = 2.5
+"""The same for one that has been running."""
+
+_COMPOSE_ATTEMPTS = 3
+
+
+def up(context: Context) -> StackResult:
+    """Make every service of the stack work, and return where each is reached.
+
+    Raises HailboxError: NotWorkingError or DataDamagedError where a service cannot be made to work.
+    """
+    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+        return bring_up(context)
+
+
+def waits_for(context: Context, holder: str) -> None:
+    """Tell that the command waits for another one."""
+    context.tell(context.stack, Phase.WAITING, f"{holder} works on this stack; waiting for it to end")
+
+
+def bring_up(context: Context) -> StackResult:
+    """The same for a command that holds the stack's lock already."""
+    engine = context.engine
+    preflight.check_engine(engine)
+    observed = observe(engine, context.stack)
+    if not _looks_complete(context, observed):
+        engine.compose_version()
+    references = plan.image_references(context, observed)
+    planned = plan.make(context, observed, references)
+    changed = plan.outdated(planned, observed)
+    if changed:
+        planned = _converge(context, planned, observed, references)
+    healer = Healer(context, planned, _credentials(context))
+    outcomes = healer.watch(list(planned.digests), FRESH_DEADLINE if changed else STEADY_DEADLINE)
+    healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
+    return _result(planned, healer.heal(outcomes), tuple(changed), healed)
+
+
+def _looks_complete(context: Context, observed: Observed) -> bool:
+    profile, _ = plan.chosen_profile(context, observed)
+    return all(observed.of(replica.name) for replica in profile.replicas)
+
+
+def _converge(context: Context, planned: Plan, observed: Observed, references: dict[str, str]) -> Plan:
+    """Let Compose make what is missing or different. Returns the plan, which has new ports if some were taken."""
+    for attempt in range(1, _COMPOSE_ATTEMPTS + 1):
+        _clear_the_way(context, planned, observed)
+        for replica in planned.digests:
+            if replica != ONE_SHOT:
+                context.tell(replica, Phase.STARTING)
+        try:
+            context.engine.compose(names.project(context.stack), planned.file, COMPOSE_UP)
+        except ComposeFailedError:
+            # Somebody may have taken a port since we looked; with the same ports a new attempt would be in vain.
+            observed = observe(context.engine, context.stack)
+            again = plan.make(context, observed, references)
+            if attempt == _COMPOSE_ATTEMPTS or again.blueprint.ports == planned.blueprint.ports:
+                raise
+            planned = again
+        else:
+            break
+    return planned
+
+
+def _clear_the_way(context: Context, planned: Plan, observed: Observed) -> None:
+    """Remove containers of ours that Compose would trip over, and let frozen ones go on."""
+    for container in observed.containers:
+        replica = container.labels.get(names.REPLICA, "")
+        stray = replica not in planned.digests or container.name != names.container(context.stack, replica)
+        if stray or container.state in (ContainerState.DEAD, ContainerState.REMOVING):
+            context.engine.remove_container(container.id)
+        elif container.state is ContainerState.PAUSED:
+            context.engine.unpause_container(container.id)
+
+
+def _credentials(context: Context) -> Mapping[str, str]:
+    found = credentials.read(context.engine, observed := observe(context.engine, context.stack))
+    if found is not None:
+        return found
+    for container in observed.of(ONE_SHOT):
+        if container.state is ContainerState.EXITED:
+            context.engine.start_container(container.id)
+    return credentials.await_them(context.engine, context.stack)
+
+
+def _result(
+    planned: Plan, outcomes: dict[str, Outcome], changed: tuple[str, ...], healed: tuple[str, ...]
+) -> StackResult:
+    where = endpoints(planned.blueprint.ports)
+    replicas = tuple(
+        ReplicaResult(replica.name, replica.service, outcome.working, where[replica.name], outcome.seconds)
+        for replica in planned.blueprint.profile.replicas
+        if (outcome := outcomes.get(replica.name))
+    )
+    return StackResult(
+        planned.blueprint.stack, planned.blueprint.profile.name, replicas, changed, healed, planned.substitutions
+    )
