@@ -30,8 +30,6 @@ PULLED = "python:3.13-slim"
 SUITE = "trixie"
 OLDEST = (3, 13)
 
-IMAGE = "org.hailbox.image"
-"""Label: which of our images it is."""
 PYTHON_LABEL = "org.hailbox.python"
 """Label of a base: its Python, `3.13`."""
 
@@ -171,4 +169,4 @@ def _run(command: list[str], archive: Path) -> None:
 
 def labels(image: str) -> dict[str, str]:
     """The labels of every image that we make."""
-    return {IMAGE: image, names.VERSION: hailbox.__version__}
+    return {names.IMAGE: image, names.VERSION: hailbox.__version__}

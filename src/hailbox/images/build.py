@@ -14,6 +14,7 @@ from hailbox.images import base as base_image
 from hailbox.images import cache, wheels
 from hailbox.images.context import DOCKERFILE, Context, read_tree, with_argument
 from hailbox.images.progress import ImageProgress, Phase, Report, phase
+from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import UnknownServiceError
 
@@ -102,7 +103,7 @@ def ensure(engine: Engine, plan: ImagePlan, *, progress: Report = lambda event: 
 
 def _missing(engine: Engine, plan: ImagePlan) -> list[str]:
     """References that the engine does not have, the runtime first."""
-    present = {tag for image in engine.images({base_image.IMAGE: None}) for tag in image.tags}
+    present = {tag for image in engine.images({names.IMAGE: None}) for tag in image.tags}
     return [
         reference for reference in dict.fromkeys([plan.runtime, *plan.services.values()]) if reference not in present
     ]
