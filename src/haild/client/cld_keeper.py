@@ -1,0 +1,101 @@
+"""Keeps a session with one of several servers for as long as a daemon runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+from haild.client.cld_errors import CldError
+from haild.client.cld_session import Session
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 2.0
+_SETTLED = 10.0
+"""Seconds after which a session counts as one that worked: the next pause is the shortest again."""
+
+logger = logging.getLogger(__name__)
+
+
+async def keep_session(
+    addresses: Sequence[tuple[str, int]],
+    user: str,
+    secret: bytes,
+    use: Callable[[Session], Awaitable[None]],
+    *,
+    name: str,
+) -> None:
+    """For ever: connect to the next address, run `use(session)` until it ends or the session is lost, and again.
+
+    `use` is cancelled when the session is lost, and is called anew with the next one: it opens and locks again what
+    it needs. Pauses grow from 0.05 s to 2 s, with jitter. `name` says in the log what is waited for: one line when
+    something fails, one when it works again. When cancelled, the session is ended and its locks are free.
+    """
+    keeper = _Keeper(addresses, user, secret, use, name)
+    while True:
+        await keeper.once()
+
+
+class _Keeper:
+    def __init__(
+        self,
+        addresses: Sequence[tuple[str, int]],
+        user: str,
+        secret: bytes,
+        use: Callable[[Session], Awaitable[None]],
+        name: str,
+    ) -> None:
+        if not addresses:
+            raise ValueError("at least one address is needed")
+        self._addresses = addresses
+        self._user = user
+        self._secret = secret
+        self._use = use
+        self._name = name
+        self._next = 0
+        self._pause = _FIRST_PAUSE
+        self._complaint = ""
+
+    async def once(self) -> None:
+        host, port = self._addresses[self._next]
+        self._next = (self._next + 1) % len(self._addresses)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            await self._session(host, port)
+        except (CldError, OSError) as error:
+            self._complain(str(error))
+        except Exception as error:
+            logger.exception("%s: failed", self._name)
+            self._complaint = str(error) or type(error).__name__
+        if loop.time() - started > _SETTLED:
+            self._pause = _FIRST_PAUSE
+        await asyncio.sleep(self._pause * random.uniform(0.7, 1.3))  # noqa: S311
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    def _complain(self, text: str) -> None:
+        if not self._complaint:
+            logger.warning("%s: waiting for cld: %s", self._name, text)
+        self._complaint = text
+
+    async def _session(self, host: str, port: int) -> None:
+        session = await Session.connect(host, port, user=self._user, secret=self._secret)
+        if self._complaint:
+            logger.info("%s: in session with cld at %s:%d", self._name, host, port)
+            self._complaint = ""
+        using = asyncio.ensure_future(self._use(session))
+        losing = asyncio.ensure_future(session.wait_lost())
+        try:
+            await asyncio.wait({using, losing}, return_when=asyncio.FIRST_COMPLETED)
+            if using.done():
+                using.result()
+            else:
+                session.raise_if_lost()
+        finally:
+            losing.cancel()
+            using.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await using
+            await asyncio.shield(session.end())
