@@ -152,7 +152,9 @@ def body() -> None:
     check_may_install()
     if not (shutil.which("dockerd") and shutil.which("iptables")):
         with step("engine", "installed docker.io, iptables and mmdebstrap"):
-            install_packages(["docker.io", "iptables", "mmdebstrap"], "no Docker engine answers")
+            install_packages(
+                ["docker.io", "iptables", "mmdebstrap", "debian-archive-keyring"], "no Docker engine answers"
+            )
     with step("engine", "started"):
         start()
 
