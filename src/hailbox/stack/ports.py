@@ -68,14 +68,14 @@ def _candidates(stack: str, replica: Replica, port: Port) -> Iterator[int]:
         yield _FIRST + (start + step) % size
 
 
-def _recorded(observed: Observed) -> dict[tuple[str, str], int]:
+def recorded(observed: Observed) -> dict[tuple[str, str], int]:
     """By replica and port name: what the last `up` chose."""
-    recorded = {}
+    found = {}
     for label, value in observed.record.items():
         if label.startswith(names.PORT) and value.isdecimal():
             replica, _, port = label.removeprefix(names.PORT).rpartition(".")
-            recorded[replica, port] = int(value)
-    return recorded
+            found[replica, port] = int(value)
+    return found
 
 
 def _held(observed: Observed) -> dict[int, str]:
@@ -94,7 +94,7 @@ def assign(context: Context, profile: Profile, observed: Observed) -> Assignment
     one. Raises PortTakenError, naming the holder, if somebody else holds a port that the user insists on.
     """
     wanted = _insisted(context, profile)
-    recorded = _recorded(observed)
+    known = recorded(observed)
     held = _held(observed)
     chosen: dict[tuple[str, str], int] = {}
     substitutions: list[Substitution] = []
@@ -113,8 +113,8 @@ def assign(context: Context, profile: Profile, observed: Observed) -> Assignment
                 chosen[key] = wanted[key]
                 continue
             preferred = preferred_port(port, replica) if context.stack == names.DEFAULT_STACK else None
-            if key in recorded and usable(recorded[key]):
-                chosen[key] = recorded[key]
+            if key in known and usable(known[key]):
+                chosen[key] = known[key]
             elif preferred is not None and usable(preferred):
                 chosen[key] = preferred
             else:

@@ -1,0 +1,68 @@
+"""The commands that change a stack: up, down, reset, destroy, build."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from hailbox.cli.verb import Shown, pairs
+
+Make = Any
+
+Profile = Annotated[
+    str | None, typer.Option("--profile", "-p", metavar="NAME", help="Which services, and how connected: s3, fs.")
+]
+Scale = Annotated[
+    list[str] | None, typer.Option("--scale", metavar="SERVICE=N", help="How many replicas of a service; repeatable.")
+]
+Port = Annotated[
+    list[str] | None,
+    typer.Option("--port", metavar="REPLICA=PORT", help="Insist on a port of this host; repeatable."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List exactly what would be removed, and remove nothing.")]
+Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Services or replicas.")]
+
+
+def up(make: Make, profile: Profile = None, scale: Scale = None, port: Port = None) -> Shown:
+    """Bring the stack up, or heal it; returns when every service works."""
+    from hailbox.cli import render
+    from hailbox.stack.up import up as run
+
+    context = make(profile=profile, scale=pairs(scale, "--scale"), ports=pairs(port, "--port"))
+    return Shown(run(context), render.stack)
+
+
+def down(make: Make) -> Shown:
+    """Stop the stack; its data stays."""
+    from hailbox.cli import render
+    from hailbox.stack.down import down as run
+
+    return Shown(run(make()), render.removal("down"))
+
+
+def reset(make: Make, services: Services = None, dry_run: DryRun = False) -> Shown:
+    """Discard the data, of all services or of some, and bring the stack up again."""
+    from hailbox.cli import render
+    from hailbox.stack.reset import reset as run
+
+    return Shown(run(make(), services or (), dry_run=dry_run), render.reset)
+
+
+Images = Annotated[bool, typer.Option("--images", help="Remove the images that hailbox made, too.")]
+
+
+def destroy(make: Make, dry_run: DryRun = False, images: Images = False) -> Shown:
+    """Remove everything of the stack: containers, data, network."""
+    from hailbox.cli import render
+    from hailbox.stack.down import destroy as run
+
+    return Shown(run(make(), dry_run=dry_run, images=images), render.removal("destroy"))
+
+
+def build(make: Make, profile: Profile = None) -> Shown:
+    """Build the images that are missing or whose source has changed."""
+    from hailbox.cli import render
+    from hailbox.stack.make import build as run
+
+    return Shown(run(make(profile=profile)), render.build)

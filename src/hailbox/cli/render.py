@@ -1,0 +1,91 @@
+"""Results as text for a person: tables of plain columns, one idea per line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hailbox.stack.down import Removal
+from hailbox.stack.make import BuildResult
+from hailbox.stack.reset import ResetResult
+from hailbox.stack.result import StackResult
+from hailbox.stack.status import StackSummary
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns, two blanks apart."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (header, *rows)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def stack(result: StackResult) -> str:
+    """Each replica, how it is, and where it is reached."""
+    rows = [
+        (
+            replica.replica,
+            "working" if replica.working else "NOT WORKING",
+            replica.endpoint,
+            f"{replica.seconds:.1f} s" if replica.working else replica.reason,
+        )
+        for replica in result.replicas
+    ]
+    lines = [f"stack {result.stack}, profile {result.profile}"]
+    if rows:
+        lines.append(table(("REPLICA", "STATE", "ADDRESS", ""), rows))
+    if result.healed:
+        lines.append(f"healed: {', '.join(result.healed)}")
+    lines += [
+        f"port {given.wanted} is held by {given.holder}; {given.replica} is at {given.given} instead"
+        for given in result.substitutions
+    ]
+    return "\n".join(lines)
+
+
+def removal(verb: str) -> Callable[[Removal], str]:
+    """What was removed, or would be."""
+
+    def render(result: Removal) -> str:
+        lines = [f"{verb}: would remove" if result.dry_run else f"{verb}: removed"]
+        for kind in ("containers", "volumes", "networks", "images"):
+            found: tuple[str, ...] = getattr(result, kind)
+            lines += [f"  {kind.removesuffix('s')} {name}" for name in found]
+        if len(lines) == 1:
+            lines = [f"{verb}: nothing to remove"]
+        if result.killed:
+            lines.append(f"killed, because they did not stop when asked: {', '.join(result.killed)}")
+        return "\n".join(lines)
+
+    return render
+
+
+def reset(result: ResetResult) -> str:
+    """What was discarded, then the stack."""
+    discarded = removal("reset")(result.removal)
+    return discarded if result.stack is None else stack(result.stack)
+
+
+def build(result: BuildResult) -> str:
+    """The images by service."""
+    return table(("SERVICE", "IMAGE"), sorted(result.images.items()))
+
+
+def stacks(result: Sequence[StackSummary]) -> str:
+    """All stacks, a line each."""
+    if not result:
+        return "no stacks on this engine; create one with: hailbox up"
+    rows = [
+        (
+            summary.stack,
+            summary.profile,
+            f"{summary.running}/{summary.containers}",
+            str(summary.volumes),
+            " ".join(summary.endpoints.values()),
+        )
+        for summary in result
+    ]
+    return table(("STACK", "PROFILE", "RUNNING", "VOLUMES", "ADDRESSES"), rows)
+
+
+def env(result: dict[str, str]) -> str:
+    """`KEY=VALUE` lines; no value holds a character that a shell treats specially."""
+    return "\n".join(f"{name}={value}" for name, value in result.items())
