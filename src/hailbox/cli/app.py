@@ -15,7 +15,7 @@ from hailbox.cli.verb import INTERRUPTED, Debug, Json, Quiet, Stack, before_comm
 
 app = typer.Typer(
     name="hailbox",
-    help="A working copy of the 2010 cloud-storage stack (iwhd on tabled on chunkd, held together by cld) in containers.",
+    help="The 2010 cloud-storage stack, iwhd on tabled on chunkd held together by cld, in containers.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -153,12 +152,9 @@ def _debootstrap(tool: str, architecture: str, archive: Path) -> None:
 
 
 def _run(command: list[str], archive: Path) -> None:
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )
+    done = cache.run(command, archive.parent)
     if done.returncode == 0:
         return
-    cache.check_disk(archive.parent)
     lines = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("E:")] or lines
     raise BaseImageError(

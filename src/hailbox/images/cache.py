@@ -6,7 +6,8 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,10 +49,27 @@ def disk_full(path: Path) -> DiskFullError:
     return DiskFullError(f"no space is left for {path}", "free some space there and run the command again")
 
 
-def check_disk(path: Path) -> None:
-    """Raise DiskFullError if next to nothing is left on the disk of `path`."""
-    if shutil.disk_usage(path).free < NEARLY_FULL:
+def check_disk(path: Path, said: str = "") -> None:
+    """Raise DiskFullError if a program failed for lack of space: next to nothing is left on the disk of `path`, or
+    it `said` so (in English, LC_ALL=C), for it may have removed its own files since."""
+    if os.strerror(errno.ENOSPC) in said or shutil.disk_usage(path).free < NEARLY_FULL:
         raise disk_full(path)
+
+
+def run(command: Sequence[str], where: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program that writes at `where`, without input. Raises DiskFullError; other failures are in the result."""
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**os.environ, "LC_ALL": "C"},
+        check=False,
+    )
+    if done.returncode != 0:
+        check_disk(where, done.stderr + done.stdout)
+    return done
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -34,7 +33,7 @@ def ensure(lock: Path, python: str, architecture: str) -> Path:
     kept = cache.directory() / name
     if kept.is_dir():
         return kept
-    with cache.lock(name):
+    with cache.lock("wheels"):
         if kept.is_dir():
             return kept
         with cache.writing(kept), tempfile.TemporaryDirectory(dir=kept.parent, prefix="fetching-") as temporary:
@@ -79,13 +78,9 @@ def download_command(lock: Path, python: str, architecture: str, to: Path) -> li
 
 
 def _download(lock: Path, python: str, architecture: str, to: Path) -> None:
-    command = pip() + download_command(lock, python, architecture, to)
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )
+    done = cache.run(pip() + download_command(lock, python, architecture, to), to.parent)
     if done.returncode == 0:
         return
-    cache.check_disk(to.parent)
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")]
     reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip ended with status {done.returncode}"
     raise ImageError(

@@ -11,7 +11,11 @@ class Phase(StrEnum):
     """How far a replica, or a step of the command, is."""
 
     WAITING = "waiting"
+    PULLING = "pulling"
+    BOOTSTRAPPING = "bootstrapping"
+    FETCHING = "fetching"
     BUILDING = "building"
+    READY = "ready"
     STARTING = "starting"
     SERVING = "serving"
     WORKING = "working"

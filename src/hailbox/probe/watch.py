@@ -7,7 +7,7 @@ import importlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import tenacity
 
@@ -74,6 +74,14 @@ async def _watch_all(
 ) -> dict[str, Outcome]:
     outcomes = await asyncio.gather(*(_watch_one(target, credentials, deadline, on_change) for target in targets))
     return {outcome.replica: outcome for outcome in outcomes}
+
+
+class Watch(Protocol):
+    """The signature of `watch`."""
+
+    def __call__(
+        self, targets: Sequence[Target], credentials: Credentials, *, deadline: float, on_change: OnChange
+    ) -> dict[str, Outcome]: ...
 
 
 def watch(

@@ -9,6 +9,8 @@ from hailbox.engine.port import Engine
 from hailbox.model.catalog import Catalog
 from hailbox.model.config import Config
 from hailbox.model.progress import Phase, Progress, Report
+from hailbox.probe import watch as probes
+from hailbox.probe.watch import Watch
 
 
 def _silent(_progress: Progress) -> None:
@@ -23,6 +25,8 @@ class Context:
     catalog: Catalog
     config: Config
     report: Report = _silent
+    watch: Watch = probes.watch
+    """How the replicas are probed."""
     command: str = "hailbox"
     """The command as the user typed it, for who waits for it."""
     started: float = field(default_factory=time.monotonic)

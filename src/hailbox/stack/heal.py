@@ -11,7 +11,7 @@ from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
 from hailbox.probe.outcome import Credentials, Outcome, Reached
-from hailbox.probe.watch import Target, watch
+from hailbox.probe.watch import Target
 from hailbox.stack import diagnosis
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, observe
@@ -67,7 +67,7 @@ class Healer:
     def watch(self, replicas: list[str], deadline: float) -> dict[str, Outcome]:
         """Probe these replicas until they work or the deadline has passed."""
         wanted = [target for target in targets(self.plan) if target.replica in replicas]
-        return watch(wanted, self.credentials, deadline=deadline, on_change=self._tell)
+        return self.context.watch(wanted, self.credentials, deadline=deadline, on_change=self._tell)
 
     def _tell(self, outcome: Outcome) -> None:
         phase = Phase.WORKING if outcome.reached is Reached.FUNCTION else Phase.SERVING

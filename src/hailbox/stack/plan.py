@@ -72,7 +72,7 @@ def image_references(context: Context, observed: Observed) -> dict[str, str]:
     plan = images.plan([service for service in profile.services if service not in context.config.images])
 
     def tell(progress: images.ImageProgress) -> None:
-        context.tell(progress.image, Phase.BUILDING, progress.phase)
+        context.tell(progress.image, Phase(progress.phase.value))
 
     built = images.ensure(context.engine, plan, progress=tell)
     return built | dict(context.config.images) | {ONE_SHOT: plan.runtime}

@@ -13,7 +13,7 @@ from hailbox.model.catalog import ONE_SHOT, Profile
 from hailbox.model.errors import NotWorkingError
 from hailbox.model.progress import Phase
 from hailbox.probe.outcome import Outcome, Reached
-from hailbox.probe.watch import Target, watch
+from hailbox.probe.watch import Target
 from hailbox.stack import credentials, diagnosis, plan
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, observe, present
@@ -75,7 +75,7 @@ def _probe(context: Context, observed: Observed, profile: Profile) -> dict[str, 
         else:
             targets.append(Target(replica.name, replica.service, port))
     if targets and secrets is not None:
-        outcomes |= watch(targets, secrets, deadline=0, on_change=lambda outcome: None)
+        outcomes |= context.watch(targets, secrets, deadline=0, on_change=lambda outcome: None)
     return outcomes
 
 

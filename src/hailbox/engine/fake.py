@@ -1,0 +1,257 @@
+"""An engine in memory, for tests of the driver: it keeps containers, volumes and networks as the real one does.
+
+`interrupt` is called before and after every request and before every single step of a Compose run, with a name of
+that moment; an exception that it raises is how a test kills the driver there. What was done stays done.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import yaml
+
+from haild.credentials import generate
+from hailbox.engine.port import (
+    ComposeVersion,
+    Container,
+    ContainerDetails,
+    ContainerState,
+    EngineVersion,
+    Image,
+    Network,
+    PublishedPort,
+    Volume,
+)
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.errors import EngineFailedError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Interrupt = Callable[[str], None]
+
+
+def _nothing(_moment: str) -> None:
+    """No test wants to interrupt."""
+
+
+def _request(method: Callable[P, T]) -> Callable[P, T]:
+    """A request to the engine: it can be interrupted before and after."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        engine = args[0]
+        assert isinstance(engine, FakeEngine)  # noqa: S101 - for the type checker; every caller is a method
+        engine.interrupt(f"before {method.__name__}")
+        answer = method(*args, **kwargs)
+        engine.interrupt(f"after {method.__name__}")
+        return answer
+
+    return call
+
+
+def _has(labels: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool:
+    return all(name in labels and value in (None, labels[name]) for name, value in wanted.items())
+
+
+@dataclass(frozen=True)
+class VolumeContent:
+    """What is in a volume, as far as the driver can tell."""
+
+    credentials: str | None = None
+    written: int = 0
+    """A number that a test puts there to see whether the data survives."""
+
+
+class FakeEngine:
+    """`Engine` without an engine."""
+
+    def __init__(self) -> None:
+        self.interrupt: Interrupt = _nothing
+        self.all_containers: dict[str, Container] = {}
+        self.all_volumes: dict[str, Volume] = {}
+        self.contents: dict[str, VolumeContent] = {}
+        self.all_networks: dict[str, Network] = {}
+        self.all_images: dict[str, Image] = {}
+        self._ids = itertools.count(1)
+
+    @_request
+    def version(self) -> EngineVersion:
+        return EngineVersion("20.10.24", "1.41", "linux", "amd64")
+
+    @_request
+    def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
+        return [container for container in self.all_containers.values() if _has(container.labels, labels)]
+
+    @_request
+    def container_details(self, container_id: str) -> ContainerDetails:
+        self._container(container_id)
+        return ContainerDetails(0, False, "", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 0, 1)
+
+    @_request
+    def volumes(self, labels: Mapping[str, str | None]) -> list[Volume]:
+        return [volume for volume in self.all_volumes.values() if _has(volume.labels, labels)]
+
+    @_request
+    def networks(self, labels: Mapping[str, str | None]) -> list[Network]:
+        return [network for network in self.all_networks.values() if _has(network.labels, labels)]
+
+    @_request
+    def images(self, labels: Mapping[str, str | None]) -> list[Image]:
+        return [image for image in self.all_images.values() if _has(image.labels, labels)]
+
+    @_request
+    def image(self, reference: str) -> Image | None:
+        return self.all_images.get(reference)
+
+    @_request
+    def start_container(self, container_id: str) -> None:
+        self._start(container_id)
+
+    @_request
+    def restart_container(self, container_id: str, *, stop_timeout: int) -> None:
+        self._start(container_id)
+
+    @_request
+    def stop_container(self, container_id: str, *, stop_timeout: int) -> None:
+        self._end(container_id)
+
+    @_request
+    def kill_container(self, container_id: str, *, signal: str = "SIGKILL") -> None:
+        self._end(container_id)
+
+    @_request
+    def pause_container(self, container_id: str) -> None:
+        self._set_state(container_id, ContainerState.PAUSED)
+
+    @_request
+    def unpause_container(self, container_id: str) -> None:
+        self._set_state(container_id, ContainerState.RUNNING)
+
+    @_request
+    def remove_container(self, container_id: str) -> None:
+        self.all_containers.pop(container_id, None)
+
+    @_request
+    def remove_volume(self, name: str) -> None:
+        if any(name in container.mounts for container in self.all_containers.values()):
+            raise EngineFailedError(f"volume {name} is in use", "remove the containers first")
+        self.all_volumes.pop(name, None)
+        self.contents.pop(name, None)
+
+    @_request
+    def remove_network(self, network_id: str) -> None:
+        self.all_networks.pop(network_id, None)
+
+    @_request
+    def remove_image(self, reference: str) -> None:
+        self.all_images.pop(reference, None)
+
+    @_request
+    def read_file(self, container_id: str, path: str) -> bytes | None:
+        for name in self._container(container_id).mounts:
+            content = self.contents[name].credentials
+            if content is not None and path == f"{names.CREDENTIALS_DIRECTORY}/credentials.json":
+                return content.encode()
+        return None
+
+    @_request
+    def logs(
+        self, container_id: str, *, tail: int | None = None, follow: bool = False, since: int | None = None
+    ) -> Iterator[bytes]:
+        self._container(container_id)
+        return iter(())
+
+    @_request
+    def pull_image(self, reference: str) -> None:
+        raise EngineFailedError(f"cannot pull {reference}: no registry in memory", "check the network")
+
+    @_request
+    def import_image(self, archive: Path, reference: str, *, labels: Mapping[str, str]) -> None:
+        self.all_images[reference] = Image(f"sha256:{next(self._ids)}", (reference,), dict(labels))
+
+    @_request
+    def build_image(self, context: bytes, reference: str, *, labels: Mapping[str, str]) -> Iterator[str]:
+        self.all_images[reference] = Image(f"sha256:{next(self._ids)}", (reference,), dict(labels), len(context))
+        return iter(())
+
+    @_request
+    def compose_version(self) -> ComposeVersion:
+        return ComposeVersion(("docker-compose",), "5.6.1")
+
+    @_request
+    def compose(self, project: str, file: str, arguments: Sequence[str]) -> None:
+        document = yaml.safe_load(file)
+        for volume in document["volumes"].values():
+            self.interrupt(f"compose: volume {volume['name']}")
+            if volume["name"] not in self.all_volumes:
+                self.all_volumes[volume["name"]] = Volume(volume["name"], volume["labels"])
+                self.contents[volume["name"]] = VolumeContent()
+        network = document["networks"]["default"]
+        self.interrupt(f"compose: network {network['name']}")
+        if network["name"] not in {known.name for known in self.all_networks.values()}:
+            identifier = f"network-{next(self._ids)}"
+            self.all_networks[identifier] = Network(identifier, network["name"], network["labels"])
+        volume_names = {key: volume["name"] for key, volume in document["volumes"].items()}
+        created = [self._create(definition, volume_names) for definition in document["services"].values()]
+        for identifier in created:
+            self.interrupt(f"compose: start {self.all_containers[identifier].name}")
+            self._start(identifier)
+
+    def _create(self, definition: Mapping[str, Any], volume_names: Mapping[str, str]) -> str:
+        name = definition["container_name"]
+        self.interrupt(f"compose: create {name}")
+        for container in list(self.all_containers.values()):
+            if container.name == name:
+                if container.labels.get(names.DIGEST) == definition["labels"][names.DIGEST]:
+                    return container.id
+                del self.all_containers[container.id]
+                self.interrupt(f"compose: re-create {name}")
+        identifier = f"container-{next(self._ids)}"
+        self.all_containers[identifier] = Container(
+            id=identifier,
+            name=name,
+            image=definition["image"],
+            image_id=f"sha256:{definition['image']}",
+            state=ContainerState.CREATED,
+            labels=definition["labels"],
+            ports=tuple(_published(text) for text in definition.get("ports", ())),
+            mounts=tuple(volume_names[text.split(":")[0]] for text in definition["volumes"]),
+        )
+        return identifier
+
+    def _container(self, identifier: str) -> Container:
+        try:
+            return self.all_containers[identifier]
+        except KeyError:
+            raise EngineFailedError(f"no such container: {identifier}", "look again") from None
+
+    def _set_state(self, identifier: str, state: ContainerState) -> None:
+        self.all_containers[identifier] = replace(self._container(identifier), state=state)
+
+    def _start(self, identifier: str) -> None:
+        container = self._container(identifier)
+        if container.labels.get(names.REPLICA) != ONE_SHOT:
+            self._set_state(identifier, ContainerState.RUNNING)
+            return
+        self._set_state(identifier, ContainerState.EXITED)
+        for name in container.mounts:
+            if self.contents[name].credentials is None:
+                self.contents[name] = replace(self.contents[name], credentials=json.dumps(generate()))
+
+    def _end(self, identifier: str) -> None:
+        if identifier in self.all_containers:
+            self._set_state(identifier, ContainerState.EXITED)
+
+
+def _published(text: str) -> PublishedPort:
+    address, host, rest = text.split(":")
+    container, _, protocol = rest.partition("/")
+    return PublishedPort(int(container), protocol, address, int(host))
