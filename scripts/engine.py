@@ -22,8 +22,8 @@ PID_FILES = {
     "dockerd": Path("/var/run/docker.pid"),
     "containerd": Path("/var/run/docker/containerd/containerd.pid"),
 }
-START_DEADLINE = 60.0
-"""Seconds. A killed engine first cleans up the containers it left, which takes some seconds for each that hangs."""
+START_DEADLINE = 120.0
+"""Seconds. After a kill dockerd first stops the containers it left: ten seconds for those that ignore SIGTERM."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -72,24 +72,24 @@ def answers() -> bool:
     return get("/_ping") == 200
 
 
-def _process(pid_file: Path) -> tuple[int, str] | None:
-    """The process that a pid file names, with its program's name; None if there is no such process."""
+def _program(pid_file: Path) -> str | None:
+    """The name of the program whose process a pid file names; None if that process ended, or waits to be reaped."""
     try:
-        pid = int(pid_file.read_text())
-        return pid, Path(f"/proc/{pid}/comm").read_text().strip()
+        stat = Path(f"/proc/{int(pid_file.read_text())}/stat").read_text()
     except (OSError, ValueError):
         return None
+    name, _, rest = stat.partition("(")[2].rpartition(")")
+    return None if rest.split()[0] == "Z" else name
 
 
 def _clear_remains() -> bool:
     """Remove what an engine that was killed left in the way of the next; whether one is still alive.
 
-    dockerd refuses to start while the process of its pid file lives, even if that number is another program's
-    by now, and waits in vain for a containerd whose pid file names another program.
+    dockerd refuses to start while there is a process with the number in its pid file, even if that is another
+    program by now, and waits in vain for a containerd whose pid file names another program.
     """
     for program, pid_file in PID_FILES.items():
-        found = _process(pid_file)
-        if found is None or found[1] != program:
+        if _program(pid_file) != program:
             pid_file.unlink(missing_ok=True)
     return PID_FILES["dockerd"].exists()
 
