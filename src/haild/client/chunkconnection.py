@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import ssl
@@ -200,6 +201,23 @@ class Connection:
             return wire.decode_check_status(await self._read_body(16))
         except wire.ProtocolError as error:
             raise self._broken(str(error)) from error
+
+    async def wait_lost(self, seconds: float) -> bool:
+        """Wait on an idle connection until the node closes it; False if it still stands after `seconds`.
+
+        This is how a node's death is noticed at once and without traffic.
+        """
+        if self._busy:
+            raise RuntimeError("an operation is under way on this connection")
+        try:
+            async with asyncio.timeout(seconds):
+                await self._channel.read_some(1)
+        except TimeoutError:
+            return not self._channel.alive
+        except OSError:
+            return True
+        self._channel.abort()  # bytes that nobody asked for
+        return True
 
     async def close(self) -> None:
         """Close the connection; at once if an operation is under way. Never raises OSError."""

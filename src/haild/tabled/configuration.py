@@ -1,0 +1,179 @@
+"""Configuration of tabled: the file of tabled.md section 3, and our own additions."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from haild.daemon.errors import StartError
+from haild.daemon.settings import Element, SettingsError, await_file, load, port_number
+
+DEFAULT_FILE = Path("/etc/tabled.conf")
+DEFAULT_PID_FILE = Path("/var/run/tabled.pid")
+DEFAULT_PORT = 8080
+MAXIMUM_CLD_HOSTS = 10
+
+logger = logging.getLogger(__name__)
+
+_KNOWN = frozenset(
+    (
+        "PID",
+        "ForceHost",
+        "Listen",
+        "TDB",
+        "TDBRepPort",
+        "TDBRepName",
+        "StatusPort",
+        "Group",
+        "ChunkUser",
+        "ChunkKey",
+        "CLD",
+        "CLDUser",
+        "CLDKey",
+        "Users",
+        "HostAlias",
+        "Region",
+        "Copies",
+        "Acknowledge",
+        "RepairDelay",
+    )
+)
+
+
+@dataclass(frozen=True)
+class CldAddress:
+    """A forced CLD server: host, and a port or the file that will hold it."""
+
+    host: str
+    port: int = 0
+    port_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the file says. Our additions, all optional, start at `cld_user`."""
+
+    host: str
+    port: int
+    port_file: Path | None
+    pid_file: Path
+    directory: Path
+    name: str
+    group: str
+    status_port: int | None
+    chunk_user: str
+    chunk_key: str
+    cld: tuple[CldAddress, ...]
+    cld_user: str = "tabled"
+    cld_key: str = "tabled"
+    users_file: Path | None = None
+    host_aliases: tuple[str, ...] = ()
+    region: str = ""
+    """The only region signatures may name; empty: any."""
+    copies: int = 3
+    acknowledge: int = 0
+    """Copies that must be durable before a PUT is answered; 0: on all nodes there are, up to `copies`."""
+    repair_delay: float = 10.0
+    """Seconds that a lost node has to come back before its copies are made anew."""
+
+
+def read(path: Path) -> Configuration:
+    """Read the file at `path`. Raises StartError."""
+    await_file(path)
+    try:
+        root = load(path)
+        return _from(root, path)
+    except SettingsError as error:
+        raise StartError(str(error)) from error
+
+
+def directory_of(path: Path) -> Path | None:
+    """The first TDB directory in the file, as tdbadm takes it (tabled.md 2.2). Raises StartError."""
+    try:
+        root = load(path)
+    except SettingsError as error:
+        raise StartError(str(error)) from error
+    first = next((element for element in root.all("TDB") if element.text.strip()), None)
+    return Path(first.text) if first else None
+
+
+def _from(root: Element, path: Path) -> Configuration:
+    for child in root.children:
+        if child.name not in _KNOWN:
+            logger.warning("%s: unknown element <%s> is ignored", path, child.name)
+    host = root.value("ForceHost") or socket.gethostname()[:63]
+    directory = _directory(root)
+    port, port_file = _listen(root)
+    status = root.value("StatusPort")
+    users = root.value("Users")
+    return Configuration(
+        host=host,
+        port=port,
+        port_file=port_file,
+        pid_file=Path(root.value("PID") or DEFAULT_PID_FILE),
+        directory=directory,
+        name=(root.value("TDBRepName") or host)[:64],
+        group=root.value("Group") or "default",
+        status_port=None if status is None else port_number(status),
+        chunk_user=root.value("ChunkUser") or "tabled",
+        chunk_key=root.value("ChunkKey") or "tabled",
+        cld=_cld(root),
+        cld_user=root.value("CLDUser") or "tabled",
+        cld_key=root.value("CLDKey") or "tabled",
+        users_file=Path(users) if users else None,
+        host_aliases=tuple(alias.text for alias in root.all("HostAlias") if alias.text.strip()),
+        region=root.value("Region") or "",
+        copies=_number(root, "Copies", 3, 1, 16),
+        acknowledge=_number(root, "Acknowledge", 0, 0, 16),
+        repair_delay=float(_number(root, "RepairDelay", 10, 0, 86400)),
+    )
+
+
+def _directory(root: Element) -> Path:
+    directory: Path | None = None
+    for element in root.all("TDB"):
+        if Path(element.text).is_dir():
+            directory = Path(element.text)
+        else:
+            logger.warning("<TDB> %r is not a directory and is ignored", element.text)
+    if directory is None:
+        raise StartError("no usable <TDB> directory in the configuration")
+    return directory
+
+
+def _listen(root: Element) -> tuple[int, Path | None]:
+    port, port_file = DEFAULT_PORT, None
+    for element in root.all("Listen"):
+        text = element.value("Port")
+        try:
+            port = port_number(text or "", auto=True)
+        except SettingsError as error:
+            logger.warning("a <Listen> is ignored: %s", error)
+            continue
+        file = element.value("PortFile")
+        port_file = Path(file) if file else None
+    return port, port_file
+
+
+def _cld(root: Element) -> tuple[CldAddress, ...]:
+    addresses = []
+    for element in root.all("CLD"):
+        host, port, file = element.value("Host"), element.value("Port"), element.value("PortFile")
+        if host and port:
+            addresses.append(CldAddress(host, port_number(port)))
+        elif host and file:
+            addresses.append(CldAddress(host, port_file=Path(file)))
+        else:
+            logger.warning("a <CLD> without Host, or without Port and PortFile, is ignored")
+    return tuple(addresses[:MAXIMUM_CLD_HOSTS])
+
+
+def _number(root: Element, name: str, default: int, least: int, most: int) -> int:
+    text = root.value(name)
+    if text is None:
+        return default
+    if not (text.strip().isdecimal() and least <= int(text) <= most):
+        raise SettingsError(f"<{name}> {text!r} is not a number from {least} to {most}")
+    return int(text)

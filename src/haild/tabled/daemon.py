@@ -1,0 +1,238 @@
+"""The daemon put together: sockets, the group in CLD, and what runs while this member is master.
+
+Readiness (tabled.md 4.1): the client port is bound early and its port file written, but it listens only from the
+moment the metadata are open in the master's role. It does not wait for storage nodes: without any, what needs a
+body is answered 503 ServiceUnavailable, which every S3 client retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from haild.client.cld import Address, keep_session
+from haild.daemon.errors import StartError
+from haild.daemon.lifecycle import write_port_file
+from haild.daemon.settings import await_file
+from haild.tabled import users
+from haild.tabled.call import Services
+from haild.tabled.configuration import CldAddress, Configuration
+from haild.tabled.group import Group
+from haild.tabled.http import S3Server, low_level_server
+from haild.tabled.metadata import schema
+from haild.tabled.metadata.sqlite import SqliteMetadata
+from haild.tabled.nodes import Nodes
+from haild.tabled.placement import Placement
+
+BACKLOG = 1024
+LOCK_FILE = "lock"
+"""Held locked in the TDB directory by the process that has the metadata open as master."""
+
+logger = logging.getLogger(__name__)
+
+
+class Daemon:
+    """One tabled process."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self._sockets = _bind(configuration.port)
+        self.port: int = self._sockets[0].getsockname()[1]
+        self.server = S3Server((configuration.host, *configuration.host_aliases), configuration.region)
+        self._master: _Master | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set."""
+        configuration = self.configuration
+        if configuration.port_file is not None:
+            write_port_file(configuration.port_file, f"{configuration.host}:{self.port}")
+        self.nodes = Nodes(configuration.chunk_user, configuration.chunk_key.encode())
+        self.group = Group(
+            configuration.group,
+            configuration.name,
+            self.nodes,
+            lambda: identity(configuration.directory),
+            self._lead,
+            self._follow,
+        )
+        member = asyncio.create_task(self._keep_member(), name="member of the group")
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({member, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if member.done():
+                member.result()
+        finally:
+            stopping.cancel()
+            await self._follow()
+            member.cancel()
+            await asyncio.gather(member, return_exceptions=True)
+            await self.nodes.close()
+            for sock in self._sockets:
+                sock.close()
+
+    async def _keep_member(self) -> None:
+        configuration = self.configuration
+        addresses = [await _resolve(address) for address in configuration.cld]
+        await keep_session(
+            addresses, configuration.cld_user, configuration.cld_key.encode(), self.group.use, name="group"
+        )
+
+    async def _lead(self) -> None:
+        if self._master is None:
+            master = _Master(self)
+            await master.start()
+            self._master = master
+
+    async def _follow(self) -> None:
+        master, self._master = self._master, None
+        if master is not None:
+            await master.stop()
+            if master.rebind:
+                self._sockets = _bind(self.port)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """The bound sockets of the client port."""
+        return self._sockets
+
+
+class _Master:
+    """What exists only while this process is master."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._stack = contextlib.AsyncExitStack()
+        self.rebind = False
+
+    async def start(self) -> None:
+        daemon, configuration = self._daemon, self._daemon.configuration
+        try:
+            await self._stack.enter_async_context(_directory_lock(configuration.directory))
+            metadata = await _open_metadata(configuration)
+            self._stack.push_async_callback(metadata.close)
+            placement = Placement(daemon.nodes, copies=configuration.copies, acknowledge=configuration.acknowledge)
+            placement.on_leftover = metadata.add_garbage
+            daemon.server.serve(Services(metadata, placement, time.time))
+            self._stack.callback(daemon.server.serve, None)
+            await self._listen()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        logger.info("serving on port %d", daemon.port)
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        protocol = low_level_server(self._daemon.server)
+        self._stack.push_async_callback(protocol.shutdown, 0.3)
+        for sock in self._daemon.sockets:
+            listener = await loop.create_server(protocol, sock=sock, backlog=BACKLOG)
+            self._stack.callback(listener.close)
+        self.rebind = True
+        self._stack.callback(protocol.pre_shutdown)
+
+    async def stop(self) -> None:
+        """Stop listening, cut off what still runs, close the metadata."""
+        await self._stack.aclose()
+
+
+def identity(directory: Path) -> str:
+    """The identity of the metadata in a directory; empty if there are none."""
+    path = directory / schema.FILE_NAME
+    if not path.exists():
+        return ""
+    try:
+        connection = schema.connect(path, read_only=True)
+        try:
+            row = connection.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return ""
+    return str(row[0]) if row else ""
+
+
+async def _open_metadata(configuration: Configuration) -> SqliteMetadata:
+    """Open the database and take in the users' file. Raises sqlite3.Error and OSError."""
+    if configuration.users_file is not None:
+        path = configuration.users_file
+        await asyncio.to_thread(await_file, path)
+        with path.open(encoding="utf-8") as lines:
+            users.replace(configuration.directory, users.parse(lines))
+    return SqliteMetadata(configuration.directory)
+
+
+@contextlib.asynccontextmanager
+async def _directory_lock(directory: Path) -> AsyncIterator[None]:
+    """Hold the TDB directory alone: the last line of defence against two masters on one database.
+
+    The kernel gives the lock free when its holder dies, so a stand-by never waits for a dead master.
+    """
+    descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    pause, told = 0.02, False
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    logger.info("%s is held by another process; waiting for it to let go", directory)
+                    told = True
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, 0.5)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _bind(port: int) -> list[socket.socket]:
+    """Bind the client port without listening: one dual-stack socket, or IPv4 where there is no IPv6.
+
+    Raises StartError.
+    """
+    try:
+        try:
+            sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            _reuse_and_bind(sock, "::", port)
+        except OSError:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            _reuse_and_bind(sock, "0.0.0.0", port)  # noqa: S104 - the stack publishes it on loopback only
+    except OSError as error:
+        raise StartError(f"port {port}: {error.strerror}") from error
+    return [sock]
+
+
+def _reuse_and_bind(sock: socket.socket, host: str, port: int) -> None:
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+
+
+async def _resolve(address: CldAddress) -> Address:
+    """The address, once its port file holds a port: looked for again and again (tabled.md section 3)."""
+    told = False
+    while address.port_file is not None:
+        try:
+            text = address.port_file.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            text = ""
+        if text.isdecimal() and 0 < int(text) < 65536:
+            return Address(address.host, int(text))
+        if not told:
+            logger.info("waiting for a port number in %s", address.port_file)
+            told = True
+        await asyncio.sleep(0.2)
+    return Address(address.host, address.port)

@@ -1,0 +1,219 @@
+"""HTTP in front of the operations: from a request to a call, from an answer or an error to a response.
+
+aiohttp's low-level server: no router, no middleware; the target is taken as it was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.web_protocol import RequestHandler
+
+from haild.tabled import access, addressing, routes
+from haild.tabled.auth import Authenticator, Identity, RequestFacts
+from haild.tabled.call import Answer, Call, Services
+from haild.tabled.errors import S3Error
+from haild.wire import s3xml
+
+SERVER = "tabled 0.5.2"
+STALL = 60.0
+"""Seconds that a client may leave an answer unread."""
+LINGER = 5.0
+"""Seconds during which the rest of a refused body is read and dropped, so that the client sees the answer."""
+
+logger = logging.getLogger(__name__)
+
+_UNKNOWN = Identity(None)
+
+
+class S3Server:
+    """Serves requests with the services of the moment; without any, every request is answered 503."""
+
+    def __init__(self, own_names: Sequence[str], region: str) -> None:
+        """`own_names`: host names below which virtual-host buckets live."""
+        self._own_names = tuple(name.lower().partition(":")[0] for name in own_names)
+        self._region = region
+        self._services: Services | None = None
+        self._authenticator: Authenticator | None = None
+        self.requests = 0
+        self.errors = 0
+        self.on_answer: Callable[[str, int], None] = lambda action, status: None
+
+    def serve(self, services: Services | None) -> None:
+        """Answer with these services from now on."""
+        self._services = services
+        self._authenticator = (
+            None if services is None else Authenticator(services.metadata.password, region=self._region)
+        )
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        self.requests += 1
+        request_id = secrets.token_hex(8).upper()
+        call: Call | None = None
+        try:
+            call = self._understand(request, request_id)
+            answer = await self._answer(call, request)
+            response = await _send(request, answer, request_id)
+        except S3Error as error:
+            self.errors += 1
+            response = _send_error(request, error, request_id)
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except (sqlite3.Error, OSError) as error:
+            logger.error("request %s: %s", request_id, error)
+            response = _send_error(request, _internal(), request_id)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            response = _send_error(request, _internal(), request_id)
+        self.on_answer(call.action if call is not None else "", response.status)
+        return response
+
+    def _understand(self, request: web.BaseRequest, request_id: str) -> Call:
+        host = request.headers.get("Host")
+        if host is None:
+            raise S3Error("InvalidArgument", "The Host header is missing.")
+        if self._services is None:
+            raise S3Error("ServiceUnavailable", "Not ready; please retry.", headers={"Retry-After": "1"})
+        target = addressing.absolute_to_origin(request.raw_path)
+        address = addressing.locate(host, target, self._own_names)
+        query = addressing.parse_query(target.partition("?")[2])
+        return Call(
+            services=self._services,
+            method=request.method,
+            target=target,
+            headers=request.headers,
+            query=query,
+            address=address,
+            identity=_UNKNOWN,
+            request_id=request_id,
+            now=self._services.clock(),
+            source=request.content,
+            before_reading=lambda: _continue(request),
+        )
+
+    async def _answer(self, call: Call, request: web.BaseRequest) -> Answer:
+        assert self._authenticator is not None  # noqa: S101 - set together with the services
+        facts = RequestFacts(call.method, call.target, call.headers, call.query, call.address.bucket_in_host)
+        call.identity = await self._authenticator.identify(facts, call.now)
+        address = call.address
+        scope = "object" if address.key else "bucket" if address.bucket else "service"
+        operation = routes.find(call.method, scope, call.query)
+        call.action = operation.action
+        await access.admit(call, operation.permission)
+        return await operation.handler(call)
+
+
+def _internal() -> S3Error:
+    return S3Error("InternalError", "We encountered an internal error. Please try again.")
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """The interim response, once it is sure that the body is wanted (tabled.md section 5)."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+def _common(headers: dict[str, str], request_id: str) -> dict[str, str]:
+    headers["Server"] = SERVER
+    headers["x-amz-request-id"] = request_id
+    headers["x-amz-id-2"] = request_id
+    return headers
+
+
+async def _send(request: web.BaseRequest, answer: Answer, request_id: str) -> web.StreamResponse:
+    headers = _common(answer.headers, request_id)
+    if answer.stream is None and (answer.length is None or request.method != "HEAD"):
+        return web.Response(status=answer.status, headers=headers, body=answer.body)
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    response.content_length = answer.length
+    if answer.stream is None:
+        await response.prepare(request)
+        await response.write_eof()
+        return response
+    async with contextlib.aclosing(answer.stream) as stream:
+        first = await anext(stream)  # what fails before the first byte still gets its own status
+        if len(first) == answer.length:
+            return web.Response(status=answer.status, headers=headers, body=first)
+        await response.prepare(request)
+        try:
+            await _write(response, first)
+            async for piece in stream:
+                await _write(response, piece)
+        except (S3Error, TimeoutError) as error:
+            logger.warning("request %s: the answer breaks off: %s", request_id, error or type(error).__name__)
+            _cut(request)
+            return response
+    await response.write_eof()
+    return response
+
+
+async def _write(response: web.StreamResponse, piece: bytes) -> None:
+    async with asyncio.timeout(STALL):
+        await response.write(piece)
+
+
+def _cut(request: web.BaseRequest) -> None:
+    """Close the connection at once, so that the client cannot take a part for the whole."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _send_error(request: web.BaseRequest, error: S3Error, request_id: str) -> web.StreamResponse:
+    headers = _common(dict(error.headers), request_id)
+    body = b""
+    if request.method != "HEAD" and error.status != 304:
+        body = s3xml.error(
+            error.code, error.message, request.raw_path.partition("?")[0], request_id, error.fields.items()
+        )
+        headers["Content-Type"] = "application/xml"
+    response = web.Response(status=error.status, headers=headers, body=body)
+    if not request.content.is_eof() and request.headers.get("Expect", "").lower() == "100-continue":
+        response.force_close()  # the body will not come, or cannot be told from the next request
+    if error.status >= 500 or error.code in ("RequestTimeout", "IncompleteBody"):
+        response.force_close()
+    return response
+
+
+class _Connection(RequestHandler):
+    """One connection; what the parser refuses gets the protocol's error document."""
+
+    def handle_error(
+        self, request: Any, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        code = "InvalidArgument" if isinstance(exc, BadHttpMessage) or status < 500 else "InternalError"
+        if code == "InternalError":
+            logger.error("a request failed: %s", exc or message, exc_info=exc)
+        request_id = secrets.token_hex(8).upper()
+        body = s3xml.error(code, message or "The request is not HTTP as we know it.", "", request_id)
+        headers = _common({"Content-Type": "application/xml"}, request_id)
+        response = web.Response(status=status, headers=headers, body=body)
+        response.force_close()
+        return response
+
+
+class _LowLevelServer(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+def low_level_server(server: S3Server) -> web.Server:
+    """The protocol factory to listen with; the event loop must run."""
+    return _LowLevelServer(
+        server.handle,
+        access_log=None,
+        keepalive_timeout=75.0,
+        lingering_time=LINGER,
+        max_line_size=16384,
+        max_field_size=16384,
+        read_bufsize=1 << 17,
+    )

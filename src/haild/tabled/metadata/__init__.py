@@ -1,0 +1,1 @@
+"""What tabled knows about users, buckets, objects and the places of their bodies."""

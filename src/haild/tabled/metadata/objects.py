@@ -1,0 +1,142 @@
+"""Objects and their versions: the statements (S3 user guide, "Using versioning in S3 buckets")."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+
+from haild.tabled.metadata import bodies, schema
+from haild.tabled.metadata.port import BucketMissingError, Check
+from haild.tabled.metadata.records import NULL_VERSION, Deletion, ObjectRecord, StoredBody
+
+_CURRENT = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND key = ? AND current = 1"  # noqa: S608
+_OLD = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND key = ? AND current = 0"  # noqa: S608
+_INSERT = (
+    "INSERT INTO objects (bucket, key, size, etag, modified, acl, version, marker, current,"
+    " headers, segments, parts, checksum, tags) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+
+
+def current(db: sqlite3.Connection, bucket: str, key: str) -> ObjectRecord | None:
+    """The current object or delete marker."""
+    row = db.execute(_CURRENT, (bucket, key)).fetchone()
+    return schema.object_from(row) if row else None
+
+
+def version(db: sqlite3.Connection, bucket: str, key: str, wanted: str) -> ObjectRecord | None:
+    """One version."""
+    for statement in (_CURRENT, _OLD):
+        row = db.execute(f"{statement} AND version = ?", (bucket, key, wanted)).fetchone()
+        if row:
+            return schema.object_from(row)
+    return None
+
+
+def new_version_id() -> str:
+    """An id for a version; opaque to clients."""
+    return secrets.token_urlsafe(24).replace("-", "_")
+
+
+def put(
+    db: sqlite3.Connection, record: ObjectRecord, stored: Sequence[StoredBody], check: Check | None = None
+) -> str:
+    """Make `record` current; returns its version id."""
+    state = _versioning(db, record.bucket)
+    present = current(db, record.bucket, record.key)
+    if check:
+        check(None if present is None or present.marker else present)
+    bodies.retain(db, record.segments, stored)
+    version_id = new_version_id() if state == "Enabled" else NULL_VERSION
+    _make_room(db, record.bucket, record.key, state, present)
+    db.execute(_INSERT, schema.object_values(record, version_id))
+    return version_id
+
+
+def _versioning(db: sqlite3.Connection, bucket: str) -> str:
+    row = db.execute("SELECT versioning FROM buckets WHERE name = ?", (bucket,)).fetchone()
+    if row is None:
+        raise BucketMissingError(bucket)
+    return str(row[0])
+
+
+def _make_room(db: sqlite3.Connection, bucket: str, key: str, state: str, present: ObjectRecord | None) -> None:
+    """Remove or set aside what is current, so that a new current row can be inserted."""
+    if state == "Suspended":
+        null = version(db, bucket, key, NULL_VERSION)
+        if null is not None:
+            _remove(db, null)
+            if null.current:
+                return
+    if present is None:
+        return
+    if state == "":
+        _remove(db, present)
+    else:
+        db.execute("UPDATE objects SET current = 0 WHERE sequence = ?", (present.sequence,))
+
+
+def _remove(db: sqlite3.Connection, record: ObjectRecord) -> None:
+    db.execute("DELETE FROM objects WHERE sequence = ?", (record.sequence,))
+    bodies.release(db, record.segments)
+
+
+def delete(db: sqlite3.Connection, bucket: str, key: str, wanted: str, check: Check | None, now: float) -> Deletion:
+    """Delete a version, or (no version named) the object as the bucket's versioning wants it."""
+    state = _versioning(db, bucket)
+    if wanted:
+        return _delete_version(db, bucket, key, wanted, check)
+    present = current(db, bucket, key)
+    if check:
+        check(None if present is None or present.marker else present)
+    if state == "":
+        if present is None:
+            return Deletion()
+        _remove(db, present)
+        return Deletion(found=True)
+    _make_room(db, bucket, key, state, present)
+    version_id = new_version_id() if state == "Enabled" else NULL_VERSION
+    owner = db.execute("SELECT owner FROM buckets WHERE name = ?", (bucket,)).fetchone()[0]
+    marker = ObjectRecord(bucket, key, 0, "", now, schema.bucket_acl(owner, ""), marker=True)
+    db.execute(_INSERT, schema.object_values(marker, version_id))
+    return Deletion(version_id, marker=True, found=present is not None)
+
+
+def _delete_version(db: sqlite3.Connection, bucket: str, key: str, wanted: str, check: Check | None) -> Deletion:
+    record = version(db, bucket, key, wanted)
+    if check:
+        check(record)
+    if record is None:
+        return Deletion(wanted)
+    _remove(db, record)
+    if record.current:
+        db.execute(
+            "UPDATE objects SET current = 1 WHERE sequence ="
+            " (SELECT max(sequence) FROM objects WHERE bucket = ? AND key = ? AND current = 0)",
+            (bucket, key),
+        )
+    return Deletion(wanted, marker=record.marker, found=True)
+
+
+def update(db: sqlite3.Connection, sequence: int, acl: str | None, tags: str | None) -> None:
+    """Change list or tags in place."""
+    if acl is not None:
+        db.execute("UPDATE objects SET acl = ? WHERE sequence = ?", (acl, sequence))
+    if tags is not None:
+        db.execute("UPDATE objects SET tags = ? WHERE sequence = ?", (tags, sequence))
+
+
+def complete(db: sqlite3.Connection, upload: str, record: ObjectRecord, check: Check | None) -> str:
+    """Make a multipart object current and drop the upload; its parts' users become the object's."""
+    version_id = put(db, replace(record), (), check)
+    drop_parts(db, upload)
+    return version_id
+
+
+def drop_parts(db: sqlite3.Connection, upload: str) -> None:
+    """Remove an upload with its parts."""
+    for (segments,) in db.execute("SELECT segments FROM parts WHERE upload = ?", (upload,)).fetchall():
+        bodies.release(db, schema.load_segments(segments))
+    db.execute("DELETE FROM parts WHERE upload = ?", (upload,))
+    db.execute("DELETE FROM uploads WHERE upload = ?", (upload,))

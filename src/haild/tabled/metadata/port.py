@@ -1,0 +1,204 @@
+"""The one interface behind which the metadata live. SQLite stands behind it today (`sqlite.py`).
+
+Every method that changes something returns when the change is durable. Nothing here names SQL, files or
+threads, so that another database can take the place for a group of tabled processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from haild.tabled.acl import Acl
+from haild.tabled.metadata.records import (
+    Bucket,
+    Deletion,
+    ListQuery,
+    ObjectRecord,
+    Page,
+    Part,
+    StoredBody,
+    Upload,
+    UploadPage,
+)
+
+Check = Callable[[ObjectRecord | None], None]
+"""Looks at what is stored under a key now, inside the transaction that replaces it; raises to refuse."""
+
+
+class BucketExistsError(Exception):
+    """A bucket of that name exists."""
+
+
+class BucketMissingError(Exception):
+    """The bucket does not exist (any more)."""
+
+
+class BucketNotEmptyError(Exception):
+    """The bucket holds objects, versions or uploads."""
+
+
+class UploadMissingError(Exception):
+    """The upload does not exist (any more)."""
+
+
+class BodyMissingError(Exception):
+    """A body that a new record shares with an old one went away in the meantime."""
+
+
+class Metadata(Protocol):
+    """Users, buckets, objects, uploads, and the places of bodies."""
+
+    async def password(self, user: str) -> str | None:
+        """The user's password; None for an unknown user."""
+        ...
+
+    async def bucket(self, name: str) -> Bucket | None:
+        """The bucket; None if there is none."""
+        ...
+
+    async def buckets(self, owner: str) -> list[Bucket]:
+        """The buckets of a user, by name."""
+        ...
+
+    async def create_bucket(self, bucket: Bucket) -> None:
+        """Raises BucketExistsError."""
+        ...
+
+    async def delete_bucket(self, name: str) -> None:
+        """Raises BucketMissingError and BucketNotEmptyError."""
+        ...
+
+    async def set_bucket_acl(self, name: str, acl: Acl) -> None:
+        """Replace the bucket's list."""
+        ...
+
+    async def set_versioning(self, name: str, state: str) -> None:
+        """State is Enabled or Suspended."""
+        ...
+
+    async def setting(self, bucket: str, name: str) -> str | None:
+        """A document stored with the bucket (policy, cors, ...)."""
+        ...
+
+    async def set_setting(self, bucket: str, name: str, text: str | None) -> None:
+        """Store a document with the bucket; None removes it."""
+        ...
+
+    async def settings(self, name: str) -> list[tuple[str, str]]:
+        """Bucket and text of every document of that name."""
+        ...
+
+    async def new_body(self) -> int:
+        """An id that no body ever had (tabled.md 13.4)."""
+        ...
+
+    async def object(self, bucket: str, key: str, version: str = "") -> ObjectRecord | None:
+        """The current object (also when it is a delete marker), or the named version."""
+        ...
+
+    async def put_object(self, record: ObjectRecord, stored: Sequence[StoredBody], check: Check | None = None) -> str:
+        """Make `record` the current object, with the bodies just stored. Returns the version id it got.
+
+        Segments may name bodies that other objects use already; they are shared.
+        Raises BucketMissingError, BodyMissingError, and whatever `check` raises.
+        """
+        ...
+
+    async def delete_object(self, bucket: str, key: str, version: str = "", check: Check | None = None) -> Deletion:
+        """Delete the object or a version; in a versioned bucket a delete without version leaves a marker."""
+        ...
+
+    async def update_object(
+        self, sequence: int, *, acl: Acl | None = None, tags: Sequence[tuple[str, str]] | None = None
+    ) -> None:
+        """Change what may change without a new object."""
+        ...
+
+    async def list_objects(self, query: ListQuery) -> Page:
+        """Current objects, without delete markers."""
+        ...
+
+    async def list_versions(self, query: ListQuery) -> Page:
+        """All versions and markers, newest first within a key."""
+        ...
+
+    async def create_upload(self, upload: Upload) -> None:
+        """Raises BucketMissingError."""
+        ...
+
+    async def upload(self, upload: str) -> Upload | None:
+        """An upload in progress."""
+        ...
+
+    async def put_part(self, upload: str, part: Part, stored: Sequence[StoredBody]) -> None:
+        """Add or replace a part. Raises UploadMissingError."""
+        ...
+
+    async def parts(self, upload: str, after: int, limit: int) -> list[Part]:
+        """Parts with a number above `after`, ascending, at most `limit`."""
+        ...
+
+    async def complete_upload(self, upload: str, record: ObjectRecord, check: Check | None = None) -> str:
+        """Make the object current, drop the upload and the parts it does not use. Returns the version id."""
+        ...
+
+    async def abort_upload(self, upload: str) -> None:
+        """Raises UploadMissingError."""
+        ...
+
+    async def list_uploads(self, query: ListQuery) -> UploadPage:
+        """Uploads in progress by key and age; `after_version` is the upload id marker."""
+        ...
+
+    async def stale_uploads(self, before: float) -> list[str]:
+        """Ids of uploads begun before a time (seconds since 1970)."""
+        ...
+
+    async def body(self, body: int) -> StoredBody | None:
+        """Size and places of a body; None if no object uses it (any more)."""
+        ...
+
+    async def add_copy(self, body: int, node: int) -> bool:
+        """Note a new copy; False (and nothing noted) if the body is gone."""
+        ...
+
+    async def drop_copies(self, node: int, bodies: Sequence[int], *, collect: bool) -> None:
+        """Forget copies on a node; with `collect` the node is told to delete them."""
+        ...
+
+    async def bodies_on(self, node: int, after: int, limit: int) -> list[int]:
+        """Bodies with a copy on the node, ids above `after`, ascending."""
+        ...
+
+    async def bodies_short_of(self, copies: int, nodes: Sequence[int], after: int, limit: int) -> list[int]:
+        """Bodies with fewer than `copies` copies on the given nodes, ids above `after`, ascending."""
+        ...
+
+    async def bodies_over(self, copies: int, after: int, limit: int) -> list[int]:
+        """Bodies with more than `copies` recorded copies, ids above `after`, ascending."""
+        ...
+
+    async def garbage(self, node: int, limit: int) -> list[int]:
+        """Bodies that the node still has to delete."""
+        ...
+
+    async def add_garbage(self, copies: Sequence[tuple[int, int]]) -> None:
+        """Queue (body, node) pairs for deletion."""
+        ...
+
+    async def forget_garbage(self, node: int, bodies: Sequence[int]) -> None:
+        """The node has deleted them."""
+        ...
+
+    async def counts(self) -> Mapping[str, int]:
+        """Numbers of buckets, objects, uploads, bodies and garbage, for the status page."""
+        ...
+
+    async def expired(self, bucket: str, prefix: str, before: float, limit: int) -> list[ObjectRecord]:
+        """Current objects (no markers) under a prefix stored before a time, for lifecycle rules."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued and close."""
+        ...

@@ -1,0 +1,218 @@
+"""The tables, and how records stand in them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from haild.tabled.acl import Acl, from_text, to_text
+from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, Upload
+
+FILE_NAME = "passwd"
+"""Set-up scripts check for a file of this name after `tdbadm -u` (tabled.md 2.2)."""
+
+VERSION = 1
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, password TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS buckets (
+    name TEXT PRIMARY KEY, owner TEXT NOT NULL, created REAL NOT NULL, acl TEXT NOT NULL,
+    versioning TEXT NOT NULL DEFAULT '', settings TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS settings (
+    bucket TEXT NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (bucket, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS objects (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    bucket TEXT NOT NULL, key TEXT NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL,
+    acl TEXT NOT NULL, version TEXT NOT NULL, marker INTEGER NOT NULL, current INTEGER NOT NULL,
+    headers TEXT NOT NULL, segments TEXT NOT NULL, parts TEXT NOT NULL, checksum TEXT NOT NULL, tags TEXT NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS current_objects ON objects (bucket, key) WHERE current = 1;
+CREATE INDEX IF NOT EXISTS old_objects ON objects (bucket, key, sequence DESC) WHERE current = 0;
+CREATE TABLE IF NOT EXISTS uploads (
+    upload TEXT PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, initiated REAL NOT NULL, acl TEXT NOT NULL,
+    headers TEXT NOT NULL, tags TEXT NOT NULL, checksum_algorithm TEXT NOT NULL, checksum_type TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS uploads_by_key ON uploads (bucket, key, upload);
+CREATE TABLE IF NOT EXISTS parts (
+    upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL,
+    modified REAL NOT NULL, segments TEXT NOT NULL, checksum TEXT NOT NULL, PRIMARY KEY (upload, number)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS bodies (body INTEGER PRIMARY KEY, size INTEGER NOT NULL, users INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS copies (
+    body INTEGER NOT NULL, node INTEGER NOT NULL, PRIMARY KEY (body, node)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS copies_by_node ON copies (node, body);
+CREATE TABLE IF NOT EXISTS garbage (
+    node INTEGER NOT NULL, body INTEGER NOT NULL, PRIMARY KEY (node, body)
+) WITHOUT ROWID;
+"""
+
+OBJECT_COLUMNS = (
+    "bucket, key, size, etag, modified, acl, sequence, version, marker, current,"
+    " headers, segments, parts, checksum, tags"
+)
+UPLOAD_COLUMNS = "upload, bucket, key, initiated, acl, headers, tags, checksum_algorithm, checksum_type"
+PART_COLUMNS = "number, size, etag, modified, segments, checksum"
+
+Row = tuple[object, ...]
+
+
+class DatabaseVersionError(Exception):
+    """The database was written by another generation of this program."""
+
+
+def connect(path: Path, *, read_only: bool = False, threads: bool = False) -> sqlite3.Connection:
+    """A connection set up for durable commits; statements run outside a transaction unless one is begun.
+
+    Raises sqlite3.Error.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not threads, timeout=10.0)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA cache_size = -8000")
+    if read_only:
+        connection.execute("PRAGMA query_only = 1")
+    return connection
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables where they are missing. Raises DatabaseVersionError."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in (0, VERSION):
+        raise DatabaseVersionError(f"the database has version {version}, this program writes {VERSION}")
+    if version == VERSION:
+        return
+    # Body ids of a new database start above those of every older one, so that it neither collides with what
+    # an older database of the group left on the nodes nor takes that for its own orphans.
+    first = int(time.time()) << 24
+    facts = f"('identity', '{secrets.token_hex(16)}'), ('first_body', {first}), ('next_body', {first})"
+    connection.executescript(
+        f"BEGIN IMMEDIATE;{TABLES}INSERT OR IGNORE INTO facts VALUES {facts};"  # noqa: S608
+        f"PRAGMA user_version = {VERSION};COMMIT;"
+    )
+
+
+def dump(value: Mapping[str, str] | Iterable[object]) -> str:
+    """A small structure as text; empty structures as the empty text."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False) if value else ""
+
+
+def load_mapping(text: str) -> dict[str, str]:
+    """A mapping that `dump` wrote."""
+    return json.loads(text) if text else {}
+
+
+def dump_segments(segments: Iterable[Segment]) -> str:
+    """`body:offset:length` joined by semicolons."""
+    return ";".join(f"{s.body}:{s.offset}:{s.length}" for s in segments)
+
+
+def load_segments(text: str) -> tuple[Segment, ...]:
+    """The segments that `dump_segments` wrote."""
+    if not text:
+        return ()
+    return tuple(Segment(*map(int, piece.split(":"))) for piece in text.split(";"))
+
+
+def _load_tags(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in json.loads(text)) if text else ()
+
+
+def object_from(row: Row) -> ObjectRecord:
+    """A record from OBJECT_COLUMNS."""
+    bucket, key, size, etag, modified, acl, sequence, version, marker, current, *texts = row
+    headers, segments, parts, checksum, tags = (str(text) for text in texts)
+    return ObjectRecord(
+        bucket=str(bucket),
+        key=str(key),
+        size=size,  # type: ignore[arg-type]
+        etag=str(etag),
+        modified=modified,  # type: ignore[arg-type]
+        acl=from_text(str(acl)),
+        sequence=sequence,  # type: ignore[arg-type]
+        version=str(version),
+        marker=bool(marker),
+        current=bool(current),
+        headers=load_mapping(headers),
+        segments=load_segments(segments),
+        parts=tuple(PartSize(*item) for item in json.loads(parts)) if parts else (),
+        checksum=load_mapping(checksum),
+        tags=_load_tags(tags),
+    )
+
+
+def object_values(record: ObjectRecord, version: str) -> Row:
+    """The values of a new row: OBJECT_COLUMNS without the sequence."""
+    return (
+        record.bucket,
+        record.key,
+        record.size,
+        record.etag,
+        record.modified,
+        to_text(record.acl),
+        version,
+        int(record.marker),
+        1,
+        dump(record.headers),
+        dump_segments(record.segments),
+        dump([[p.number, p.size, p.checksum] for p in record.parts]),
+        dump(record.checksum),
+        dump(record.tags),
+    )
+
+
+def upload_from(row: Row) -> Upload:
+    """A record from UPLOAD_COLUMNS."""
+    upload, bucket, key, initiated, acl, headers, tags, algorithm, kind = row
+    return Upload(
+        upload=str(upload),
+        bucket=str(bucket),
+        key=str(key),
+        initiated=initiated,  # type: ignore[arg-type]
+        acl=from_text(str(acl)),
+        headers=load_mapping(str(headers)),
+        tags=_load_tags(str(tags)),
+        checksum_algorithm=str(algorithm),
+        checksum_type=str(kind),
+    )
+
+
+def upload_values(upload: Upload) -> Row:
+    """The values of a new row, in the order of UPLOAD_COLUMNS."""
+    return (
+        upload.upload,
+        upload.bucket,
+        upload.key,
+        upload.initiated,
+        to_text(upload.acl),
+        dump(upload.headers),
+        dump(upload.tags),
+        upload.checksum_algorithm,
+        upload.checksum_type,
+    )
+
+
+def part_from(row: Row) -> Part:
+    """A record from PART_COLUMNS."""
+    number, size, etag, modified, segments, checksum = row
+    return Part(
+        number=number,  # type: ignore[arg-type]
+        size=size,  # type: ignore[arg-type]
+        etag=str(etag),
+        modified=modified,  # type: ignore[arg-type]
+        segments=load_segments(str(segments)),
+        checksum=load_mapping(str(checksum)),
+    )
+
+
+def bucket_acl(owner: str, acl: str) -> Acl:
+    """The list of a bucket row."""
+    return from_text(acl) if acl else Acl(owner)

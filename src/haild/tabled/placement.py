@@ -1,0 +1,216 @@
+"""Where bodies lie: written to up to three nodes at once, read from any of them.
+
+A body is pushed piece by piece to all its nodes; none of it is kept here. A node that fails is dropped; the PUT
+is acknowledged when enough of the rest hold the body durably (tabled.md section 14).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from haild.client import chunk
+from haild.tabled.errors import S3Error
+from haild.tabled.metadata.records import StoredBody
+from haild.tabled.nodes import Node, Nodes
+
+PART = 1 << 18
+"""Bytes of one GET_PART, the most that chunkd gives (chunkd.md section 7)."""
+
+logger = logging.getLogger(__name__)
+
+Failures = (OSError, chunk.ChunkError)
+_BAD_COPY = (chunk.ResponseCode.NO_SUCH_KEY, chunk.ResponseCode.INTERNAL_ERROR)
+"""What a node says that has lost a body, or found it damaged."""
+
+
+def key_of(body: int) -> bytes:
+    """The key of a body on a node: 16 hexadecimal digits and a NUL (tabled.md 13.3)."""
+    return b"%016x\0" % body
+
+
+@dataclass
+class _Target:
+    node: Node
+    put: chunk.Put
+    alive: bool = True
+
+
+class Placement:
+    """Stores, reads and deletes bodies on the nodes that are up."""
+
+    def __init__(self, nodes: Nodes, *, copies: int = 3, acknowledge: int = 0) -> None:
+        """`copies`: how many to make; `acknowledge`: how many must be durable (0: on all nodes there are)."""
+        self.nodes = nodes
+        self.copies = copies
+        self._acknowledge = acknowledge
+        self.being_stored: set[int] = set()
+        """Bodies that may be on nodes without metadata yet: no orphans."""
+        self.being_read: Counter[int] = Counter()
+        """Bodies that must not be deleted from nodes just now."""
+        self.on_short: Callable[[], None] = lambda: None
+        """Called when a body got fewer copies than it should have."""
+        self.on_bad_copy: Callable[[int, int], None] = lambda body, node: None
+        """Called with body and node when a node that is up cannot give a body it should hold."""
+        self.on_leftover: Callable[[list[tuple[int, int]]], Awaitable[None]]
+
+    def targets(self) -> list[Node]:
+        """The nodes for a new body, by number. Raises ServiceUnavailable where too few are up."""
+        up = self.nodes.up()
+        if not up or len(up) < min(self._acknowledge, self.copies):
+            raise S3Error(
+                "ServiceUnavailable", "Not enough storage nodes are up; please retry.", headers={"Retry-After": "1"}
+            )
+        if len(up) <= self.copies:
+            return up
+        chosen = random.sample(up, self.copies)
+        # In one order for all, or two PUTs could wait for each other's connections.
+        return sorted(chosen, key=lambda node: node.number)
+
+    async def store(self, body: int, length: int, pieces: AsyncIterator[bytes]) -> StoredBody:
+        """Write a body of `length` bytes. The caller must have put its id in `being_stored`.
+
+        Raises S3Error where too few nodes take it, and whatever `pieces` raises; then nothing of it stays.
+        """
+        nodes = self.targets()
+        async with contextlib.AsyncExitStack() as stack:
+            opened = [await self._open(stack, node, body, length) for node in nodes]
+            targets = [target for target in opened if target is not None]
+            try:
+                async for piece in pieces:
+                    targets = await self._each(targets, _writer(piece))
+                targets = await self._each(targets, _finish)
+                if len(targets) < max(1, min(self._acknowledge, self.copies)):
+                    raise _unavailable()
+            except BaseException:
+                for target in targets:
+                    await target.put.abort()
+                await asyncio.shield(self.on_leftover([(body, node.number) for node in nodes]))
+                raise
+        if len(targets) < min(self.copies, len(self.nodes.up())):
+            await self._report_short(body, nodes, targets)
+        return StoredBody(body, length, tuple(target.node.number for target in targets))
+
+    async def _report_short(self, body: int, nodes: Sequence[Node], targets: Sequence[_Target]) -> None:
+        held = {target.node.number for target in targets}
+        await self.on_leftover([(body, node.number) for node in nodes if node.number not in held])
+        self.on_short()
+
+    async def _open(self, stack: contextlib.AsyncExitStack, node: Node, body: int, length: int) -> _Target | None:
+        try:
+            connection = await stack.enter_async_context(node.pool.connection())
+            return _Target(node, await connection.start_put(key_of(body), length))
+        except Failures as error:
+            logger.warning("%s does not take a body: %s", node, error or type(error).__name__)
+            return None
+
+    async def _each(self, targets: list[_Target], step: Callable[[_Target], Awaitable[object]]) -> list[_Target]:
+        """Do one step on every target; returns those that are left. Raises ServiceUnavailable for none."""
+        if len(targets) == 1:
+            outcomes: list[object] = [await _outcome(step(targets[0]))]
+        else:
+            outcomes = list(await asyncio.gather(*(_outcome(step(target)) for target in targets)))
+        left = []
+        for target, outcome in zip(targets, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                logger.warning("%s failed during a PUT: %s", target.node, outcome or type(outcome).__name__)
+                await target.put.abort()
+            else:
+                left.append(target)
+        if not left:
+            raise _unavailable()
+        return left
+
+    async def read(self, stored: StoredBody, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """The bytes of a stretch of a body, from whichever copy can give them.
+
+        Raises S3Error when no copy can, also after some bytes were given.
+        """
+        body = stored.body
+        self.being_read[body] += 1
+        try:
+            position, end = offset, offset + length
+            for node in self._sources(stored.nodes):
+                try:
+                    whole = position == 0 and end == stored.size
+                    blocks = _whole(node, body, end) if whole else _stretch(node, body, position, end)
+                    async with contextlib.aclosing(blocks):
+                        async for block in blocks:
+                            position += len(block)
+                            yield block
+                except Failures as error:
+                    self._failed(node, body, error)
+                if position == end:
+                    return
+            raise self._unreadable(stored.nodes)
+        finally:
+            self.being_read[body] -= 1
+            if not self.being_read[body]:
+                del self.being_read[body]
+
+    def _failed(self, node: Node, body: int, error: Exception) -> None:
+        logger.warning("%s cannot give body %016x: %s", node, body, error or type(error).__name__)
+        if isinstance(error, chunk.ChunkError) and error.code in _BAD_COPY:
+            self.on_bad_copy(body, node.number)
+
+    def _sources(self, copies: Sequence[int]) -> list[Node]:
+        if len(copies) == 1:
+            node = self.nodes.get(copies[0])
+            return [node] if node is not None and node.up else []
+        holders = [node for node in self.nodes.up() if node.number in copies]
+        random.shuffle(holders)
+        return holders
+
+    def _unreadable(self, copies: Sequence[int]) -> S3Error:
+        if all(node is not None and node.up for node in map(self.nodes.get, copies)):
+            return S3Error("InternalError", "No storage node has the body of this object any more.")
+        return S3Error(
+            "ServiceUnavailable",
+            "No storage node that holds this object is up; please retry.",
+            headers={"Retry-After": "1"},
+        )
+
+
+def _writer(piece: bytes) -> Callable[[_Target], Awaitable[object]]:
+    def write(target: _Target) -> Awaitable[object]:
+        return target.put.write(piece)
+
+    return write
+
+
+def _finish(target: _Target) -> Awaitable[object]:
+    return target.put.finish()
+
+
+async def _outcome(step: Awaitable[object]) -> object:
+    try:
+        return await step
+    except Failures as error:
+        return error
+
+
+def _unavailable() -> S3Error:
+    return S3Error("ServiceUnavailable", "The storage nodes failed; please retry.", headers={"Retry-After": "1"})
+
+
+async def _whole(node: Node, body: int, size: int) -> AsyncGenerator[bytes, None]:
+    async with node.pool.connection() as connection, await connection.get(key_of(body)) as reader:
+        if reader.size != size:
+            raise ConnectionError(f"the body has {reader.size} bytes there and not {size}")
+        async for block in reader:
+            yield block
+
+
+async def _stretch(node: Node, body: int, position: int, end: int) -> AsyncGenerator[bytes, None]:
+    async with node.pool.connection() as connection:
+        while position < end:
+            part = await connection.get_part(key_of(body), position, min(PART, end - position))
+            if not part.data:
+                raise ConnectionError("the body is shorter there than it should be")
+            position += len(part.data)
+            yield part.data

@@ -1,0 +1,190 @@
+"""Which operation a request asks for. Nothing falls through: a sub-resource that is not listed answers 501.
+
+Source: tabled.md sections 9 and 17.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from haild.tabled import access, bucket, listing, object
+from haild.tabled.call import Answer, Call, xml
+from haild.tabled.errors import S3Error
+from haild.wire import s3xml
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation: its name in the S3 API's policy language, what it takes, and who does it."""
+
+    action: str
+    permission: str
+    handler: Handler
+
+
+SELECTORS = frozenset(
+    (
+        "accelerate",
+        "acl",
+        "analytics",
+        "append",
+        "attributes",
+        "cors",
+        "defaultObjectAcl",
+        "delete",
+        "encryption",
+        "intelligent-tiering",
+        "inventory",
+        "legal-hold",
+        "lifecycle",
+        "location",
+        "logging",
+        "metadataConfiguration",
+        "metadataTable",
+        "metrics",
+        "notification",
+        "object-lock",
+        "ownershipControls",
+        "policy",
+        "policyStatus",
+        "publicAccessBlock",
+        "renameObject",
+        "replication",
+        "requestPayment",
+        "restore",
+        "retention",
+        "select",
+        "session",
+        "tagging",
+        "torrent",
+        "uploadId",
+        "uploads",
+        "versioning",
+        "versions",
+        "website",
+    )
+)
+"""Query parameters that choose another operation than the base one."""
+
+_PARAMETERS = frozenset(
+    (
+        "prefix",
+        "marker",
+        "delimiter",
+        "max-keys",
+        "list-type",
+        "continuation-token",
+        "start-after",
+        "fetch-owner",
+        "encoding-type",
+        "versionId",
+        "partNumber",
+        "key-marker",
+        "version-id-marker",
+        "upload-id-marker",
+        "max-uploads",
+        "max-parts",
+        "part-number-marker",
+        "select-type",
+        "allow-unordered",
+        "AWSAccessKeyId",
+        "Expires",
+        "Signature",
+    )
+)
+_PARAMETER_PREFIXES = ("response-", "x-", "X-")
+
+OPERATIONS: dict[tuple[str, str, str], Operation] = {
+    ("service", "GET", ""): Operation("s3:ListAllMyBuckets", access.AUTHENTICATED, bucket.list_buckets),
+    ("bucket", "PUT", ""): Operation("s3:CreateBucket", access.AUTHENTICATED, bucket.create_bucket),
+    ("bucket", "GET", ""): Operation("s3:ListBucket", "READ", listing.list_objects),
+    ("bucket", "HEAD", ""): Operation("s3:ListBucket", "READ", bucket.head_bucket),
+    ("bucket", "DELETE", ""): Operation("s3:DeleteBucket", access.OWNER, bucket.delete_bucket),
+    ("bucket", "GET", "location"): Operation("s3:GetBucketLocation", "READ", bucket.get_location),
+    ("bucket", "GET", "versions"): Operation("s3:ListBucketVersions", "READ", listing.list_versions),
+    ("object", "PUT", ""): Operation("s3:PutObject", "WRITE", object.put_object),
+    ("object", "GET", ""): Operation("s3:GetObject", access.OBJECT, object.get_object),
+    ("object", "HEAD", ""): Operation("s3:GetObject", access.OBJECT, object.get_object),
+    ("object", "DELETE", ""): Operation("s3:DeleteObject", "WRITE", object.delete_object),
+}
+
+
+def _absent(code: str, text: str) -> Handler:
+    async def answer(call: Call) -> Answer:
+        raise S3Error(code, text, fields={"BucketName": call.address.bucket})
+
+    return answer
+
+
+def _empty(root: str, content: str = "") -> Handler:
+    async def answer(call: Call) -> Answer:
+        return xml(s3xml.document(root, content))
+
+    return answer
+
+
+async def _nothing_to_delete(call: Call) -> Answer:
+    return Answer(204)
+
+
+_ABSENT = {
+    "website": ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"),
+    "encryption": (
+        "ServerSideEncryptionConfigurationNotFoundError",
+        "The server side encryption configuration was not found",
+    ),
+    "replication": ("ReplicationConfigurationNotFoundError", "The replication configuration was not found"),
+    "publicAccessBlock": (
+        "NoSuchPublicAccessBlockConfiguration",
+        "The public access block configuration was not found",
+    ),
+    "ownershipControls": ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"),
+    "object-lock": (
+        "ObjectLockConfigurationNotFoundError",
+        "Object Lock configuration does not exist for this bucket",
+    ),
+}
+_DEFAULTS = {
+    "logging": ("BucketLoggingStatus", ""),
+    "notification": ("NotificationConfiguration", ""),
+    "accelerate": ("AccelerateConfiguration", ""),
+    "requestPayment": ("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
+}
+
+for _name, (_code, _text) in _ABSENT.items():
+    OPERATIONS["bucket", "GET", _name] = Operation(f"s3:Get:{_name}", access.OWNER, _absent(_code, _text))
+    if _name != "object-lock":
+        OPERATIONS["bucket", "DELETE", _name] = Operation(f"s3:Put:{_name}", access.OWNER, _nothing_to_delete)
+for _name, (_root, _content) in _DEFAULTS.items():
+    OPERATIONS["bucket", "GET", _name] = Operation(f"s3:Get:{_name}", access.OWNER, _empty(_root, _content))
+
+
+def _harmless(method: str, name: str, value: str) -> bool:
+    """Whether a parameter that is no selector may stand in a request; unknown ones only with a value, on reads."""
+    if name in _PARAMETERS or name.startswith(_PARAMETER_PREFIXES):
+        return True
+    return bool(value) and method in ("GET", "HEAD")
+
+
+def find(method: str, scope: str, query: Mapping[str, str]) -> Operation:
+    """The operation for a request. `scope` is service, bucket or object.
+
+    Raises NotImplemented for sub-resources that are not there, MethodNotAllowed for other methods.
+    """
+    selector = ""
+    for name, value in query.items():
+        if name in SELECTORS:
+            if selector:
+                raise S3Error("NotImplemented", f"?{selector} and ?{name} do not go together.")
+            selector = name
+        elif not _harmless(method, name, value):
+            raise S3Error("NotImplemented", f"?{name} is not implemented.")
+    operation = OPERATIONS.get((scope, method, selector))
+    if operation is not None:
+        return operation
+    if selector:
+        raise S3Error("NotImplemented", f"{method} ?{selector} is not implemented.")
+    raise S3Error("MethodNotAllowed", "The specified method is not allowed against this resource.")

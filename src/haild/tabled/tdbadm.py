@@ -1,0 +1,167 @@
+"""`python -m haild.tabled.tdbadm`: looks into the database of tabled and loads users (tabled.md 2.2)."""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+from haild.daemon.errors import StartError
+from haild.tabled import acl, configuration, users
+from haild.tabled.metadata import schema
+
+USAGE_ERROR = 64
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="tdbadm", add_help=False, description="tabled database administration")
+    parser.add_argument("-C", "--config", type=Path, metavar="FILE", default=configuration.DEFAULT_FILE)
+    parser.add_argument("-t", "--tdb", type=Path, metavar="DIR")
+    modes = {
+        "users": ("-u", "load users from standard input"),
+        "list-users": ("-U", "list users"),
+        "list-buckets": ("-B", "list buckets"),
+        "list-acls": ("-A", "list ACL records"),
+        "list-objects": ("-O", "list objects"),
+        "list-all": ("-a", "list everything"),
+    }
+    for name, (letter, text) in modes.items():
+        parser.add_argument(letter, f"--{name}", dest="mode", action="store_const", const=name, help=text)
+    parser.add_argument("-?", "--help", action="help")
+    parser.add_argument("--usage", action="help")
+    parser.add_argument("-V", "--version", action="version", version="0.5.2")
+    return parser
+
+
+def main(arguments: list[str] | None = None, source: TextIO | None = None, sink: TextIO | None = None) -> int:
+    """Do what the options say; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    source, sink = source or sys.stdin, sink or sys.stdout
+    try:
+        configured = configuration.directory_of(options.config)
+        if options.mode is None:
+            raise StartError("no mode given; see --help")
+        directory = options.tdb or configured
+        if directory is None:
+            raise StartError("no database directory known; see -t")
+        if not directory.is_dir():
+            raise StartError(f"{directory} is not a directory")
+        return _run(options.mode, directory, source, sink)
+    except StartError as error:
+        sys.stderr.write(f"tdbadm: {error}\n")
+    except (sqlite3.Error, schema.DatabaseVersionError, OSError) as error:
+        sys.stderr.write(f"tdbadm: database: {error}\n")
+    return 1
+
+
+def _run(mode: str, directory: Path, source: TextIO, sink: TextIO) -> int:
+    if mode == "users":
+        try:
+            users.insert(directory, users.parse(source))
+        except sqlite3.IntegrityError as error:
+            sys.stderr.write(f"db put: {error.sqlite_errorcode}\n")
+            return 1
+        return 0
+    connection = schema.connect(directory / schema.FILE_NAME)
+    try:
+        schema.create(connection)
+        if mode == "list-all":
+            _list_all(connection, sink)
+        else:
+            _LISTS[mode](connection, sink)
+    finally:
+        connection.close()
+    return 0
+
+
+def _write(sink: TextIO, header: str, rows: Iterator[str]) -> None:
+    sink.write(f"{header}\n")
+    count = 0
+    for row in rows:
+        sink.write(f"{row}\n")
+        count += 1
+    sink.flush()
+    sys.stderr.write(f"{count} records\n")
+
+
+def _users(db: sqlite3.Connection, sink: TextIO) -> None:
+    rows = db.execute("SELECT name, password FROM users ORDER BY name")
+    _write(sink, "username\tpassword", ("\t".join(row) for row in rows))
+
+
+def _buckets(db: sqlite3.Connection, sink: TextIO) -> None:
+    rows = db.execute("SELECT name, owner, created FROM buckets ORDER BY name")
+    _write(sink, "name\towner\ttime_created", (f"{name}\t{owner}\t{int(created)}" for name, owner, created in rows))
+
+
+def _acls(db: sqlite3.Connection, sink: TextIO) -> None:
+    def rows() -> Iterator[str]:
+        found = db.execute(
+            "SELECT name, '', acl FROM buckets UNION ALL SELECT bucket, key, acl FROM objects"
+            " WHERE current = 1 AND marker = 0 ORDER BY 1, 2"
+        )
+        for bucket, key, text in found:
+            listed = acl.from_text(text)
+            yield f"{bucket}\t{listed.owner}\t{','.join(acl.PERMISSIONS)}\t{key}"
+            for grantee in dict.fromkeys(grantee for grantee, _ in listed.grants):
+                permissions = ",".join(p for g, p in listed.grants if g == grantee)
+                yield f"{bucket}\t{grantee}\t{permissions}\t{key}"
+
+    _write(sink, "bucket\tgrantee\tperm\tkey", rows())
+
+
+def _objects(db: sqlite3.Connection, sink: TextIO) -> None:
+    def rows() -> Iterator[str]:
+        found = db.execute(
+            f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE current = 1 AND marker = 0 ORDER BY bucket, key"  # noqa: S608
+        )
+        for row in found:
+            record = schema.object_from(row)
+            body = record.segments[0].body if record.segments else 0
+            nodes = [str(n) for (n,) in db.execute("SELECT node FROM copies WHERE body = ? ORDER BY node", (body,))]
+            places = ",".join([*nodes, "0", "0", "0"][:3])
+            yield f"{record.bucket}\t{record.owner}\t{record.etag}\t{body:X}\t{places} {len(record.headers)}"
+            yield f"key: {record.key}"
+            for number, (name, value) in enumerate(record.headers.items(), 1):
+                yield f"str{number}: {name}: {value}"
+            yield "===="
+
+    sink.write("bucket\towner\tmd5\tsize|addr\tn_str\n")
+    count = 0
+    for line in rows():
+        sink.write(f"{line}\n")
+        count += line == "===="
+    sink.flush()
+    sys.stderr.write(f"{count} records\n")
+
+
+_LISTS: dict[str, Callable[[sqlite3.Connection, TextIO], None]] = {
+    "list-users": _users,
+    "list-buckets": _buckets,
+    "list-acls": _acls,
+    "list-objects": _objects,
+}
+
+
+def _list_all(db: sqlite3.Connection, sink: TextIO) -> None:
+    headings = ("Users:", "Buckets:", "ACLs:", "Objects:")
+    for heading, write in zip(headings, _LISTS.values(), strict=True):
+        sink.write(f"{heading}\n")
+        write(db, sink)
+        sink.write("\n")
+    facts = dict(db.execute("SELECT name, value FROM facts"))
+    used = int(facts["next_body"]) > int(facts["first_body"])
+    sink.write(f"ObjectCount: {facts['next_body'] if used else '-'}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
