@@ -1,0 +1,111 @@
+"""One run of iwhd: from its settings to a served port, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from haild.daemon.errors import StartError
+from haild.iwhd.body import BodyReader
+from haild.iwhd.bucket import Buckets
+from haild.iwhd.directory import ProviderDirectory
+from haild.iwhd.health import HealthCheck
+from haild.iwhd.http import make_server
+from haild.iwhd.metadata.database import Database
+from haild.iwhd.object import Objects
+from haild.iwhd.options import Options
+from haild.iwhd.provider.fs import OWN_DIRECTORY
+from haild.iwhd.queue import ReplicationQueue
+from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
+from haild.iwhd.site import Site
+
+DEFAULT_METADATA: Final = Path("/var/lib/iwhd/_db")
+
+BACKLOG: Final = 512
+CLOSE_DEADLINE: Final = 0.5
+"""Seconds that running requests get to finish after SIGTERM."""
+
+logger = logging.getLogger(__name__)
+
+
+def metadata_directory(options: Options, primary: ProviderSettings) -> Path:
+    """Where the metadata are kept: as asked for, or beside the bodies, or where upstream kept its state."""
+    if options.metadata is not None:
+        return options.metadata
+    if primary.path:
+        return Path(primary.path) / OWN_DIRECTORY / "db"
+    return DEFAULT_METADATA
+
+
+def check_paths(providers: Sequence[ProviderSettings]) -> None:
+    """Raises StartError for a directory of a provider that cannot be entered (iwhd.md section 3)."""
+    for provider in providers:
+        if provider.path and not (os.path.isdir(provider.path) and os.access(provider.path, os.X_OK)):
+            raise StartError(f"provider {provider.name}: cannot enter directory {provider.path}")
+
+
+async def serve(options: Options, providers: Sequence[ProviderSettings], stop: asyncio.Event) -> None:
+    """Serve until `stop` is set. Raises StartError."""
+    check_paths(providers)
+    metadata = metadata_directory(options, providers[0])
+    database = Database(metadata)
+    try:
+        try:
+            directory = ProviderDirectory(providers, _spool(metadata))
+        except ProviderSettingsError as error:
+            raise StartError(str(error)) from error
+        try:
+            await _serve(options, database, directory, stop)
+        finally:
+            await directory.close()
+    finally:
+        await database.close()
+
+
+def _spool(metadata: Path) -> Path:
+    """The directory of temporary files; they have no names in it."""
+    spool = metadata / "spool"
+    try:
+        spool.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"{spool}: {error.strerror}") from error
+    return spool
+
+
+async def _serve(options: Options, database: Database, directory: ProviderDirectory, stop: asyncio.Event) -> None:
+    queue = ReplicationQueue(database, directory)
+    objects = Objects(database, directory, queue)
+    site = Site(
+        database=database,
+        directory=directory,
+        queue=queue,
+        objects=objects,
+        buckets=Buckets(database, directory, queue),
+        health=HealthCheck(database, directory),
+        bodies=BodyReader(),
+        is_slave=options.master is not None,
+    )
+    await objects.start()
+    runner = web.ServerRunner(make_server(site), handle_signals=False, shutdown_timeout=CLOSE_DEADLINE)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, "0.0.0.0", options.port, backlog=BACKLOG, reuse_address=True).start()  # noqa: S104
+        except OSError as error:
+            raise StartError(f"cannot listen on port {options.port}: {error.strerror}") from error
+        primary = directory.primary.settings
+        logger.debug("primary %s (%s), location %s", primary.name, primary.type, directory.location)
+        logger.debug("master %s, port %d", options.master, options.port)
+        sys.stdout.write(f"{len(list(directory)) - 1} replication servers defined\n")
+        sys.stdout.flush()
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        await objects.close()

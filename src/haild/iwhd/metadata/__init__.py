@@ -1,0 +1,1 @@
+"""What the image warehouse knows about its objects, in one SQLite database (in place of iwhd.md section 13)."""

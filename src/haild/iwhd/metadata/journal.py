@@ -1,0 +1,67 @@
+"""The journal that keeps bodies and metadata agreeing: what is being done to the provider, noted before it is done.
+
+An entry is committed before a body becomes visible or disappears, and removed in the transaction that changes
+the record. What is found at start was cut off in between, and is settled with the provider.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A body about to become visible (`put`) or to disappear (`delete`). `size` in bytes, `date` in epoch seconds."""
+
+    identity: int
+    action: Literal["put", "delete"]
+    provider: str
+    bucket: str
+    key: str
+    etag: str = ""
+    size: int = 0
+    date: float = 0.0
+    token: str = ""
+
+
+def begin_put(
+    connection: sqlite3.Connection,
+    *,
+    provider: str,
+    bucket: str,
+    key: str,
+    etag: str,
+    size: int,
+    date: float,
+    token: str,
+) -> Intent:
+    """Note that the body `etag` is about to become visible."""
+    cursor = connection.execute(
+        "INSERT INTO intent(action, provider, bucket, key, etag, size, date, token)"
+        " VALUES ('put', ?, ?, ?, ?, ?, ?, ?)",
+        (provider, bucket, key, etag, size, date, token),
+    )
+    return Intent(cursor.lastrowid or 0, "put", provider, bucket, key, etag, size, date, token)
+
+
+def begin_delete(connection: sqlite3.Connection, *, provider: str, bucket: str, key: str) -> Intent:
+    """Note that a body is about to disappear."""
+    cursor = connection.execute(
+        "INSERT INTO intent(action, provider, bucket, key) VALUES ('delete', ?, ?, ?)", (provider, bucket, key)
+    )
+    return Intent(cursor.lastrowid or 0, "delete", provider, bucket, key)
+
+
+def end(connection: sqlite3.Connection, intent: Intent) -> None:
+    """Remove an entry: it is done, or known never to have happened."""
+    connection.execute("DELETE FROM intent WHERE id = ?", (intent.identity,))
+
+
+def pending(connection: sqlite3.Connection) -> list[Intent]:
+    """All entries, in order."""
+    rows = connection.execute(
+        "SELECT id, action, provider, bucket, key, etag, size, date, token FROM intent ORDER BY id"
+    )
+    return [Intent(*row) for row in rows]

@@ -1,0 +1,196 @@
+"""Objects and their attributes: functions of a connection, to be combined into transactions.
+
+`_default` is a pseudo-object: its record stands for the bucket, its `_policy` is the bucket's (iwhd.md 6.1).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from haild.wire.iwhd import RESERVED_OBJECTS
+from haild.wire.iwhdlist import Listed
+from haild.wire.iwhql import Expression
+from haild.wire.iwhqlvalue import Context, selects
+
+DEFAULT_OBJECT: Final = "_default"
+POLICY_ATTRIBUTE: Final = "_policy"
+
+PAGE: Final = 500
+"""Records read at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of an object. `etag` is None while it has no body; `locations` says who holds the body."""
+
+    identity: int
+    etag: str | None
+    size: int
+    locations: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a bucket's list. `position` is where the next one begins, None at the end.
+
+    `found` counts what was selected, reserved names included; `listed` leaves those out.
+    """
+
+    listed: list[Listed]
+    found: int
+    position: int | None
+
+
+def buckets(connection: sqlite3.Connection) -> list[str]:
+    """The names of all buckets."""
+    rows = connection.execute("SELECT bucket FROM object WHERE key = ? ORDER BY id", (DEFAULT_OBJECT,))
+    return [name for (name,) in rows]
+
+
+def is_bucket(connection: sqlite3.Connection, bucket: str) -> bool:
+    """Whether there is any record in the bucket."""
+    return connection.execute("SELECT 1 FROM object WHERE bucket = ? LIMIT 1", (bucket,)).fetchone() is not None
+
+
+def has_objects(connection: sqlite3.Connection, bucket: str) -> bool:
+    """Whether there is a record in the bucket besides its own."""
+    query = "SELECT 1 FROM object WHERE bucket = ? AND key <> ? LIMIT 1"
+    return connection.execute(query, (bucket, DEFAULT_OBJECT)).fetchone() is not None
+
+
+def forget_bucket(connection: sqlite3.Connection, bucket: str) -> None:
+    """Remove all records of a bucket."""
+    connection.execute("DELETE FROM object WHERE bucket = ?", (bucket,))
+
+
+def find(connection: sqlite3.Connection, bucket: str, key: str) -> Record | None:
+    """The record of an object."""
+    query = "SELECT id, etag, size FROM object WHERE bucket = ? AND key = ?"
+    row = connection.execute(query, (bucket, key)).fetchone()
+    if row is None:
+        return None
+    names = connection.execute("SELECT name FROM location WHERE object = ?", (row[0],))
+    return Record(row[0], row[1], row[2] or 0, frozenset(name for (name,) in names))
+
+
+def _ensure(connection: sqlite3.Connection, bucket: str, key: str) -> int:
+    connection.execute("INSERT OR IGNORE INTO object(bucket, key) VALUES (?, ?)", (bucket, key))
+    (identity,) = connection.execute("SELECT id FROM object WHERE bucket = ? AND key = ?", (bucket, key)).fetchone()
+    return int(identity)
+
+
+def set_body(
+    connection: sqlite3.Connection, bucket: str, key: str, *, etag: str, size: int, date: float, location: str
+) -> None:
+    """Note a new body, held at `location` only; the attributes stay."""
+    identity = _ensure(connection, bucket, key)
+    connection.execute("UPDATE object SET etag = ?, size = ?, date = ? WHERE id = ?", (etag, size, date, identity))
+    connection.execute("DELETE FROM location WHERE object = ?", (identity,))
+    connection.execute("INSERT INTO location(object, name) VALUES (?, ?)", (identity, location))
+
+
+def add_location(connection: sqlite3.Connection, bucket: str, key: str, etag: str, name: str) -> None:
+    """Note that `name` holds the body `etag` too; nothing happens if that is no longer the body."""
+    connection.execute(
+        "INSERT OR IGNORE INTO location(object, name)"
+        " SELECT id, ? FROM object WHERE bucket = ? AND key = ? AND etag = ?",
+        (name, bucket, key, etag),
+    )
+
+
+def forget(connection: sqlite3.Connection, bucket: str, key: str) -> bool:
+    """Remove the record of an object with its attributes; False if there is none."""
+    return connection.execute("DELETE FROM object WHERE bucket = ? AND key = ?", (bucket, key)).rowcount > 0
+
+
+def set_attributes(
+    connection: sqlite3.Connection, bucket: str, key: str, attributes: Iterable[tuple[str, bytes]]
+) -> None:
+    """Set attributes of an object, whose record is made if need be."""
+    identity = _ensure(connection, bucket, key)
+    connection.executemany(
+        "INSERT INTO attribute(object, name, value) VALUES (?, ?, ?)"
+        " ON CONFLICT(object, name) DO UPDATE SET value = excluded.value",
+        [(identity, name, value) for name, value in attributes],
+    )
+
+
+def unset_attribute(connection: sqlite3.Connection, bucket: str, key: str, name: str) -> bool:
+    """Remove an attribute; False if there is none."""
+    query = "DELETE FROM attribute WHERE name = ? AND object = (SELECT id FROM object WHERE bucket = ? AND key = ?)"
+    return connection.execute(query, (name, bucket, key)).rowcount > 0
+
+
+def attribute(connection: sqlite3.Connection, bucket: str, key: str, name: str) -> bytes | None:
+    """The value of one attribute. Of what iwhd keeps itself only the texts can be read (iwhd.md 7.5)."""
+    if name in ("_bucket", "_key", "_etag"):
+        record = find(connection, bucket, key)
+        if record is None:
+            return None
+        text = {"_bucket": bucket, "_key": key}.get(name, record.etag)
+        return None if text is None else text.encode()
+    row = connection.execute(
+        "SELECT value FROM attribute JOIN object ON object.id = object WHERE bucket = ? AND key = ? AND name = ?",
+        (bucket, key, name),
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def attributes(connection: sqlite3.Connection, bucket: str, key: str) -> dict[str, bytes] | None:
+    """All attributes of an object in order of storage; None if it has no record."""
+    record = find(connection, bucket, key)
+    if record is None:
+        return None
+    rows = connection.execute("SELECT name, value FROM attribute WHERE object = ? ORDER BY id", (record.identity,))
+    return {name: bytes(value) for name, value in rows}
+
+
+def text_of(connection: sqlite3.Connection, bucket: str, key: str, name: str) -> str | None:
+    """An attribute as expressions see it; bytes that are not UTF-8 are kept by surrogateescape."""
+    value = attribute(connection, bucket, key, name)
+    return None if value is None else value.decode("utf-8", "surrogateescape")
+
+
+def lookup(connection: sqlite3.Connection, bucket: str, key: str) -> Callable[[str], str | None]:
+    """The attributes of an object as the `$name` of an expression."""
+    return lambda name: text_of(connection, bucket, key, name)
+
+
+def page(
+    connection: sqlite3.Connection, bucket: str, position: int = 0, expression: Expression | None = None
+) -> Page:
+    """The part of a bucket's list after `position`: all its objects, or those that `expression` selects."""
+    rows = connection.execute(
+        "SELECT id, key, etag FROM object WHERE bucket = ? AND id > ? ORDER BY id LIMIT ?", (bucket, position, PAGE)
+    ).fetchall()
+    chosen = [key for _, key, _ in rows]
+    if expression is not None and rows:
+        values = _values(connection, bucket, position, rows[-1][0])
+        chosen = [
+            key
+            for identity, key, etag in rows
+            if selects(
+                expression,
+                Context(
+                    {**values.get(identity, {}), "_bucket": bucket, "_key": key, "_etag": etag}.get,
+                    linked=lambda *address: text_of(connection, *address),
+                ),
+            )
+        ]
+    listed = [Listed(bucket, key) for key in chosen if key not in RESERVED_OBJECTS]
+    return Page(listed, len(chosen), rows[-1][0] if len(rows) == PAGE else None)
+
+
+def _values(connection: sqlite3.Connection, bucket: str, after: int, last: int) -> dict[int, dict[str, str | None]]:
+    rows = connection.execute(
+        "SELECT object, name, value FROM attribute WHERE object IN"
+        " (SELECT id FROM object WHERE bucket = ? AND id > ? AND id <= ?)",
+        (bucket, after, last),
+    )
+    values: dict[int, dict[str, str | None]] = {}
+    for identity, name, value in rows:
+        values.setdefault(identity, {})[name] = bytes(value).decode("utf-8", "surrogateescape")
+    return values

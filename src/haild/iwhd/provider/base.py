@@ -1,0 +1,136 @@
+"""What every provider does: the one interface between the image warehouse and where bodies are kept.
+
+A back end is one file in this folder with one subclass of Provider, and a line in the table of `make`
+(haild.iwhd.provider).
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import BinaryIO, ClassVar
+
+from haild.iwhd.settings import ProviderSettings
+
+
+class ProviderError(Exception):
+    """The provider refused or failed; the text says how."""
+
+
+class MissingError(ProviderError):
+    """There is no such object or bucket."""
+
+
+class ExistsError(ProviderError):
+    """There is such a bucket already."""
+
+
+class UnavailableError(ProviderError):
+    """The provider cannot be reached or cannot work at the moment; it may later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A body that is about to become visible, as the journal remembers it.
+
+    `etag` is the warehouse's, unique per body; `token` is what Upload.prepare returned.
+    """
+
+    bucket: str
+    key: str
+    etag: str
+    token: str
+
+
+class Upload(abc.ABC):
+    """A body on its way in. It is visible to nobody before publish(), and then whole.
+
+    The order is write (any number of times), prepare, publish. abort() may come at any time instead, also
+    after a failure.
+    """
+
+    @abc.abstractmethod
+    async def write(self, piece: bytes) -> None:
+        """Take a piece; returns when there is room for more. Raises ProviderError."""
+
+    @abc.abstractmethod
+    async def prepare(self) -> str:
+        """Make ready to publish. Returns a token by which Provider.settle finds the body again; raises ProviderError.
+
+        A body held by the provider's host itself is durable now.
+        """
+
+    @abc.abstractmethod
+    async def publish(self) -> None:
+        """Make the body visible and durable. Raises ProviderError; then Provider.settle says what happened."""
+
+    @abc.abstractmethod
+    async def abort(self) -> None:
+        """Forget the body. Never raises ProviderError."""
+
+
+@dataclass(slots=True)
+class Body:
+    """A body being read: an open file of `size` bytes, or blocks."""
+
+    blocks: AsyncIterator[bytes]
+    size: int | None = None
+    file: BinaryIO | None = None
+
+
+class Provider(abc.ABC):
+    """A place that keeps bodies. All methods raise ProviderError or one of its subclasses, and nothing else."""
+
+    registers: ClassVar[str | None] = None
+    """The cloud that images of this provider can be registered with (haild.iwhd.registration), if any."""
+
+    lost_body_status: ClassVar[int] = 404
+    """HTTP status for a body that has a record but is not here."""
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        """Keep the settings; made inside the event loop, sends nothing."""
+        self.settings = settings
+
+    @property
+    def name(self) -> str:
+        """The provider's name in the configuration."""
+        return self.settings.name
+
+    async def recover(self, tokens: frozenset[str]) -> None:  # noqa: B027 - most have nothing to do
+        """Before the first request: discard what a killed daemon left, but for the uploads called `tokens`."""
+
+    async def close(self) -> None:  # noqa: B027 - most have nothing to do
+        """Release connections; nothing is called afterwards."""
+
+    @abc.abstractmethod
+    async def create_bucket(self, bucket: str) -> None:
+        """Create a bucket; ExistsError if it is there already and the provider can tell."""
+
+    @abc.abstractmethod
+    async def delete_bucket(self, bucket: str) -> None:
+        """Delete an empty bucket; MissingError if there is none, ProviderError if something is in it."""
+
+    @abc.abstractmethod
+    async def check_bucket(self, bucket: str) -> None:
+        """MissingError unless the bucket is there and can be written to, as far as the provider can tell."""
+
+    @abc.abstractmethod
+    async def start_upload(self, bucket: str, key: str, *, length: int | None, etag: str) -> Upload:
+        """Begin to store a body of `length` bytes (None: not known)."""
+
+    @abc.abstractmethod
+    async def settle(self, publication: Publication) -> bool:
+        """After publish() failed or the daemon died in it: True if that body is now visible and durable.
+
+        False if it is not and never will be. Asking again gives the same answer while nobody puts the object.
+        """
+
+    @abc.abstractmethod
+    def open(self, bucket: str, key: str) -> AbstractAsyncContextManager[Body]:
+        """The body of an object; MissingError if there is none. Entering the context opens it."""
+
+    @abc.abstractmethod
+    async def delete(self, bucket: str, key: str) -> None:
+        """Delete a body; MissingError if there is none and the provider can tell."""

@@ -1,0 +1,272 @@
+"""Provider `fs`: a directory; bucket B is PATH/B and object K in it PATH/B/K (iwhd.md sections 3, 6.1 and 7)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from haild.iwhd.provider.base import (
+    Body,
+    ExistsError,
+    MissingError,
+    Provider,
+    ProviderError,
+    Publication,
+    UnavailableError,
+    Upload,
+)
+from haild.iwhd.settings import ProviderSettings
+
+OWN_DIRECTORY: Final = ".iwhd"
+"""Our own directory in PATH, for uploads that are not whole; no bucket can have that name."""
+
+BLOCK: Final = 256 * 1024
+"""Bytes collected before they are written, and read at a time."""
+
+SYNC_INTERVAL: Final = 8 << 20
+"""Bytes after which an upload asks the disk to begin writing, so that the last fsync is short."""
+
+BUCKET_MODE: Final = 0o750
+_BUCKET_GROUP: Final = 36
+"""Group of bucket directories where permitted: what RHEV-M's storage wants (iwhd.md 6.1)."""
+
+_MISSING: Final = (errno.ENOENT, errno.ENOTDIR)
+_UNAVAILABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the errors of file operations into those of a provider."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _MISSING:
+            raise MissingError(str(error)) from error
+        if error.errno == errno.EEXIST:
+            raise ExistsError(str(error)) from error
+        if error.errno in _UNAVAILABLE:
+            raise UnavailableError(str(error)) from error
+        raise ProviderError(str(error)) from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make the entries of the directory at `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _FileUpload(Upload):
+    """A file beside the buckets that is renamed into its bucket when it is whole.
+
+    The pieces are written in a thread while the next ones arrive; at most two blocks are held.
+    """
+
+    def __init__(self, staged: Path, final: Path, descriptor: int) -> None:
+        self._staged = staged
+        self._final = final
+        self._descriptor = descriptor
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._unsynced = 0
+        self._writing: asyncio.Future[None] | None = None
+
+    async def write(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._held += len(piece)
+        if self._held >= BLOCK:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        await self._settled()
+        pieces, self._pieces, self._held = self._pieces, [], 0
+        loop = asyncio.get_running_loop()
+        self._writing = loop.run_in_executor(None, self._write, pieces)
+
+    async def _settled(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            with _translated():
+                await writing
+
+    def _write(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            self._unsynced += len(piece)
+        if self._unsynced >= SYNC_INTERVAL:
+            self._unsynced = 0
+            os.fdatasync(self._descriptor)
+
+    async def prepare(self) -> str:
+        await self._flush()
+        await self._settled()
+        with _translated():
+            return await asyncio.to_thread(self._make_durable)
+
+    def _make_durable(self) -> str:
+        os.fsync(self._descriptor)
+        token = f"{self._staged.name}:{_identity(os.fstat(self._descriptor))}"
+        os.close(self._descriptor)
+        self._descriptor = -1
+        sync_directory(self._staged.parent)
+        return token
+
+    async def publish(self) -> None:
+        with _translated():
+            await asyncio.to_thread(_publish, self._staged, self._final)
+
+    async def abort(self) -> None:
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+        await asyncio.to_thread(self._discard)
+
+    def _discard(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        with contextlib.suppress(OSError):
+            self._staged.unlink(missing_ok=True)
+
+
+def _identity(status: os.stat_result) -> str:
+    """What tells one body from another under the same name; renaming keeps it."""
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _publish(staged: Path, final: Path) -> None:
+    os.rename(staged, final)
+    sync_directory(final.parent)
+
+
+class FileProvider(Provider):
+    """Bodies are plain files under a directory of the provider's own."""
+
+    lost_body_status = 500
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        super().__init__(settings)
+        self.root = Path(settings.path).absolute()
+        self._staging = self.root / OWN_DIRECTORY / "uploads"
+        self._prefix = secrets.token_hex(8)
+        """Begins the names of this process's uploads: recover() leaves them alone."""
+
+    def _bucket(self, bucket: str) -> Path:
+        if bucket in ("", ".", "..", OWN_DIRECTORY) or "/" in bucket or "\0" in bucket:
+            raise MissingError(f"{bucket!r} cannot be a bucket")
+        return self.root / bucket
+
+    def path(self, bucket: str, key: str) -> Path:
+        """Where a body is. Raises MissingError for names that would lead elsewhere."""
+        if key in ("", ".", "..") or "/" in key or "\0" in key:
+            raise MissingError(f"{key!r} cannot be an object")
+        return self._bucket(bucket) / key
+
+    async def recover(self, tokens: frozenset[str]) -> None:
+        with _translated():
+            await asyncio.to_thread(self._discard_orphans, tokens)
+
+    def _discard_orphans(self, tokens: frozenset[str]) -> None:
+        self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kept = {token.partition(":")[0] for token in tokens}
+        for path in self._staging.iterdir():
+            if path.name not in kept and not path.name.startswith(self._prefix):
+                path.unlink(missing_ok=True)
+        sync_directory(self._staging.parent)
+        sync_directory(self.root)
+
+    async def create_bucket(self, bucket: str) -> None:
+        with _translated():
+            await asyncio.to_thread(self._create_bucket, self._bucket(bucket))
+
+    def _create_bucket(self, path: Path) -> None:
+        path.mkdir(mode=BUCKET_MODE)
+        with contextlib.suppress(PermissionError):
+            os.chown(path, -1, _BUCKET_GROUP)
+        sync_directory(self.root)
+
+    async def delete_bucket(self, bucket: str) -> None:
+        with _translated():
+            await asyncio.to_thread(self._delete_bucket, self._bucket(bucket))
+
+    def _delete_bucket(self, path: Path) -> None:
+        path.rmdir()
+        sync_directory(self.root)
+
+    async def check_bucket(self, bucket: str) -> None:
+        path = self._bucket(bucket)
+        if not await asyncio.to_thread(lambda: path.is_dir() and os.access(path, os.W_OK | os.X_OK)):
+            raise MissingError(f"{path} is no directory that can be written to")
+
+    async def start_upload(self, bucket: str, key: str, *, length: int | None, etag: str) -> Upload:
+        final = self.path(bucket, key)
+        with _translated():
+            return await asyncio.to_thread(self._start_upload, final)
+
+    def _start_upload(self, final: Path) -> Upload:
+        if not final.parent.is_dir() or not os.access(final.parent, os.W_OK | os.X_OK):
+            raise MissingError(f"{final.parent} is no directory that can be written to")
+        if final.is_dir():
+            raise ProviderError(f"{final} is a directory")
+        staged = self._staging / f"{self._prefix}{secrets.token_hex(8)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(staged, flags, 0o666)
+        except FileNotFoundError:
+            self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(staged, flags, 0o666)
+        return _FileUpload(staged, final, descriptor)
+
+    async def settle(self, publication: Publication) -> bool:
+        final = self.path(publication.bucket, publication.key)
+        name, _, identity = publication.token.partition(":")
+        with _translated():
+            return await asyncio.to_thread(self._settle, self._staging / name, final, identity)
+
+    def _settle(self, staged: Path, final: Path, identity: str) -> bool:
+        if not staged.exists():
+            return final.is_file() and _identity(final.stat()) == identity
+        try:
+            _publish(staged, final)
+        except FileNotFoundError:
+            staged.unlink(missing_ok=True)
+            return False
+        return True
+
+    @contextlib.asynccontextmanager
+    async def open(self, bucket: str, key: str) -> AsyncIterator[Body]:
+        path = self.path(bucket, key)
+        with _translated():
+            file, size = await asyncio.to_thread(_open, path)
+        try:
+            yield Body(_blocks(file), size, file)
+        finally:
+            file.close()
+
+    async def delete(self, bucket: str, key: str) -> None:
+        with _translated():
+            await asyncio.to_thread(self._delete, self.path(bucket, key))
+
+    def _delete(self, path: Path) -> None:
+        path.unlink()
+        sync_directory(path.parent)
+
+
+def _open(path: Path) -> tuple[BinaryIO, int]:
+    file = path.open("rb", buffering=0)
+    return file, os.fstat(file.fileno()).st_size
+
+
+async def _blocks(file: BinaryIO) -> AsyncIterator[bytes]:
+    with _translated():
+        while block := await asyncio.to_thread(file.read, BLOCK):
+            yield block

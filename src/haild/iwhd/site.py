@@ -1,0 +1,39 @@
+"""One running image warehouse: its parts, for the handlers of requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from haild.iwhd.body import BodyReader
+from haild.iwhd.bucket import Buckets
+from haild.iwhd.directory import ProviderDirectory
+from haild.iwhd.health import HealthCheck
+from haild.iwhd.metadata.database import Database
+from haild.iwhd.object import Objects
+from haild.iwhd.queue import ReplicationQueue
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The parts of a daemon. `is_slave` says that another iwhd is its master."""
+
+    database: Database
+    directory: ProviderDirectory
+    queue: ReplicationQueue
+    objects: Objects
+    buckets: Buckets
+    health: HealthCheck
+    bodies: BodyReader
+    is_slave: bool = False
+
+
+def wants_json(request: web.BaseRequest) -> bool:
+    """Whether the client takes JSON; everything else gets XML (iwhd.md 4.1)."""
+    return "/json" in request.headers.get("Accept", "")
+
+
+def base_address(request: web.BaseRequest) -> str:
+    """`http://HOST` as the client called us, for absolute addresses in answers."""
+    return f"http://{request.headers.get('Host') or request.host}"
