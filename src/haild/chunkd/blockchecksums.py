@@ -1,0 +1,67 @@
+"""CRC-32 of every block of 64 KiB of a body: a range is verified without reading the whole.
+
+The SHA-1 that the protocol wants covers whole objects only. CRC-32 finds every burst of up to 32 bits and
+all but one in 2^32 of other damage, and is twice as fast as SHA-1 (3.6 to 1.7 GiB/s where this was written).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+from zlib import crc32
+
+from haild.wire.chunk import BLOCK_SIZE
+
+ENTRY_SIZE: Final = 4
+"""Bytes of one block's checksum in the encoded form."""
+
+
+class BlockChecksums:
+    """Computes the checksums of a body that arrives in pieces."""
+
+    def __init__(self) -> None:
+        self._done: list[int] = []
+        self._current = 0
+        self._filled = 0
+
+    def update(self, piece: bytes | bytearray | memoryview) -> None:
+        """Add the next bytes of the body."""
+        view = memoryview(piece)
+        while view:
+            part = view[: BLOCK_SIZE - self._filled]
+            self._current = crc32(part, self._current)
+            self._filled += len(part)
+            if self._filled == BLOCK_SIZE:
+                self._done.append(self._current)
+                self._current = self._filled = 0
+            view = view[len(part) :]
+
+    def encode(self) -> bytes:
+        """Four bytes, little-endian, for each block of what has been added."""
+        done = [*self._done, self._current] if self._filled else self._done
+        return struct.pack(f"<{len(done)}I", *done)
+
+
+def block_count(size: int) -> int:
+    """Blocks of a body of `size` bytes."""
+    return -(-size // BLOCK_SIZE)
+
+
+def aligned(size: int, offset: int, length: int) -> tuple[int, int]:
+    """First and last byte (exclusive) of the whole blocks that a range of a body of `size` bytes touches."""
+    start = offset - offset % BLOCK_SIZE
+    end = min(size, -(-(offset + length) // BLOCK_SIZE) * BLOCK_SIZE)
+    return start, end
+
+
+def matches(checksums: bytes, offset: int, data: memoryview) -> bool:
+    """Whether `data`, which begins at the block boundary `offset`, has the encoded `checksums`."""
+    first = offset // BLOCK_SIZE
+    count = block_count(len(data))
+    if len(checksums) < (first + count) * ENTRY_SIZE:
+        return False
+    expected = struct.unpack_from(f"<{count}I", checksums, first * ENTRY_SIZE)
+    return all(
+        crc32(data[start : start + BLOCK_SIZE]) == checksum
+        for start, checksum in zip(range(0, len(data), BLOCK_SIZE), expected, strict=True)
+    )

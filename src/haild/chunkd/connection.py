@@ -1,0 +1,362 @@
+"""One client's TCP connection: bytes to requests, content to whoever handles the request, responses to bytes.
+
+One request is handled at a time. While it is, further bytes wait in the decoder up to a limit and then in the
+kernel. Memory is bounded by HELD_LIMIT for each connection and by the Budget for all content under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import IO, Any, Final, Protocol
+
+from haild.wire.chunk import ProtocolError, Request, RequestDecoder
+
+RECEIVE_SIZE: Final = 1 << 18
+"""Bytes received at a time, into a buffer that all connections share."""
+HELD_LIMIT: Final = 1 << 16
+"""Bytes of later requests held while one is handled."""
+UNSENT_LIMIT: Final = 1 << 16
+"""Bytes of responses not yet taken by the client at which no further request is handled."""
+
+LINGER: Final = 5.0
+"""Seconds in which a client may finish sending after it was refused and before the connection is closed."""
+LEAST_PROGRESS: Final = 1024
+"""Bytes that must move between two calls of `give_up_if_stalled` when the client is waited for."""
+
+logger = logging.getLogger(__name__)
+
+
+class Budget:
+    """Memory for content that has been received and not yet written, over all connections."""
+
+    LIMIT: Final = 32 << 20
+    """Bytes in all, before connections are kept short."""
+    AMPLE: Final = 1 << 20
+    SHORT: Final = 1 << 14
+
+    def __init__(self) -> None:
+        self.used = 0
+
+    @property
+    def allowance(self) -> int:
+        """Bytes that one connection may hold at present."""
+        return self.AMPLE if self.used < self.LIMIT else self.SHORT
+
+
+class Handler(Protocol):
+    """What the requests of one connection are handed to."""
+
+    @property
+    def logged_in(self) -> bool:
+        """Until then no byte beyond the present request is received, for it may be START_TLS."""
+
+    def handle(self, request: Request) -> Coroutine[Any, Any, None] | None:
+        """Handle a request at once, or return the coroutine that does."""
+
+
+class ConnectionClosedError(Exception):
+    """The client is gone, or has been given up."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all connections of a server share."""
+
+    handler_for: Callable[[Connection], Handler]
+    opened: Callable[[Connection], None]
+    closed: Callable[[Connection], None]
+    timeout: float
+    """Seconds for a TLS handshake, and for the client to take a window of a body."""
+    budget: Budget = field(default_factory=Budget)
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
+    """Where all connections receive: what arrives is taken from it before the event loop goes on."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """The server's side of a connection."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._decoder = RequestDecoder()
+        self._transport: asyncio.Transport | None = None
+        self._handler: Handler = shared.handler_for(self)
+        self._task: asyncio.Task[None] | None = None
+        self._content_remaining = 0
+        self._pieces: list[bytes] = []
+        self._pieces_size = 0
+        self._discarding = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._reading_paused = False
+        self._unsent = False
+        self._input_ended = False
+        self._closed = False
+        self._lingering = False
+        self._moved = 0
+        self._mark: int | None = None
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server hands over
+        self._transport = transport
+        transport.set_write_buffer_limits(high=UNSENT_LIMIT)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._shared.opened(self)
+
+    def get_buffer(self, _hint: int) -> memoryview:
+        if self._lingering:
+            limit = RECEIVE_SIZE
+        elif self._content_remaining:
+            limit = min(self._content_remaining, self._shared.budget.allowance)
+        elif self._handler.logged_in:
+            limit = RECEIVE_SIZE
+        else:
+            limit = self._decoder.wanted or 1
+        return self._shared.buffer[:limit]
+
+    def buffer_updated(self, count: int) -> None:
+        self._moved += count
+        if self._lingering:
+            return
+        data = self._shared.buffer[:count]
+        if not self._content_remaining:
+            self._decoder.receive(data)
+            self._advance()
+            return
+        self._content_remaining -= count
+        if not self._discarding:
+            self._hold(bytes(data))
+        if self._pieces or not self._content_remaining:
+            self._wake()
+
+    def eof_received(self) -> bool:
+        self._input_ended = True
+        self._wake()
+        return self._task is not None and not self._lingering
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._closed = self._input_ended = True
+        self._release_pieces()
+        self._unsent = False
+        self._shared.closed(self)
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._unsent = True
+
+    def resume_writing(self) -> None:
+        self._unsent = False
+        self._wake()
+        if self._task is None:
+            self._advance()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # Requests
+
+    def _advance(self) -> None:
+        """Handle what has been received, as far as possible now."""
+        while self._task is None and not self._unsent and not self._closed:
+            try:
+                request = self._decoder.next_request()
+            except ProtocolError:
+                self.abort()
+                return
+            if request is None:
+                break
+            self._begin_content(request)
+            coroutine = self._handler.handle(request)
+            if coroutine is not None:
+                self._task = asyncio.create_task(self._run(coroutine))
+        self._balance()
+
+    def _begin_content(self, request: Request) -> None:
+        if not request.well_formed:
+            return
+        self._discarding = False
+        length = request.content_length
+        if length:
+            present = self._decoder.take(length)
+            self._content_remaining = length - len(present)
+            if present:
+                self._hold(present)
+
+    async def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except ConnectionClosedError:
+            self.abort()
+        except Exception:
+            logger.exception("a request failed unexpectedly")
+            self.abort()
+        finally:
+            self._task = None
+        if self._closed:
+            return
+        if self._content_remaining or self._pieces:
+            # Whoever handled the request left content: the stream cannot be followed any further.
+            self.abort()
+        elif self._input_ended and not len(self._decoder):
+            self.close()
+        else:
+            self._advance()
+
+    def _hold(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._pieces_size += len(piece)
+        self._shared.budget.used += len(piece)
+        self._balance()
+
+    def _release_pieces(self) -> list[bytes]:
+        pieces, self._pieces = self._pieces, []
+        self._shared.budget.used -= self._pieces_size
+        self._pieces_size = 0
+        return pieces
+
+    def _balance(self) -> None:
+        """Receive or do not receive, as memory allows."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._content_remaining:
+            full = self._pieces_size >= self._shared.budget.allowance
+        else:
+            full = len(self._decoder) >= HELD_LIMIT
+        if full != self._reading_paused:
+            self._reading_paused = full
+            if full:
+                transport.pause_reading()
+            else:
+                transport.resume_reading()
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The request under way, if it was not handled at once."""
+        return self._task
+
+    # What handlers use.
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport. Raises ConnectionClosedError if there is none any more."""
+        if self._transport is None or self._closed or self._transport.is_closing():
+            raise ConnectionClosedError
+        return self._transport
+
+    async def content(self) -> tuple[list[bytes], bool]:
+        """Content of the present PUT that has arrived, at least a byte of it, and whether that was the end.
+
+        Raises ConnectionClosedError if the client goes before the end.
+        """
+        while not self._pieces and self._content_remaining:
+            await self._wait()
+        pieces = self._release_pieces()
+        self._balance()
+        return pieces, not self._content_remaining
+
+    async def discard_content(self) -> None:
+        """Receive the rest of the content of the present PUT and forget it. Raises ConnectionClosedError."""
+        self._discarding = True
+        self._release_pieces()
+        self._balance()
+        while self._content_remaining:
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait until something has changed. Raises ConnectionClosedError."""
+        if self._closed or (self._input_ended and self._content_remaining):
+            raise ConnectionClosedError
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def send(self, data: bytes) -> None:
+        """Send `data`, unless the client is gone."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._moved += len(data)
+            self._transport.write(data)
+
+    async def sent(self) -> None:
+        """Wait until the client has taken most of what was sent. Raises ConnectionClosedError."""
+        while self._unsent:
+            await self._wait()
+
+    async def send_file(self, file: IO[bytes], offset: int, count: int) -> None:
+        """Send a range of `file`, without copying it where the platform can. Raises ConnectionClosedError."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._shared.timeout):
+                sent = await loop.sendfile(self.transport, file, offset, count)
+        except (OSError, RuntimeError) as error:  # TimeoutError is an OSError
+            raise ConnectionClosedError from error
+        if sent != count:
+            raise ConnectionClosedError
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """Become the server's side of a TLS connection; nothing may have been received beyond the request.
+
+        Raises OSError if the handshake fails.
+        """
+        transport = self.transport
+        self._transport = None
+        upgraded = await asyncio.get_running_loop().start_tls(
+            transport, self, context, server_side=True, ssl_handshake_timeout=self._shared.timeout
+        )
+        if upgraded is None:
+            raise ConnectionResetError("closed during the handshake")
+        self._transport = upgraded
+        upgraded.set_write_buffer_limits(high=UNSENT_LIMIT)
+
+    def close(self) -> None:
+        """Close once what was sent is on its way; no further request is handled.
+
+        What the client still sends is received and forgotten for a while: closing with unread bytes would
+        reset the connection, and the client would lose the response.
+        """
+        self._closed = True
+        self._release_pieces()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._input_ended or not transport.can_write_eof():
+            transport.close()
+            return
+        self._lingering = True
+        self._content_remaining = 0
+        transport.write_eof()
+        if self._reading_paused:
+            transport.resume_reading()
+        asyncio.get_running_loop().call_later(LINGER, self.abort)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def give_up_if_stalled(self) -> None:
+        """Called at intervals: close if the client was waited for since the last call and too little moved."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        unsent = transport.get_write_buffer_size()
+        awaited = (
+            unsent > 0
+            or not self._handler.logged_in
+            or (self._content_remaining > 0 and not self._reading_paused)
+            or (self._task is None and len(self._decoder) > 0)
+        )
+        moved = self._moved - unsent
+        if awaited and self._mark is not None and moved - self._mark < LEAST_PROGRESS:
+            self.abort()
+        self._mark = moved if awaited else None

@@ -1,0 +1,324 @@
+"""The store: tables of immutable objects, kept in the catalog and in body files.
+
+What is acknowledged is on disk. Objects are visible to readers from the commit of their row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+from haild.chunkd.bodies import Bodies, BodyWriter, FinishedBody
+from haild.chunkd.catalog import (
+    COLUMNS,
+    Catalog,
+    CatalogError,
+    StoredObject,
+    connect,
+    create_catalog,
+    stored_object,
+)
+from haild.chunkd.reading import BodyFile, DamagedError
+from haild.chunkd.waiting import settled
+from haild.daemon.errors import StartError
+from haild.wire.chunk import ResponseCode
+
+INLINE_SIZE: Final = 32768
+"""Bytes of the largest body that is kept in the catalog itself."""
+THREADS: Final = 8
+CATALOG: Final = "catalog.sqlite"
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Refusal(Exception):  # noqa: N818 - an outcome of the protocol, not a failure of the store
+    """The protocol's answer to a request that cannot be granted."""
+
+    def __init__(self, code: ResponseCode) -> None:
+        self.code = code
+        super().__init__(code.name)
+
+
+class Store:
+    """An open store, bound to the running event loop. Made by `Store.open`."""
+
+    def __init__(self, root: Path, catalog: Catalog, bodies: Bodies, lock: int) -> None:
+        self.root = root
+        self.catalog = catalog
+        self.bodies = bodies
+        self._lock = lock
+        self._reserved: set[tuple[int, bytes]] = set()
+        self._removed: list[int] = []
+        self._next_number = _highest_number(catalog.reader) + 1
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+
+    @classmethod
+    def open(cls, root: Path) -> Store:
+        """Open the store in the directory `root`, and finish what a crash interrupted. Raises StartError."""
+        try:
+            lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartError(f"{root}: in use by another chunkd") from error
+        except OSError as error:
+            raise StartError(f"{root}: {error.strerror}") from error
+        try:
+            bodies = Bodies(root)
+            bodies.create()
+            create_catalog(root / CATALOG)
+            _recover(root, bodies)
+            catalog = Catalog(root / CATALOG)
+        except OSError as error:
+            raise StartError(f"{error.filename or root}: {error.strerror}") from error
+        except (CatalogError, sqlite3.Error) as error:
+            raise StartError(str(error)) from error
+        return cls(root, catalog, bodies, lock)
+
+    def close(self) -> None:
+        """Finish what has been submitted and close all files."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self.catalog.close()
+        os.close(self._lock)
+
+    async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        """Run a function that blocks on the file system in a thread of the store."""
+        loop = asyncio.get_running_loop()
+        return await settled(loop.run_in_executor(self._executor, function, *arguments))
+
+    # Tables
+
+    def find_table(self, name: bytes) -> int | None:
+        """The number of the table called `name`, None if there is none."""
+        row = self.catalog.reader.execute("SELECT id FROM tables WHERE name = ?", (name,)).fetchone()
+        return None if row is None else int(row[0])
+
+    async def create_table(self, name: bytes) -> tuple[int, bool]:
+        """Create the table called `name`. Returns its number, and whether it is new."""
+
+        def write(database: sqlite3.Connection) -> tuple[int, bool]:
+            insert = "INSERT INTO tables (name) VALUES (?) ON CONFLICT DO NOTHING"
+            created = database.execute(insert, (name,)).rowcount > 0
+            row = database.execute("SELECT id FROM tables WHERE name = ?", (name,)).fetchone()
+            return int(row[0]), created
+
+        return await self.catalog.write(write)
+
+    # Reading
+
+    def find(self, table: int, key: bytes) -> StoredObject | None:
+        """The object under `key`, None if there is none."""
+        row = self.catalog.reader.execute(_SELECT, (table, key)).fetchone()
+        return None if row is None else stored_object(row)
+
+    def owned(self, table: int, key: bytes, user: bytes) -> StoredObject:
+        """The object under `key` that belongs to `user`. Raises Refusal."""
+        if not key:
+            raise Refusal(ResponseCode.INVALID_KEY)
+        found = self.find(table, key)
+        if found is None:
+            raise Refusal(ResponseCode.NO_SUCH_KEY)
+        if found.owner != user:
+            raise Refusal(ResponseCode.ACCESS_DENIED)
+        return found
+
+    def inline_body(self, stored: StoredObject) -> bytes:
+        """The body of an object that is kept in the catalog, verified. Raises DamagedError."""
+        body = self._content(stored)
+        if hashlib.sha1(body, usedforsecurity=False).digest() != stored.sha1:
+            raise DamagedError(stored)
+        return body
+
+    def _content(self, stored: StoredObject) -> bytes:
+        row = self.catalog.reader.execute("SELECT data FROM content WHERE id = ?", (stored.id,)).fetchone()
+        return b"" if row is None else bytes(row[0])
+
+    async def open_body(self, stored: StoredObject) -> BodyFile:
+        """The body of an object that is kept in a file. Raises DamagedError if the file is missing."""
+        checksums = self._content(stored)
+        try:
+            descriptor = await self.in_thread(self.bodies.open, stored.id)
+        except FileNotFoundError as error:
+            raise DamagedError(stored) from error
+        return BodyFile(stored, descriptor, checksums)
+
+    # Writing
+
+    def reserve(self, table: int, key: bytes) -> None:
+        """Keep `key` for a PUT or CP under way, until `release`. Raises Refusal if it is taken."""
+        if not key:
+            raise Refusal(ResponseCode.INVALID_KEY)
+        if (table, key) in self._reserved or self.find(table, key) is not None:
+            raise Refusal(ResponseCode.KEY_EXISTS)
+        self._reserved.add((table, key))
+
+    def release(self, table: int, key: bytes) -> None:
+        """End a reservation: the object has been stored, or will not be."""
+        self._reserved.discard((table, key))
+
+    def writer(self) -> BodyWriter:
+        """A writer for a new body file."""
+        return BodyWriter(self.bodies, self._new_number())
+
+    async def add_inline(self, table: int, key: bytes, owner: bytes, body: bytes) -> StoredObject:
+        """Store a body of at most INLINE_SIZE bytes under a reserved key."""
+        sha1 = hashlib.sha1(body, usedforsecurity=False).digest()
+        stored = StoredObject(self._new_number(), table, key, owner, len(body), sha1, int(time.time()), in_file=False)
+        await self.catalog.write(lambda database: _insert(database, stored, body))
+        return stored
+
+    async def add_file(self, table: int, key: bytes, owner: bytes, body: FinishedBody) -> StoredObject:
+        """Store a finished body file under a reserved key. If that fails the file is removed."""
+        stored = StoredObject(body.number, table, key, owner, body.size, body.sha1, int(time.time()), in_file=True)
+        committed = False
+
+        def place() -> None:
+            nonlocal committed
+            committed = True
+            self.bodies.place(body.number)
+
+        try:
+            await self.catalog.write(lambda database: _insert(database, stored, body.checksums), place)
+        finally:
+            if not committed:
+                await self.in_thread(self.bodies.discard, body.number)
+        return stored
+
+    async def delete(self, table: int, key: bytes, user: bytes) -> None:
+        """Remove the object of `user` under `key`. Raises Refusal."""
+        if not key:
+            raise Refusal(ResponseCode.INVALID_KEY)
+
+        def write(database: sqlite3.Connection) -> StoredObject:
+            stored = _owned(database, table, key, user)
+            _forget(database, stored)
+            self._forget_garbage(database)
+            return stored
+
+        await self._remove_body(await self.catalog.write(write))
+
+    async def set_aside(self, stored: StoredObject) -> bool:
+        """Take a damaged object out of its table and keep what is left of it for inspection.
+
+        Returns whether it was still there.
+        """
+
+        def write(database: sqlite3.Connection) -> bool:
+            # It may have been deleted, or found damaged, by somebody else meanwhile.
+            copied = database.execute(_QUARANTINE, (int(time.time()), stored.id)).rowcount
+            # Its row in content stays: the body, or the checksums by which to see what is damaged.
+            database.execute("DELETE FROM objects WHERE id = ?", (stored.id,))
+            return copied > 0
+
+        if not await self.catalog.write(write):
+            return False
+        logger.warning("object %x is damaged: set aside", stored.id)
+        if stored.in_file:
+            await self.in_thread(self.bodies.set_aside, stored.id)
+        return True
+
+    async def copy(self, table: int, source: bytes, key: bytes, user: bytes) -> None:
+        """Store the object under `source` under the reserved `key` as well, with a new mtime. Raises Refusal."""
+        found = self.owned(table, source, user)
+        if not found.in_file:
+            await self.add_inline(table, key, user, self.inline_body(found))
+            return
+        checksums = self._content(found)
+        number = self._new_number()
+        try:
+            await self.in_thread(self.bodies.copy, found.id, number)
+        except FileNotFoundError as error:
+            raise DamagedError(found) from error
+        await self.add_file(table, key, user, FinishedBody(number, found.size, found.sha1, checksums))
+
+    def _new_number(self) -> int:
+        """A number that no object has or had since the start."""
+        number, self._next_number = self._next_number, self._next_number + 1
+        return number
+
+    async def _remove_body(self, stored: StoredObject) -> None:
+        if stored.in_file:
+            await self.in_thread(self.bodies.remove, stored.id)
+            self._removed.append(stored.id)
+
+    def _forget_garbage(self, database: sqlite3.Connection) -> None:
+        """Forget the garbage whose files are gone. If the commit fails, the next start does it."""
+        while self._removed:
+            database.execute("DELETE FROM garbage WHERE id = ?", (self._removed.pop(),))
+
+
+_SELECT: Final = f"SELECT {COLUMNS} FROM objects WHERE table_id = ? AND key = ?"  # noqa: S608 - constants
+_QUARANTINE: Final = """
+INSERT INTO quarantine (id, table_name, key, owner, size, sha1, mtime, in_file, found)
+SELECT objects.id, tables.name, key, owner, size, sha1, mtime, in_file, ?
+FROM objects JOIN tables ON tables.id = objects.table_id WHERE objects.id = ?
+"""
+
+
+def _owned(database: sqlite3.Connection, table: int, key: bytes, user: bytes) -> StoredObject:
+    row = database.execute(_SELECT, (table, key)).fetchone()
+    if row is None:
+        raise Refusal(ResponseCode.NO_SUCH_KEY)
+    stored = stored_object(row)
+    if stored.owner != user:
+        raise Refusal(ResponseCode.ACCESS_DENIED)
+    return stored
+
+
+def _insert(database: sqlite3.Connection, stored: StoredObject, content: bytes) -> None:
+    database.execute(
+        f"INSERT INTO objects ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
+        (
+            stored.id,
+            stored.table,
+            stored.key,
+            stored.owner,
+            stored.size,
+            stored.sha1,
+            stored.mtime,
+            stored.in_file,
+        ),
+    )
+    database.execute("INSERT INTO content (id, data) VALUES (?, ?)", (stored.id, content))
+
+
+def _forget(database: sqlite3.Connection, stored: StoredObject) -> None:
+    database.execute("DELETE FROM objects WHERE id = ?", (stored.id,))
+    database.execute("DELETE FROM content WHERE id = ?", (stored.id,))
+    if stored.in_file:
+        database.execute("INSERT INTO garbage (id) VALUES (?)", (stored.id,))
+
+
+def _highest_number(database: sqlite3.Connection) -> int:
+    numbers = [0]
+    for table in ("objects", "content", "garbage", "quarantine"):
+        (highest,) = database.execute(f"SELECT max(id) FROM {table}").fetchone()  # noqa: S608 - constants
+        numbers.append(highest or 0)
+    return max(numbers)
+
+
+def _recover(root: Path, bodies: Bodies) -> None:
+    """Finish what a crash interrupted. Raises OSError, CatalogError and sqlite3.Error."""
+    with contextlib.closing(connect(root / CATALOG, writing=True)) as database:
+
+        def in_file(number: int) -> bool:
+            query = "SELECT 1 FROM objects WHERE id = ? AND in_file"
+            return database.execute(query, (number,)).fetchone() is not None
+
+        garbage = [number for (number,) in database.execute("SELECT id FROM garbage")]
+        damaged = [number for (number,) in database.execute("SELECT id FROM quarantine WHERE in_file")]
+        handled = bodies.recover(in_file, garbage, damaged)
+        if garbage:
+            database.execute("DELETE FROM garbage")
+    if handled:
+        logger.info("%d body files of interrupted requests cleared up", handled)
