@@ -214,12 +214,13 @@ def tool(tmp_path: Path, script: str) -> None:
 def test_where_nothing_can_be_pulled_the_base_is_bootstrapped(tmp_path: Path) -> None:
     tool(tmp_path, 'for last; do :; done; echo "$@" > "$last"; echo "$@" > ' + str(tmp_path / "arguments"))
     engine = ListingEngine()
+    (tmp_path / "cache" / "hailbox" / "base-killed" / "base.root").mkdir(parents=True)
     ensure(engine, build.plan(ALL))
     assert engine.imported == [base.BASE]
     arguments = (tmp_path / "arguments").read_text()
     assert "--include=python3" in arguments
     assert "--architectures=amd64" in arguments
-    assert not list((tmp_path / "cache" / "hailbox").glob("base.tar"))
+    assert not list((tmp_path / "cache" / "hailbox").glob("base-*"))
 
 
 def test_a_failed_bootstrap_says_why_and_leaves_nothing(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_a_failed_bootstrap_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(BaseImageError, match="E: no mirror"):
         ensure(engine, build.plan(ALL))
     assert engine.imported == []
-    assert not list((tmp_path / "cache" / "hailbox").glob("base.tar"))
+    assert not list((tmp_path / "cache" / "hailbox").glob("base-*"))
 
 
 def test_a_full_disk_while_bootstrapping_is_named(tmp_path: Path) -> None:

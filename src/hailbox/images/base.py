@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -116,16 +117,17 @@ def bootstrap(engine: Engine, report: Report) -> str:
             "install mmdebstrap (apt-get install mmdebstrap debian-archive-keyring), or " + _REMEDY,
         )
     architecture = engine.version().architecture
+    kept = cache.directory()
     with phase(report, "base", Phase.BOOTSTRAPPING), cache.lock("base"):
-        archive = cache.directory() / "base.tar"
-        try:
+        cache.drop_remains("base-")
+        # Never the same name twice: the tool of a run that was killed may still be writing.
+        with cache.writing(kept), tempfile.TemporaryDirectory(dir=kept, prefix="base-") as temporary:
+            archive = Path(temporary, "base.tar")
             if tool.endswith("/mmdebstrap"):
                 _run(mmdebstrap_command(tool, architecture, archive), archive)
             else:
                 _debootstrap(tool, architecture, archive)
             engine.import_image(archive, BASE, labels=labels("base") | {PYTHON_LABEL: PYTHON})
-        finally:
-            archive.unlink(missing_ok=True)
     return PYTHON
 
 
@@ -139,16 +141,10 @@ def mmdebstrap_command(tool: str, architecture: str, archive: Path) -> list[str]
 
 
 def _debootstrap(tool: str, architecture: str, archive: Path) -> None:
-    root = archive.with_suffix(".root")
-    shutil.rmtree(root, ignore_errors=True)
-    try:
-        _run([tool, "--variant=minbase", "--include=python3", f"--arch={architecture}", SUITE, str(root)], archive)
-        leave_out = [
-            f"--exclude=.{pattern}" for pattern in (*_LEFT_OUT[1:], "/var/cache/apt/*", "/var/lib/apt/lists/*")
-        ]
-        _run(["tar", "--numeric-owner", *leave_out, "-C", str(root), "-cf", str(archive), "."], archive)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+    root = str(archive.with_suffix(".root"))
+    _run([tool, "--variant=minbase", "--include=python3", f"--arch={architecture}", SUITE, root], archive)
+    left_out = [f"--exclude=.{pattern}" for pattern in (*_LEFT_OUT[1:], "/var/cache/apt/*", "/var/lib/apt/lists/*")]
+    _run(["tar", "--numeric-owner", *left_out, "-C", root, "-cf", str(archive), "."], archive)
 
 
 def _run(command: list[str], archive: Path) -> None:

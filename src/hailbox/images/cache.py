@@ -72,6 +72,12 @@ def run(command: Sequence[str], where: Path) -> subprocess.CompletedProcess[str]
     return done
 
 
+def drop_remains(prefix: str) -> None:
+    """Remove the temporary folders that killed runs left; to be called with the lock held that guards them."""
+    for left in directory().glob(f"{prefix}*/"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 @contextmanager
 def lock(name: str) -> Iterator[None]:
     """Hold a lock of that name against other runs of this user; the kernel frees it with the process."""

@@ -47,8 +47,8 @@ def ensure(lock: Path, python: str, architecture: str) -> Path:
 
 def _drop_others(kept: Path) -> None:
     """Remove what interrupted runs and older locks left in the cache, for the same Python and architecture."""
-    target = kept.name.split("-", 2)[2]
-    for other in [*kept.parent.glob(f"wheels-*-{target}"), *kept.parent.glob("fetching-*")]:
+    cache.drop_remains("fetching-")
+    for other in kept.parent.glob(f"wheels-*-{kept.name.split('-', 2)[2]}"):
         if other != kept:
             shutil.rmtree(other, ignore_errors=True)
 
