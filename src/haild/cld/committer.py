@@ -1,0 +1,95 @@
+"""Group commit: packets leave when what they tell is on disk; while a commit runs, the next batch gathers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from haild.cld.changes import Changes
+from haild.cld.service import Service
+from haild.cld.session import Peer
+from haild.cld.store import Store
+
+Output = list[tuple[Peer, bytes]]
+_RETRY_FOR = 5.0
+"""Seconds in which a failed commit is tried again before the daemon gives up: it must not answer without one."""
+
+logger = logging.getLogger(__name__)
+
+
+class Committer:
+    """Stores the service's changes and releases its packets, in order."""
+
+    def __init__(self, service: Service, store: Store, release: Callable[[Output], None]) -> None:
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._service = service
+        self._store = store
+        self._release = release
+        self._executor = ThreadPoolExecutor(1, "commit")
+        self._running: asyncio.Future[None] | None = None
+        self._batch = Changes()
+        self._held: Output = []
+        self._next: Output = []
+
+    def submit(self, output: Output) -> None:
+        """Release packets once every change made until now is stored."""
+        if self._service.changes:
+            self._next += output
+            if self._running is None:
+                self._start()
+        elif self._running is not None:
+            self._held += output
+        else:
+            self._release(output)
+
+    def _start(self) -> None:
+        self._batch = self._service.changes.take()
+        self._held, self._next = self._next, []
+        loop = asyncio.get_running_loop()
+        self._running = loop.run_in_executor(self._executor, self._commit, self._batch)
+        self._running.add_done_callback(self._done)
+
+    def _commit(self, batch: Changes) -> None:
+        deadline = time.monotonic() + _RETRY_FOR
+        pause = 0.05
+        while True:
+            try:
+                self._store.commit(batch)
+                return
+            except sqlite3.Error as error:
+                if time.monotonic() >= deadline:
+                    raise
+                logger.warning("cannot store, trying again: %s", error)
+            time.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    def _done(self, running: asyncio.Future[None]) -> None:
+        self._running = None
+        error = running.exception()
+        if error is not None:
+            if not self.failed.done():
+                self.failed.set_exception(error)
+            return
+        held, self._held = self._held, []
+        batch, self._batch = self._batch, Changes()
+        self._release(held)
+        self._service.stored(batch)
+        output, self._service.registry.output = self._service.registry.output, []
+        self._next += output
+        if self._service.changes:
+            self._start()
+        elif self._next:
+            output, self._next = self._next, []
+            self._release(output)
+
+    async def close(self) -> None:
+        """Wait until all is stored and released."""
+        while self._running is not None:
+            await asyncio.wait({self._running})
+            await asyncio.sleep(0)
+        self._executor.shutdown()
+        self.failed.cancel()

@@ -1,0 +1,135 @@
+"""Packets to one client: sequence ids, window, retransmission (cld.md sections 4 and 5.2).
+
+On TCP all is sent at once and nothing repeated. On UDP at most `WINDOW` packets are on their way; each is repeated
+2 s after it was sent and every 5 s from then on, until it or a later one is acknowledged.
+
+An original client on UDP accepts only the packet it expects or one of the 25 before it, for as long as its session
+lives. So that a restarted server can go on, what it stores as acknowledged (`stored`) is kept close behind what it
+sends: a restarted server begins there, and the client takes its packets for repeated ones until it has caught up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from haild.wire import cld_packet as wire
+from haild.wire.cld import Op
+
+WINDOW = 8
+STORED_WINDOW = 24
+"""Packets that may be sent beyond the stored acknowledgement; below the 25 an original client looks back."""
+MAXIMUM_QUEUE = 4096
+"""Packets waiting for an acknowledgement or to be sent; a client that lets more gather is given up."""
+_FIRST_REPEAT = 2.0
+_REPEAT = 5.0
+
+
+@dataclass(slots=True)
+class _Entry:
+    sequence: int
+    op: int
+    data: bytes
+    repeat_at: float = 0.0
+
+
+class Outgoing:
+    """The sending side of a session."""
+
+    __slots__ = (
+        "_key",
+        "_sid",
+        "_user",
+        "acknowledged",
+        "last_op",
+        "reliable",
+        "sent",
+        "sequence",
+        "stored",
+        "waiting",
+    )
+
+    def __init__(self, sid: bytes, user: bytes, key: wire.Key, sequence: int, *, reliable: bool) -> None:
+        """`sequence` is the id of the first packet; `reliable`: the carrier is TCP."""
+        self._sid = sid
+        self._user = user
+        self._key = key
+        self.reliable = reliable
+        self.last_op = 0
+        self.sequence = sequence
+        self.acknowledged = sequence
+        self.stored: int | None = None
+        self.waiting: deque[_Entry] = deque()
+        self.sent: deque[_Entry] = deque()
+
+    def add(self, op: int, body: bytes, xid: int) -> None:
+        """Queue a message; `ready` returns its packets when they may go."""
+        packets = wire.fragments(self._sid, self._user, wire.Message(xid, op, body), self.sequence)
+        for packet in packets:
+            self.waiting.append(_Entry(packet.sequence, op, wire.seal(packet, self._key)))
+        self.sequence = (self.sequence + len(packets)) % wire.SEQUENCE_MODULUS
+        self.last_op = op
+
+    def ready(self, now: float) -> list[bytes]:
+        """Packets to send now."""
+        if self.reliable:
+            packets = [entry.data for entry in self.waiting]
+            self.waiting.clear()
+            return packets
+        packets = []
+        while self.waiting and len(self.sent) < WINDOW:
+            entry = self.waiting[0]
+            if self.stored is not None and wire.newer(entry.sequence, self.stored) >= STORED_WINDOW:
+                break
+            self.waiting.popleft()
+            entry.repeat_at = now + _FIRST_REPEAT
+            self.sent.append(entry)
+            packets.append(entry.data)
+        return packets
+
+    def acknowledge(self, sequence: int) -> None:
+        """The client has everything up to `sequence`. An id that was never sent is ignored."""
+        if not self.sent or wire.newer(sequence, self.sent[-1].sequence) > 0:
+            return
+        while self.sent and wire.newer(self.sent[0].sequence, sequence) <= 0:
+            entry = self.sent.popleft()
+            self.acknowledged = (entry.sequence + 1) % wire.SEQUENCE_MODULUS
+
+    def contact(self) -> None:
+        """A packet beyond NEW_SESS came: the reply to that has arrived and must not be repeated (5.2)."""
+        if self.sent and self.sent[0].op == Op.NEW_SESS:
+            self.acknowledge(self.sent[0].sequence)
+
+    def first_again(self) -> list[bytes]:
+        """The reply to NEW_SESS, while nothing was sent after it; for a repeated NEW_SESS."""
+        if len(self.sent) == 1 and self.sent[0].op == Op.NEW_SESS and not self.waiting:
+            return [self.sent[0].data]
+        return []
+
+    def latest(self) -> bytes | None:
+        """The packet sent last, while it is not acknowledged."""
+        return self.sent[-1].data if self.sent else None
+
+    def repeat_at(self) -> float | None:
+        """When something has to be repeated."""
+        return min(entry.repeat_at for entry in self.sent) if self.sent else None
+
+    def repeats(self, now: float) -> list[bytes]:
+        """Packets to repeat now."""
+        packets: list[bytes] = []
+        for entry in self.sent:
+            if now >= entry.repeat_at:
+                entry.repeat_at = now + _REPEAT
+                packets.append(entry.data)
+        return packets
+
+    def overflows(self) -> bool:
+        """Whether more has gathered than one client may make the server keep."""
+        return len(self.waiting) + len(self.sent) > MAXIMUM_QUEUE
+
+    def renew(self, *, reliable: bool) -> None:
+        """Begin again after RESUME: what was on its way is asked for again by the client."""
+        self.reliable = reliable
+        self.waiting.clear()
+        self.sent.clear()
+        self.acknowledged = self.sequence

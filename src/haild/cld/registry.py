@@ -1,0 +1,204 @@
+"""All sessions of a server: how packets leave to them, when their timers fire, how they end."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import random
+from collections.abc import Callable, Mapping
+
+from haild.cld.changes import Changes, Table
+from haild.cld.locks import Owner
+from haild.cld.session import PING_INTERVAL, Datagrams, Peer, Session, Stream
+from haild.wire import cld
+from haild.wire import cld_packet as wire
+from haild.wire.cld import Op
+
+ENDED = 15.0
+"""Seconds an ended session is kept to repeat the answer to END_SESS."""
+_EVENTS_PER_PING = 4
+
+logger = logging.getLogger(__name__)
+
+
+class Registry:
+    """Sessions by id. `output` fills up with packets in the order of sending; `now`: the time of the current call."""
+
+    def __init__(self, changes: Changes, secrets: Mapping[bytes, bytes] | None, rng: random.Random) -> None:
+        """`secrets`: the key of each user; None: the key of a user is its name (cld.md 3.4)."""
+        self.sessions: dict[bytes, Session] = {}
+        self.output: list[tuple[Peer, bytes]] = []
+        self.now = 0.0
+        self.on_end: list[Callable[[Session], None]] = []
+        self._changes = changes
+        self._secrets = secrets
+        self._rng = rng
+        self._keys: dict[bytes, wire.Key] = {}
+        self._heap: list[tuple[float, int, bytes]] = []
+        self._ticket = itertools.count()
+        self._trailing: dict[bytes, Session] = {}
+        self._doomed: list[Session] = []
+
+    # --- keys
+
+    def key(self, user: bytes) -> wire.Key | None:
+        """The key of a user; None for a user that has none."""
+        key = self._keys.get(user)
+        if key is not None:
+            return key
+        if not 1 <= len(user) <= wire.MAXIMUM_USER:
+            return None
+        if self._secrets is None:
+            # Not remembered: anybody can invent names.
+            return wire.Key(user)
+        secret = self._secrets.get(user)
+        if secret is None:
+            return None
+        return self._keys.setdefault(user, wire.Key(secret))
+
+    # --- sending
+
+    def random_id(self) -> int:
+        """64 random bits, for message and sequence ids."""
+        return self._rng.getrandbits(64)
+
+    def send(self, session: Session, op: int, body: bytes) -> None:
+        """Send a message of the session's sequence."""
+        session.outgoing.add(op, body, self.random_id())
+        self.pump(session)
+
+    def pump(self, session: Session) -> None:
+        """Send what the session's window lets through."""
+        packets = session.outgoing.ready(self.now)
+        self.emit(session, packets)
+        if packets and not session.outgoing.reliable:
+            self.schedule(session)
+        if session.outgoing.overflows():
+            self._doomed.append(session)
+
+    def emit(self, session: Session, packets: list[bytes]) -> None:
+        """Send packets as they are; without a connection they are lost."""
+        if session.peer is not None:
+            self.output += [(session.peer, packet) for packet in packets]
+
+    def unsequenced(self, peer: Peer, packet: wire.Packet, code: int, key: wire.Key) -> None:
+        """Answer with an error outside any sequence: it carries the sequence id of the offending packet (8.5)."""
+        body = cld.Generic(code, packet.xid).encode()
+        reply = packet._replace(order=wire.Order.ONLY, xid=self.random_id(), chunk=body)
+        self.output.append((peer, wire.seal(reply, key)))
+
+    def bare(self, session: Session, peer: Peer, op: int, sequence: int) -> None:
+        """Send a packet without a body outside the session's sequence."""
+        packet = wire.Packet(session.sid, session.user, wire.Order.ONLY, self.random_id(), op, b"", sequence)
+        self.output.append((peer, wire.seal(packet, session.key)))
+
+    def notify(self, owner: Owner, bits: int) -> None:
+        """Send an event to the handle's session."""
+        sid, handle = owner
+        session = self.sessions.get(sid)
+        if session is None or session.ended:
+            return
+        self.send(session, Op.EVENT, cld.EventBody(handle, bits).encode())
+        if session.ours or session.outgoing.reliable:
+            return
+        # An original client never acknowledges an EVENT, only what comes behind it (5.2).
+        session.events += 1
+        if session.events >= _EVENTS_PER_PING:
+            self.ping(session)
+        else:
+            self._trailing[sid] = session
+
+    def ping(self, session: Session) -> None:
+        """Send a PING; `session.pinged` is its sequence id until it is acknowledged."""
+        session.events = 0
+        session.pinged = session.outgoing.sequence
+        self.send(session, Op.PING, b"")
+
+    def finish(self) -> None:
+        """Do what has to be done at the end of each call from outside."""
+        if self._trailing:
+            trailing, self._trailing = self._trailing, {}
+            for session in trailing.values():
+                if session.events and not session.ended and session.outgoing.last_op == Op.EVENT:
+                    self.ping(session)
+                session.events = 0
+        while self._doomed:
+            self.end(self._doomed.pop(), "does not take what is sent to it")
+
+    # --- storing
+
+    def save(self, session: Session) -> None:
+        """Note that the session has to be stored."""
+        if session.durable and not session.ended:
+            self._changes.put(Table.SESSIONS, (session.sid,), session.row())
+
+    # --- beginning and end
+
+    def add(self, session: Session) -> None:
+        """Enter a session."""
+        self.sessions[session.sid] = session
+        if not session.ours:
+            session.ping_at = self.now + PING_INTERVAL
+        self.schedule(session)
+
+    def end(self, session: Session, reason: str, *, keep: bool = False) -> None:
+        """End a session: its handles and locks go. `keep`: for as long as its last answer may have to be repeated."""
+        if session.ended:
+            return
+        text = "%s: session of %s ended: %s"
+        level = logging.DEBUG if keep or isinstance(session.peer, Stream) else logging.INFO
+        logger.log(level, text, session.sid.hex().upper(), session.user.decode("latin-1"), reason)
+        session.ended = True
+        for listener in self.on_end:
+            listener(session)
+        if session.durable:
+            self._changes.delete(Table.SESSIONS, (session.sid,))
+        if keep:
+            session.forget_at = self.now + ENDED
+            self.schedule(session)
+        else:
+            self.forget(session)
+
+    def forget(self, session: Session) -> None:
+        """Drop what is left of an ended session."""
+        if isinstance(session.peer, Stream):
+            session.peer.sids.discard(session.sid)
+        self.sessions.pop(session.sid, None)
+
+    # --- timers
+
+    def schedule(self, session: Session) -> None:
+        """See to it that `due` returns the session when its next timer fires."""
+        if session.ended:
+            when = session.forget_at
+        else:
+            when = session.expires_at()
+            for moment in (session.ping_at, session.challenge_at, session.sort_at):
+                if 0 < moment < when:
+                    when = moment
+        repeat = session.outgoing.repeat_at()
+        if repeat is not None and repeat < when:
+            when = repeat
+        if when < session.wake_at:
+            session.wake_at = when
+            heapq.heappush(self._heap, (when, next(self._ticket), session.sid))
+
+    def deadline(self) -> float | None:
+        """When the next timer fires."""
+        return self._heap[0][0] if self._heap else None
+
+    def due(self) -> list[tuple[Session, float]]:
+        """Sessions whose timer has fired, with the time it was set to. They have to be scheduled again."""
+        fired: list[tuple[Session, float]] = []
+        while self._heap and self._heap[0][0] <= self.now:
+            when, _, sid = heapq.heappop(self._heap)
+            session = self.sessions.get(sid)
+            if session is not None and session.wake_at == when:
+                session.wake_at = float("inf")
+                fired.append((session, when))
+        return fired
+
+    def at_address(self, session: Session, address: Datagrams) -> bool:
+        """Whether the session is bound to that UDP address."""
+        return isinstance(session.peer, Datagrams) and session.peer[:2] == address[:2]

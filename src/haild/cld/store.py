@@ -1,0 +1,108 @@
+"""Rows of cld on disk: SQLite with a write-ahead log; every batch is one transaction, synced before it counts."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from haild.cld.changes import Changes, Table
+from haild.cld.files import Inode
+from haild.cld.locks import Lock
+from haild.cld.service import Stored
+from haild.cld.session import Handle
+from haild.daemon.errors import StartError
+
+NAME = "cld.sqlite"
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE inodes (inum INTEGER PRIMARY KEY, version INTEGER, created INTEGER, modified INTEGER, flags INTEGER,
+    path BLOB);
+CREATE TABLE contents (inum INTEGER PRIMARY KEY, data BLOB);
+CREATE TABLE sessions (sid BLOB PRIMARY KEY, user BLOB, transport TEXT, host TEXT, port INTEGER, began INTEGER,
+    client_sequence BLOB, server_sequence BLOB, next_handle INTEGER, answers BLOB, lifeline INTEGER) WITHOUT ROWID;
+CREATE TABLE handles (sid BLOB, handle INTEGER, inum INTEGER, mode INTEGER, events INTEGER,
+    PRIMARY KEY (sid, handle)) WITHOUT ROWID;
+CREATE TABLE locks (number INTEGER PRIMARY KEY, inum INTEGER, sid BLOB, handle INTEGER, shared INTEGER, held INTEGER,
+    since INTEGER);
+"""
+
+
+def _statements(table: Table) -> tuple[str, str]:
+    columns = (*table.key, *table.columns)
+    marks = ", ".join("?" * len(columns))
+    # Names come from the enumeration above, never from outside.
+    put = f"INSERT OR REPLACE INTO {table.label} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
+    delete = f"DELETE FROM {table.label} WHERE {' AND '.join(f'{name} = ?' for name in table.key)}"  # noqa: S608
+    return put, delete
+
+
+_STATEMENTS = {table: _statements(table) for table in Table}
+
+
+class Store:
+    """The database of one server. `commit` is called from one thread at a time, `content` from any one other."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the database in `directory`, which must exist. Raises StartError."""
+        if not directory.is_dir():
+            raise StartError(f"{directory}: no such directory")
+        path = directory / NAME
+        try:
+            self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._prepare()
+            self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._reader.execute("PRAGMA query_only = ON")
+        except sqlite3.Error as error:
+            raise StartError(f"{path}: {error}") from error
+
+    def _prepare(self) -> None:
+        writer = self._writer
+        writer.execute("PRAGMA locking_mode = NORMAL")
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("PRAGMA synchronous = FULL")
+        (version,) = writer.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            writer.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        elif version != _VERSION:
+            raise sqlite3.DatabaseError(f"made by another version of cld (schema {version})")
+
+    def load(self) -> Stored:
+        """Everything but contents."""
+        read = self._reader.execute
+        inodes = [Inode(*row) for row in read("SELECT * FROM inodes")]
+        written = {inum for (inum,) in read("SELECT inum FROM contents")}
+        for inode in inodes:
+            inode.written = inode.inum in written
+        sessions = [(row[0], tuple(row[1:])) for row in read("SELECT * FROM sessions")]
+        handles = [Handle(*row) for row in read("SELECT * FROM handles ORDER BY sid, handle")]
+        locks = [
+            Lock(number, inum, (sid, handle), bool(shared), bool(held), since)
+            for number, inum, sid, handle, shared, held, since in read("SELECT * FROM locks ORDER BY number")
+        ]
+        return Stored(inodes, sessions, handles, locks)
+
+    def content(self, inum: int) -> bytes:
+        """Stored content of a file or directory."""
+        row = self._reader.execute("SELECT data FROM contents WHERE inum = ?", (inum,)).fetchone()
+        return bytes(row[0]) if row is not None else b""
+
+    def commit(self, batch: Changes) -> None:
+        """Store a batch; on return it is on disk. Raises sqlite3.Error, with nothing stored."""
+        writer = self._writer
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            for table, rows in batch.tables.items():
+                if not rows:
+                    continue
+                put, delete = _STATEMENTS[table]
+                writer.executemany(put, [(*key, *row) for key, row in rows.items() if row is not None])
+                writer.executemany(delete, [key for key, row in rows.items() if row is None])
+            writer.execute("COMMIT")
+        except sqlite3.Error:
+            writer.rollback()
+            raise
+
+    def close(self) -> None:
+        """Close the database; its log is folded into it."""
+        self._reader.close()
+        self._writer.close()

@@ -1,0 +1,124 @@
+"""TCP connections of the server: frames in and out, limits, and how a connection ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import Protocol, cast
+
+from haild.cld.session import Stream
+from haild.wire import cld_packet
+
+MAXIMUM_CONNECTIONS = 10_000
+SILENT = 60.0
+"""Seconds a connection may be without a session at first."""
+LINGER = 300.0
+"""Seconds a connection is kept when its session has ended: a client of the reference does not survive a close by the
+server before it has given up by itself, which it does after 120 s (cld.md 1.2)."""
+MAXIMUM_BACKLOG = 2 << 20
+"""Bytes that may wait for a client that does not read."""
+_SEND_BUFFER = 512 << 10
+_PROOFS = (ConnectionResetError, BrokenPipeError)
+
+
+class Owner(Protocol):
+    """What a connection reports to."""
+
+    def received(self, stream: Stream, packets: list[bytes]) -> None: ...
+
+    def closed(self, connection: Connection, *, proof: bool) -> None: ...
+
+    def opened(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One TCP connection."""
+
+    def __init__(self, owner: Owner) -> None:
+        self.stream = Stream("", 0)
+        self._owner = owner
+        self._reader = cld_packet.FrameReader(cld_packet.Direction.TO_SERVER)
+        self._transport: asyncio.Transport | None = None
+        self._check: asyncio.TimerHandle | None = None
+        self._had_session = False
+        self._by_us = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername") or ("", 0)
+        self.stream = Stream(peer[0], peer[1])
+        # A whole GET reply has to fit, so that no frame header is torn: libhail cannot read that (cld.md 1.2).
+        with contextlib.suppress(OSError):
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        transport.set_write_buffer_limits(high=256 << 10)
+        self._check = asyncio.get_running_loop().call_later(SILENT, self._silent)
+        self._owner.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            packets = self._reader.feed(data)
+        except cld_packet.FrameError:
+            self.abort()
+            return
+        if packets:
+            self._owner.received(self.stream, packets)
+
+    def pause_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._check is not None:
+            self._check.cancel()
+        # A connection that timed out, or that we gave up, proves nothing about its client.
+        self._owner.closed(self, proof=not self._by_us and (exc is None or isinstance(exc, _PROOFS)))
+
+    def send(self, packets: list[bytes]) -> None:
+        """Send packets, each framed and in a write of its own: see `connection_made`."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        for packet in packets:
+            transport.write(cld_packet.frame(packet, cld_packet.Direction.TO_CLIENT))
+        if transport.get_write_buffer_size() > MAXIMUM_BACKLOG:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._by_us = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Close when all is sent."""
+        self._by_us = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def _silent(self) -> None:
+        if self.stream.sids or self._had_session:
+            self._had_session = bool(self.stream.sids)
+            self._check = asyncio.get_running_loop().call_later(LINGER, self._silent)
+        else:
+            self.abort()
+
+
+def bind(family: socket.AddressFamily, port: int) -> socket.socket:
+    """A listening TCP socket on the wildcard address; of IPv6 one that also takes IPv4. Raises OSError."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))  # noqa: S104 - a server
+    except BaseException:
+        sock.close()
+        raise
+    return sock
