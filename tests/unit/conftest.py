@@ -1,0 +1,62 @@
+"""A driver without an engine: the in-memory engine, and probes that believe what it says."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from hailbox.engine.fake import FakeEngine
+from hailbox.engine.port import ContainerState, Image
+from hailbox.images import build as images
+from hailbox.model import names
+from hailbox.model.config import Config
+from hailbox.probe.outcome import Credentials, Outcome, Reached
+from hailbox.probe.watch import OnChange, Target
+from hailbox.stack import definitions
+from hailbox.stack.context import Context
+
+MakeContext = Callable[..., Context]
+
+
+class EngineProbes:
+    """Calls a replica working if its one container runs, and is not in `sick`."""
+
+    def __init__(self, engine: FakeEngine, stack: str) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.sick: set[str] = set()
+
+    def __call__(
+        self, targets: Sequence[Target], credentials: Credentials, *, deadline: float, on_change: OnChange
+    ) -> dict[str, Outcome]:
+        return {target.replica: self._outcome(target.replica) for target in targets}
+
+    def _outcome(self, replica: str) -> Outcome:
+        states = [
+            container.state
+            for container in self.engine.all_containers.values()
+            if container.labels.get(names.REPLICA) == replica and container.labels.get(names.STACK) == self.stack
+        ]
+        working = states == [ContainerState.RUNNING] and replica not in self.sick
+        return Outcome(replica, Reached.FUNCTION if working else Reached.NOTHING, "" if working else "no answer", 0.1)
+
+
+@pytest.fixture
+def fake() -> FakeEngine:
+    """An engine that has all images already: making them needs the real one."""
+    engine = FakeEngine()
+    plan = images.plan(["cld", "chunkd", "tabled", "iwhd"])
+    for reference in (plan.runtime, *plan.services.values()):
+        engine.all_images[reference] = Image(reference, (reference,), {names.IMAGE: reference})
+    return engine
+
+
+@pytest.fixture
+def make_context(fake: FakeEngine, tmp_path, monkeypatch: pytest.MonkeyPatch) -> MakeContext:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    catalog = definitions.load_catalog()
+
+    def make(**choices: object) -> Context:
+        config = Config(**{"stack": "test", **choices})  # type: ignore[arg-type]
+        return Context(fake, catalog, config, watch=EngineProbes(fake, config.stack))
+
+    return make
