@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from haild.tabled.acl import Acl
 from haild.tabled.call import Call, access_denied
 from haild.tabled.errors import S3Error
 from haild.tabled.metadata.records import ObjectRecord
@@ -27,13 +26,7 @@ async def admit(call: Call, permission: str) -> None:
     if permission == OWNER:
         if call.identity.user != bucket.owner:
             raise access_denied()
-    elif not bucket.acl.allows(call.identity.user, permission):
-        raise access_denied()
-
-
-def require(call: Call, acl: Acl, permission: str) -> None:
-    """Raise AccessDenied unless the object's list gives the requester the permission."""
-    if not acl.allows(call.identity.user, permission):
+    elif not call.may(call.action, permission, call.key):
         raise access_denied()
 
 
@@ -46,7 +39,7 @@ async def readable(call: Call, permission: str = "READ") -> ObjectRecord:
     version = call.query.get("versionId", "")
     record = await call.metadata.object(call.address.bucket, call.key, version)
     if record is None:
-        if not call.allows("READ"):
+        if not call.may("s3:ListBucket", "READ"):
             raise access_denied()
         if version:
             raise S3Error(
@@ -60,7 +53,8 @@ async def readable(call: Call, permission: str = "READ") -> ObjectRecord:
         if version:
             raise S3Error("MethodNotAllowed", "This version is a delete marker.", headers=headers)
         raise no_such_key(call.key, headers)
-    require(call, record.acl, permission)
+    if not call.may(call.action, permission, call.key, record.acl):
+        raise access_denied()
     return record
 
 

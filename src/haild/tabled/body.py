@@ -101,6 +101,11 @@ class Upload:
         return length
 
     @property
+    def has_sha256(self) -> bool:
+        """Whether the signature covers the content."""
+        return bool(self._sha256_promised)
+
+    @property
     def md5(self) -> str:
         """Hexadecimal MD5 of the content."""
         return self._md5.hexdigest()

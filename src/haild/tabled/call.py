@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from haild.tabled.acl import Acl
 from haild.tabled.addressing import Address
 from haild.tabled.auth import Identity
 from haild.tabled.body import Source, Upload
@@ -94,9 +95,13 @@ class Call:
             raise S3Error("MissingRequestBodyError", "Request body is empty.")
         return read_document(body, root)
 
-    def allows(self, permission: str) -> bool:
-        """Whether the bucket's ACL gives the requester a permission."""
-        return self.bucket.acl.allows(self.identity.user, permission)
+    def may(self, action: str, permission: str, key: str = "", acl: Acl | None = None) -> bool:
+        """Whether the requester may do something in the bucket.
+
+        `action` is its name in the policy language, `permission` what the list must grant: the bucket's, or `acl`.
+        """
+        listed = self.bucket.acl if acl is None else acl
+        return listed.allows(self.identity.user, permission)
 
 
 def read_document(body: bytes, root: str) -> s3xml.Element:

@@ -15,7 +15,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from haild.client.cld import Address, keep_session
@@ -24,6 +24,7 @@ from haild.daemon.lifecycle import write_port_file
 from haild.daemon.settings import await_file
 from haild.tabled import users
 from haild.tabled.call import Services
+from haild.tabled.collector import Collector
 from haild.tabled.configuration import CldAddress, Configuration
 from haild.tabled.group import Group
 from haild.tabled.http import S3Server, low_level_server
@@ -31,6 +32,7 @@ from haild.tabled.metadata import schema
 from haild.tabled.metadata.sqlite import SqliteMetadata
 from haild.tabled.nodes import Nodes
 from haild.tabled.placement import Placement
+from haild.tabled.repair import Repairer
 
 BACKLOG = 1024
 LOCK_FILE = "lock"
@@ -118,15 +120,32 @@ class _Master:
             await self._stack.enter_async_context(_directory_lock(configuration.directory))
             metadata = await _open_metadata(configuration)
             self._stack.push_async_callback(metadata.close)
-            placement = Placement(daemon.nodes, copies=configuration.copies, acknowledge=configuration.acknowledge)
-            placement.on_leftover = metadata.add_garbage
-            daemon.server.serve(Services(metadata, placement, time.time))
+            services = self._services(metadata)
+            daemon.server.serve(services)
             self._stack.callback(daemon.server.serve, None)
             await self._listen()
         except BaseException:
             await self._stack.aclose()
             raise
         logger.info("serving on port %d", daemon.port)
+
+    def _services(self, metadata: SqliteMetadata) -> Services:
+        """What requests need, and the tasks that run beside them."""
+        configuration, nodes = self._daemon.configuration, self._daemon.nodes
+        placement = Placement(nodes, copies=configuration.copies, acknowledge=configuration.acknowledge)
+        placement.on_leftover = metadata.add_garbage
+        collector = Collector(metadata, placement, time.time)
+        repairer = Repairer(
+            metadata, placement, collector, delay=configuration.repair_delay, own=metadata.own_bodies()
+        )
+        placement.on_short = repairer.short
+        placement.on_bad_copy = repairer.bad_copy
+        self._stack.callback(nodes.listen(collector.node_changed))
+        self._stack.callback(nodes.listen(repairer.node_changed))
+        for job in (collector.run, collector.abort_stale_uploads, repairer.run):
+            self._stack.push_async_callback(_end, asyncio.create_task(_survive(job), name=job.__qualname__))
+        self.repairer = repairer
+        return Services(metadata, placement, time.time, collector.wake)
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -141,6 +160,24 @@ class _Master:
     async def stop(self) -> None:
         """Stop listening, cut off what still runs, close the metadata."""
         await self._stack.aclose()
+
+
+async def _survive(job: Callable[[], Awaitable[None]]) -> None:
+    """Run a background job again when it fails: trouble with the database or a node must not end it for good."""
+    pause = 1.0
+    while True:
+        try:
+            await job()
+        except Exception:
+            logger.exception("%s failed; again in %.0f s", job.__qualname__, pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 60.0)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def identity(directory: Path) -> str:

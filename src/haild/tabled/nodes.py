@@ -153,9 +153,10 @@ class Nodes:
         self._listeners: list[Callable[[Node], None]] = []
         self._up: list[Node] = []
 
-    def listen(self, listener: Callable[[Node], None]) -> None:
-        """Call `listener` whenever a node has come up or gone down."""
+    def listen(self, listener: Callable[[Node], None]) -> Callable[[], None]:
+        """Call `listener` whenever a node has come up or gone down; returns what ends that."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def all(self) -> Iterable[Node]:
         """Every known node, by number."""
@@ -184,7 +185,7 @@ class Nodes:
 
     def _changed(self, node: Node) -> None:
         self._up = [self._nodes[number] for number in sorted(self._nodes) if self._nodes[number].up]
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             listener(node)
 
     async def close(self) -> None:

@@ -158,6 +158,34 @@ class Placement:
         if isinstance(error, chunk.ChunkError) and error.code in _BAD_COPY:
             self.on_bad_copy(body, node.number)
 
+    async def copy(self, stored: StoredBody, target: Node) -> None:
+        """Make one more copy of a body on `target`. Raises S3Error, OSError and ChunkError."""
+        key = key_of(stored.body)
+        async with target.pool.connection() as connection:
+            put = None
+            async for block in self.read(stored, 0, stored.size):
+                if put is None:
+                    put = await connection.start_put(key, stored.size)
+                await put.write(block)
+            if put is not None:
+                await put.finish()
+
+    async def delete(self, node: Node, bodies: Sequence[int]) -> list[int]:
+        """Delete bodies from a node; returns those that are gone. Stops at the first trouble."""
+        gone: list[int] = []
+        try:
+            async with node.pool.connection() as connection:
+                for body in bodies:
+                    try:
+                        await connection.delete(key_of(body))
+                    except chunk.ChunkError as error:
+                        if error.code != chunk.ResponseCode.NO_SUCH_KEY:
+                            raise
+                    gone.append(body)
+        except Failures as error:
+            logger.warning("%s does not delete a body: %s", node, error or type(error).__name__)
+        return gone
+
     def _sources(self, copies: Sequence[int]) -> list[Node]:
         if len(copies) == 1:
             node = self.nodes.get(copies[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from haild.tabled import access, bucket, listing, object
+from haild.tabled import access, batch, bucket, listing, object
 from haild.tabled.call import Answer, Call, xml
 from haild.tabled.errors import S3Error
 from haild.wire import s3xml
@@ -105,6 +105,7 @@ OPERATIONS: dict[tuple[str, str, str], Operation] = {
     ("bucket", "DELETE", ""): Operation("s3:DeleteBucket", access.OWNER, bucket.delete_bucket),
     ("bucket", "GET", "location"): Operation("s3:GetBucketLocation", "READ", bucket.get_location),
     ("bucket", "GET", "versions"): Operation("s3:ListBucketVersions", "READ", listing.list_versions),
+    ("bucket", "POST", "delete"): Operation("s3:DeleteObject", access.OBJECT, batch.delete_objects),
     ("object", "PUT", ""): Operation("s3:PutObject", "WRITE", object.put_object),
     ("object", "GET", ""): Operation("s3:GetObject", access.OBJECT, object.get_object),
     ("object", "HEAD", ""): Operation("s3:GetObject", access.OBJECT, object.get_object),

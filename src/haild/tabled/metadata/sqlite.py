@@ -53,10 +53,14 @@ class SqliteMetadata:
         facts = dict(connection.execute("SELECT name, value FROM facts"))
         self.identity = str(facts["identity"])
         self.first_body = int(facts["first_body"])
-        self._next_body = self._reserved = int(facts["next_body"])
+        self._next_body = self._reserved = self._first_of_process = int(facts["next_body"])
         self._reader = schema.connect(path, read_only=True)
         self._writer = Writer(connection)
         self._read = self._reader.execute
+
+    def own_bodies(self) -> tuple[int, int]:
+        """The first body id of this database, and the first that no process before this one gave out."""
+        return self.first_body, self._first_of_process
 
     async def close(self) -> None:
         """Finish what is queued and close."""
