@@ -68,10 +68,13 @@ class Bodies:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.incoming(number))
 
-    def remove(self, number: int) -> None:
-        """Remove the body; that it is missing is no error."""
-        with contextlib.suppress(FileNotFoundError):
+    def remove(self, number: int) -> bool:
+        """Remove the body; returns False if there is none."""
+        try:
             os.unlink(self.path(number))
+        except FileNotFoundError:
+            return False
+        return True
 
     def set_aside(self, number: int) -> None:
         """Move the body to quarantine/; that it is missing is no error."""
@@ -120,8 +123,7 @@ class Bodies:
                 os.unlink(self._incoming / name)
             handled += 1
         for number in garbage:
-            self.remove(number)
-            handled += 1
+            handled += self.remove(number)
         for number in damaged:
             self.set_aside(number)
         return handled

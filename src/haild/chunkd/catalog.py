@@ -107,11 +107,13 @@ class Catalog:
         self._queue.put(_Submission(write, after, future))
         return await settled(future)
 
-    def close(self) -> None:
-        """Commit what has been submitted and close the files."""
+    def close(self, last: Write[None]) -> None:
+        """Commit what has been submitted, and `last`, and close the files."""
         self._queue.put(None)
         self._thread.join()
         self.reader.close()
+        with contextlib.suppress(sqlite3.Error):
+            last(self._writer)
         self._writer.close()
 
     def _run(self) -> None:

@@ -19,7 +19,7 @@ from typing import Final
 
 from haild.chunkd.bodies import Bodies
 from haild.chunkd.catalog import COLUMNS, CatalogError, StoredObject, connect, stored_object
-from haild.chunkd.reading import BodyFile, DamagedError, Pace
+from haild.chunkd.reading import BodyFile, DamagedError, Pace, Verified
 from haild.chunkd.store import Store
 from haild.wire.chunk import CheckState
 
@@ -76,7 +76,7 @@ def _is_sound(catalog: sqlite3.Connection, bodies: Bodies, stored: StoredObject,
     if not stored.in_file:
         return hashlib.sha1(row[0], usedforsecurity=False).digest() == stored.sha1
     try:
-        body = BodyFile(stored, bodies.open(stored.id), row[0])
+        body = BodyFile(stored, bodies.open(stored.id), row[0], Verified())
     except FileNotFoundError:
         return False
     try:

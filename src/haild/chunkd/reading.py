@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -15,6 +17,10 @@ from haild.wire.chunk import BLOCK_SIZE
 
 READ_SIZE: Final = 4 * BLOCK_SIZE
 """Bytes read and verified at a time: they fit the processor's cache."""
+VERIFIED_FOR: Final = 60.0
+"""Seconds for which a verified body need not be verified again."""
+VERIFIED_COUNT: Final = 1024
+"""Bodies of which that is remembered."""
 
 
 Pace = Callable[[int], None]
@@ -23,6 +29,10 @@ Pace = Callable[[int], None]
 
 def _no_pace(_count: int) -> None:
     return
+
+
+Stamp = tuple[int, int, int, int]
+"""Inode number, size, time of the last modification and of the last change of a file."""
 
 
 class DamagedError(Exception):
@@ -43,13 +53,44 @@ class _Buffer(threading.local):
 _buffer = _Buffer()
 
 
+class Verified:
+    """Which bodies have been verified from end to end a short while ago, and have not been touched since.
+
+    A file that is written to, truncated or replaced gets a new change time or inode number. What that does not
+    show is a disk that loses bits of a file again within VERIFIED_FOR seconds of a good read; for that long the
+    bytes come from the page cache, unless memory is short.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: OrderedDict[int, tuple[Stamp, float]] = OrderedDict()
+
+    def add(self, number: int, stamp: Stamp) -> None:
+        """The body of object `number` was found sound, and had `stamp` before it was read."""
+        self._seen[number] = (stamp, self._clock())
+        self._seen.move_to_end(number)
+        if len(self._seen) > VERIFIED_COUNT:
+            self._seen.popitem(last=False)
+
+    def holds(self, number: int, stamp: Stamp) -> bool:
+        """Whether that is so now, if the body has `stamp` now."""
+        seen = self._seen.get(number)
+        return seen is not None and seen[0] == stamp and self._clock() - seen[1] < VERIFIED_FOR
+
+
 class BodyFile:
     """An open body. `close` it. All methods but `close` block on the file system."""
 
-    def __init__(self, stored: StoredObject, descriptor: int, checksums: bytes) -> None:
+    def __init__(self, stored: StoredObject, descriptor: int, checksums: bytes, verified: Verified) -> None:
         self.stored = stored
         self.file = io.FileIO(descriptor, "rb")
         self._checksums = checksums
+        self._verified = verified
+        status = os.fstat(descriptor)
+        self._stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        self.trusted = verified.holds(stored.id, self._stamp)
+        """Whether it was verified from end to end a short while ago: see Verified."""
+        self._sound_until = 0
 
     def close(self) -> None:
         """Close the file. No other call may be under way."""
@@ -59,7 +100,11 @@ class BodyFile:
         """Verify every block that the range touches; afterwards they are in the page cache. Raises DamagedError."""
         start, end = blockchecksums.aligned(self.stored.size, offset, length)
         for position in range(start, end, READ_SIZE):
-            self._verified(position, min(READ_SIZE, end - position))
+            self._read(position, min(READ_SIZE, end - position))
+        if start <= self._sound_until < end:
+            self._sound_until = end
+            if end == self.stored.size:
+                self._verified.add(self.stored.id, self._stamp)
 
     def hash_of_blocks(self, offset: int, length: int, pace: Pace = _no_pace) -> bytes:
         """The SHA-1 of every block that the range touches, verified. Raises DamagedError, and what `pace` raises."""
@@ -67,7 +112,7 @@ class BodyFile:
         sha1 = hashlib.sha1(usedforsecurity=False)
         for position in range(start, end, READ_SIZE):
             count = min(READ_SIZE, end - position)
-            sha1.update(self._verified(position, count))
+            sha1.update(self._read(position, count))
             pace(count)
         return sha1.digest()
 
@@ -76,8 +121,8 @@ class BodyFile:
         if self.hash_of_blocks(0, self.stored.size, pace) != self.stored.sha1:
             raise DamagedError(self.stored)
 
-    def _verified(self, position: int, length: int) -> memoryview:
-        """A range that begins and ends with a block. Valid until the thread reads again."""
+    def _read(self, position: int, length: int) -> memoryview:
+        """A range that begins and ends with a block, verified. Valid until the thread reads again."""
         view = _buffer.view[:length]
         filled = 0
         while filled < length:

@@ -28,7 +28,7 @@ from haild.chunkd.catalog import (
     create_catalog,
     stored_object,
 )
-from haild.chunkd.reading import BodyFile, DamagedError
+from haild.chunkd.reading import BodyFile, DamagedError, Verified
 from haild.chunkd.waiting import settled
 from haild.daemon.errors import StartError
 from haild.wire.chunk import ResponseCode
@@ -60,6 +60,7 @@ class Store:
         self._lock = lock
         self._reserved: set[tuple[int, bytes]] = set()
         self._removed: list[int] = []
+        self._verified = Verified()
         self._next_number = _highest_number(catalog.reader) + 1
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
 
@@ -88,7 +89,7 @@ class Store:
     def close(self) -> None:
         """Finish what has been submitted and close all files."""
         self._executor.shutdown(wait=True, cancel_futures=True)
-        self.catalog.close()
+        self.catalog.close(self._forget_garbage)
         os.close(self._lock)
 
     async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
@@ -150,7 +151,7 @@ class Store:
             descriptor = await self.in_thread(self.bodies.open, stored.id)
         except FileNotFoundError as error:
             raise DamagedError(stored) from error
-        return BodyFile(stored, descriptor, checksums)
+        return BodyFile(stored, descriptor, checksums, self._verified)
 
     # Writing
 
@@ -318,7 +319,6 @@ def _recover(root: Path, bodies: Bodies) -> None:
         garbage = [number for (number,) in database.execute("SELECT id FROM garbage")]
         damaged = [number for (number,) in database.execute("SELECT id FROM quarantine WHERE in_file")]
         handled = bodies.recover(in_file, garbage, damaged)
-        if garbage:
-            database.execute("DELETE FROM garbage")
+        database.execute("DELETE FROM garbage")
     if handled:
-        logger.info("%d body files of interrupted requests cleared up", handled)
+        logger.info("cleared up after %d interrupted requests", handled)

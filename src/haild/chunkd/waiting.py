@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -14,14 +15,12 @@ async def settled(future: asyncio.Future[T]) -> T:
     What a thread does with a descriptor or in a transaction goes on in any case; who gave up waiting would
     close the descriptor under its feet.
     """
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait({future})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({future})
         if not future.cancelled():
             future.exception()
-        raise cancelled
-    return future.result()
+        raise
