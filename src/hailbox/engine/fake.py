@@ -16,7 +16,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import yaml
 
-from haild.credentials import generate
 from hailbox.engine.port import (
     ComposeVersion,
     Container,
@@ -31,9 +30,12 @@ from hailbox.engine.port import (
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import EngineFailedError
+from haild.credentials import generate
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Interrupt = Callable[[str], None]
 
@@ -188,7 +190,7 @@ class FakeEngine:
 
     @_request
     def compose(self, project: str, file: str, arguments: Sequence[str]) -> None:
-        document = yaml.safe_load(file)
+        document = yaml.load(file, _Loader)  # noqa: S506 - a safe loader
         for volume in document["volumes"].values():
             self.interrupt(f"compose: volume {volume['name']}")
             if volume["name"] not in self.all_volumes:

@@ -11,6 +11,7 @@ import hashlib
 import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import hailbox
 from hailbox import resources
 from hailbox.engine.port import Engine, Image
 from hailbox.images import cache
-from hailbox.images.context import DOCKERFILE, Context, with_argument
+from hailbox.images.context import DOCKERFILE, Context, with_arguments
 from hailbox.images.progress import Phase, Report, phase
 from hailbox.model import names
 from hailbox.model.errors import BaseImageError, EngineFailedError, ImageError
@@ -82,7 +83,9 @@ def _pulled(engine: Engine, source: str, report: Report) -> bool:
 def _adopt(engine: Engine, source: str, wanted: str, report: Report) -> str:
     """Give an image our name for it, with its Python as a label. Raises BaseImageError if that is too old."""
     dockerfile = (resources.directory("images") / "base" / DOCKERFILE).read_bytes()
-    context = Context({DOCKERFILE: with_argument(dockerfile, source)}).pack()
+    # Unlike any earlier build, for what the builder has in its cache it does not run again, and shows nothing.
+    arguments = {"SOURCE": source, "LOOK": uuid.uuid4().hex}
+    context = Context({DOCKERFILE: with_arguments(dockerfile, arguments)}).pack()
     with phase(report, "base", Phase.BUILDING):
         try:
             version, libc = _seen(engine.build_image(context, wanted, labels=labels("base")))

@@ -12,7 +12,7 @@ from hailbox import resources
 from hailbox.engine.port import Engine
 from hailbox.images import base as base_image
 from hailbox.images import cache, wheels
-from hailbox.images.context import DOCKERFILE, Context, read_tree, with_argument
+from hailbox.images.context import DOCKERFILE, Context, read_tree, with_arguments
 from hailbox.images.progress import ImageProgress, Phase, Report, phase
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
@@ -54,10 +54,10 @@ def _services() -> list[str]:
     )
 
 
-def _context(image: str, source: str, files: Mapping[str, bytes]) -> Context:
-    """The folder of an image with `source` filled into its Dockerfile, and more files."""
+def _context(image: str, arguments: Mapping[str, str], files: Mapping[str, bytes]) -> Context:
+    """The folder of an image with `arguments` filled into its Dockerfile, and more files."""
     own = read_tree(resources.directory("images") / image)
-    return Context({**own, **files, DOCKERFILE: with_argument(own[DOCKERFILE], source)})
+    return Context({**own, **files, DOCKERFILE: with_arguments(own[DOCKERFILE], arguments)})
 
 
 def plan(services: Sequence[str], base: str | None = None) -> ImagePlan:
@@ -72,7 +72,7 @@ def plan(services: Sequence[str], base: str | None = None) -> ImagePlan:
     own_folders = {f"{service}/" for service in known}
     common = read_tree(daemons, "lib/haild/", skip=own_folders.__contains__)
     lock = (resources.directory("images") / LOCK).read_bytes()
-    context = _context(RUNTIME, base_image.reference(source), {**common, LOCK: lock})
+    context = _context(RUNTIME, {"BASE": base_image.reference(source)}, {**common, LOCK: lock})
     runtime = f"hailbox/{RUNTIME}:{context.digest()}"
     contexts = {runtime: context}
     references = {}
@@ -82,7 +82,7 @@ def plan(services: Sequence[str], base: str | None = None) -> ImagePlan:
             continue
         if service not in known:
             raise UnknownServiceError(f"there is no image for service {service!r}", f"there are: {', '.join(known)}")
-        context = _context(service, runtime, read_tree(daemons / service, f"haild/{service}/"))
+        context = _context(service, {"RUNTIME": runtime}, read_tree(daemons / service, f"haild/{service}/"))
         references[service] = f"hailbox/{service}:{context.digest()}"
         contexts[references[service]] = context
     return ImagePlan(source, runtime, references, contexts)

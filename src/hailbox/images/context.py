@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DOCKERFILE = "Dockerfile"
-_FIRST_ARGUMENT = re.compile(rb"^ARG (\w+)=?.*$", re.MULTILINE)
 _TAG_LENGTH = 16
 
 
@@ -63,6 +62,11 @@ def _walk(directory: Path, below: str, skip: Callable[[str], bool]) -> Iterator[
             yield path
 
 
-def with_argument(dockerfile: bytes, value: str) -> bytes:
-    """The Dockerfile with `value` for its first build argument, the one that its FROM names."""
-    return _FIRST_ARGUMENT.sub(lambda match: b"ARG " + match[1] + b"=" + value.encode(), dockerfile, count=1)
+def with_arguments(dockerfile: bytes, values: Mapping[str, str]) -> bytes:
+    """The Dockerfile with these defaults for its build arguments, by name."""
+    for name, value in values.items():
+        line = f"ARG {name}={value}".encode()
+        dockerfile = re.sub(
+            rb"^ARG %s\b.*$" % name.encode(), lambda _, line=line: line, dockerfile, flags=re.MULTILINE
+        )
+    return dockerfile

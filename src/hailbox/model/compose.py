@@ -15,6 +15,8 @@ from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT, Catalog, Port, Profile, Replica
 from hailbox.model.errors import UnknownServiceError
 
+_Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 CONFIGURATION_DEADLINE = 30
 """Seconds that a daemon waits for its configuration file."""
 
@@ -64,7 +66,7 @@ def render(blueprint: Blueprint) -> str:
     header = (
         f"# Stack {blueprint.stack}, profile {blueprint.profile.name}. Made by hailbox; changes here are not kept.\n"
     )
-    return header + yaml.dump(_escaped(document), sort_keys=True, width=1000, allow_unicode=True)
+    return header + yaml.dump(_escaped(document), Dumper=_Dumper, sort_keys=True, width=1000, allow_unicode=True)
 
 
 def services(blueprint: Blueprint) -> dict[str, dict[str, Any]]:

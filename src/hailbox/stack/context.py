@@ -25,10 +25,10 @@ class Context:
     catalog: Catalog
     config: Config
     report: Report = _silent
-    watch: Watch = probes.watch
-    """How the replicas are probed."""
     command: str = "hailbox"
     """The command as the user typed it, for who waits for it."""
+    watch: Watch = probes.watch
+    """How the replicas are probed."""
     started: float = field(default_factory=time.monotonic)
 
     @property

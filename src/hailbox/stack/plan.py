@@ -24,11 +24,14 @@ class Plan:
     """What to bring about."""
 
     blueprint: Blueprint
-    file: str
-    """The text of the Compose file."""
     digests: Mapping[str, str]
     """By replica: what the digest label of its container has to be."""
     substitutions: tuple[ports.Substitution, ...]
+
+    @property
+    def file(self) -> str:
+        """The text of the Compose file."""
+        return render(self.blueprint)
 
 
 def chosen_profile(context: Context, observed: Observed) -> tuple[Profile, dict[str, int]]:
@@ -59,7 +62,7 @@ def make(context: Context, observed: Observed, references: Mapping[str, str]) ->
         own_images=frozenset(context.config.images),
     )
     digests = {name: definition["labels"][names.DIGEST] for name, definition in services(blueprint).items()}
-    return Plan(blueprint, render(blueprint), digests, assignment.substitutions)
+    return Plan(blueprint, digests, assignment.substitutions)
 
 
 def image_references(context: Context, observed: Observed) -> dict[str, str]:
