@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hailbox.images.context import Context, read_tree, with_argument
+from hailbox.images.context import Context, read_tree, with_arguments
 
 
 def test_the_name_is_hexadecimal_and_short() -> None:
@@ -77,6 +77,7 @@ def test_times_and_modes_of_files_do_not_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [b"ARG BASE=python:3.13-slim", b"ARG BASE"])
-def test_only_the_first_argument_of_a_dockerfile_is_filled_in(line: bytes) -> None:
-    filled = with_argument(b"# ARG X=1\n" + line + b"\nFROM ${BASE}\nARG OTHER=2\n", "own/image:1\\g")
-    assert filled == b"# ARG X=1\nARG BASE=own/image:1\\g\nFROM ${BASE}\nARG OTHER=2\n"
+def test_arguments_of_a_dockerfile_are_filled_in_by_name(line: bytes) -> None:
+    dockerfile = b"# ARG BASE=1\n" + line + b"\nFROM ${BASE}\nARG BASED=2\nARG OTHER=3\n"
+    filled = with_arguments(dockerfile, {"BASE": "own/image:1\\g", "OTHER": "4"})
+    assert filled == b"# ARG BASE=1\nARG BASE=own/image:1\\g\nFROM ${BASE}\nARG BASED=2\nARG OTHER=4\n"

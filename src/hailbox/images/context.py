@@ -65,8 +65,6 @@ def _walk(directory: Path, below: str, skip: Callable[[str], bool]) -> Iterator[
 def with_arguments(dockerfile: bytes, values: Mapping[str, str]) -> bytes:
     """The Dockerfile with these defaults for its build arguments, by name."""
     for name, value in values.items():
-        line = f"ARG {name}={value}".encode()
-        dockerfile = re.sub(
-            rb"^ARG %s\b.*$" % name.encode(), lambda _, line=line: line, dockerfile, flags=re.MULTILINE
-        )
+        line = f"ARG {name}={value}".encode().replace(b"\\", b"\\\\")
+        dockerfile = re.sub(rb"^ARG %s\b.*$" % name.encode(), line, dockerfile, flags=re.MULTILINE)
     return dockerfile
