@@ -98,7 +98,8 @@ def test_only_the_engine_package_knows_docker() -> None:
     wrong = [
         module_of(path)
         for path in modules_below("hailbox")
-        if not module_of(path).startswith("hailbox.engine") and any(n.split(".")[0] == "docker" for n in imports_of(path))
+        if not module_of(path).startswith("hailbox.engine")
+        and any(n.split(".")[0] == "docker" for n in imports_of(path))
     ]
     assert wrong == []
 

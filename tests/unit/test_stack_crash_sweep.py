@@ -66,7 +66,9 @@ def data(fake: FakeEngine) -> dict[str, int]:
     return {name: content.written for name, content in fake.contents.items()}
 
 
-def sweep(fake: FakeEngine, context: Context, prepare: Callable[[], None], verb: Verb, check: Callable[[], None]) -> int:
+def sweep(
+    fake: FakeEngine, context: Context, prepare: Callable[[], None], verb: Verb, check: Callable[[], None]
+) -> int:
     """Run `verb` killed at moment 1, 2, … until it gets through; `check` runs after each kill. Returns the kills."""
     for at in itertools.count(1):
         forget(fake)

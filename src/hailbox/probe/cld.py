@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import secrets
 
-from haild.client.cld import CldError, Session
-
 from hailbox.probe.outcome import ATTEMPT_DEADLINE, Credentials, ProbeError, Reached
+from haild.client.cld import CldError, ConnectError, Session
 from haild.wire.cld import OpenMode
 
 _MODE = OpenMode.READ | OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE | OpenMode.EXCL
 
 
+async def _round_trip(session: Session) -> None:
+    path = f"/hailbox-probe-{secrets.token_hex(6)}"
+    content = secrets.token_bytes(32)
+    handle = await session.open(path, _MODE)
+    try:
+        if not await session.try_lock(handle):
+            raise ProbeError(Reached.ANSWER, "a lock that nobody holds was refused")
+        await session.put(handle, content)
+        read = (await session.get(handle)).data
+    finally:
+        await session.delete(path)
+    if read != content:
+        raise ProbeError(Reached.ANSWER, "a file read back differs from what was written")
+
+
 async def probe(host: str, port: int, credentials: Credentials) -> None:
     """See `outcome.Probe`."""
     user, secret = credentials["CLD_USER"], credentials["CLD_SECRET"].encode()
-    session = await Session.connect(host, port, user=user, secret=secret, deadline=ATTEMPT_DEADLINE)
-    path = f"/hailbox-probe-{secrets.token_hex(6)}"
-    content = secrets.token_bytes(32)
     try:
-        handle = await session.open(path, _MODE)
+        session = await Session.connect(host, port, user=user, secret=secret, deadline=ATTEMPT_DEADLINE)
         try:
-            if not await session.try_lock(handle):
-                raise ProbeError(Reached.ANSWER, "a lock that nobody holds was refused")
-            await session.put(handle, content)
-            read = (await session.get(handle)).data
+            await _round_trip(session)
         finally:
-            await session.delete(path)
-        if read != content:
-            raise ProbeError(Reached.ANSWER, "a file read back differs from what was written")
+            await session.end()
+    except ConnectError as error:
+        raise ProbeError(Reached.NOTHING, "no session: the port is closed, or nobody behind it answers") from error
     except CldError as error:
         raise ProbeError(Reached.ANSWER, f"cld refused the round trip: {error.code.name}") from error
-    finally:
-        await session.end()
