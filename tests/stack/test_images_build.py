@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from hailbox.model.errors import BaseImageError, DiskFullError, ImageError
 
 DAEMONS = ("cld", "chunkd", "tabled", "iwhd")
 ALL = (*DAEMONS, "credentials")
+MADE: list[str] = []
+"""References that plans of this module named, the ones that others are built on first."""
 LABELS = {"org.hailbox.test": "images"}
 RIGHTS: dict[str, Any] = {
     "read_only": True,
@@ -53,20 +55,22 @@ def source(tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine) -> It
     shutil.copytree(resources.directory("images"), root / "images")
     shutil.copytree(resources.daemons(), root / "haild", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "haild" / "marker.py").write_text(f"MARKER = '{uuid.uuid4()}'\n")
-    before = tags(engine)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resources, "directory", lambda name: root / name)
         patch.setattr(resources, "daemons", lambda: root / "haild")
         patch.delenv("HAILBOX_BASE", raising=False)
         yield root
-    made = tags(engine) - before - {base.BASE}
-    for reference in sorted(made, key=lambda reference: reference.startswith("hailbox/runtime:")):
+    # Other stacks may build at the same time, so only what plans of this module named is removed.
+    for reference in reversed(list(dict.fromkeys(MADE))):
         engine.remove_image(reference)
-    assert tags(engine) <= before | {base.BASE}
+    assert not [reference for reference in MADE if engine.image(reference)]
 
 
-def tags(engine: DockerEngine) -> set[str]:
-    return {tag for image in engine.images({"org.hailbox.image": None}) for tag in image.tags}
+def plan_for(services: Sequence[str], own_base: str | None = None) -> build.ImagePlan:
+    """A plan whose images are removed in the end."""
+    plan = build.plan(services, own_base)
+    MADE.extend([*([plan.base] if own_base else []), plan.runtime, *plan.services.values()])
+    return plan
 
 
 def ensure(engine: DockerEngine, plan: build.ImagePlan) -> list[str]:
@@ -78,7 +82,7 @@ def ensure(engine: DockerEngine, plan: build.ImagePlan) -> list[str]:
 
 @pytest.fixture(scope="module")
 def built(source: Path, engine: DockerEngine) -> build.ImagePlan:
-    plan = build.plan(ALL)
+    plan = plan_for(ALL)
     assert set(ensure(engine, plan)) >= {"runtime", *DAEMONS}
     return plan
 
@@ -91,7 +95,7 @@ def run(client: docker.DockerClient, image: str, *code: str) -> str:
 
 
 def test_the_same_content_is_not_built_again(engine: DockerEngine, built: build.ImagePlan) -> None:
-    again = build.plan(ALL)
+    again = plan_for(ALL)
     assert again.services == built.services
     assert ensure(engine, again) == []
 
@@ -180,7 +184,7 @@ def test_a_fresh_data_volume_belongs_to_the_daemon(
 
 def test_an_edited_daemon_is_built_alone(engine: DockerEngine, source: Path, built: build.ImagePlan) -> None:
     (source / "haild" / "chunkd" / "edited.py").write_text("EDITED = True\n")
-    edited = build.plan(ALL)
+    edited = plan_for(ALL)
     assert ensure(engine, edited) == ["chunkd"]
     assert {service for service in ALL if edited.services[service] != built.services[service]} == {"chunkd"}
 
@@ -191,7 +195,7 @@ def test_a_build_that_fails_says_why_and_leaves_no_tag(
     wrong = source / "haild" / "iwhd" / "wrong.py"
     wrong.write_text("def (:\n")
     try:
-        plan = build.plan(["iwhd"])
+        plan = plan_for(["iwhd"])
         with pytest.raises(ImageError) as caught:
             build.ensure(engine, plan)
         assert "wrong.py" in str(caught.value.problem)
@@ -202,7 +206,7 @@ def test_a_build_that_fails_says_why_and_leaves_no_tag(
 
 def test_two_runs_at_once_build_each_image_once(engine: DockerEngine, source: Path, built: build.ImagePlan) -> None:
     (source / "haild" / "cld" / "twice.py").write_text("TWICE = True\n")
-    plan = build.plan(["cld"])
+    plan = plan_for(["cld"])
     names: list[list[str]] = []
     threads = [threading.Thread(target=lambda: names.append(ensure(DockerEngine(), plan))) for _ in range(2)]
     for thread in threads:
@@ -237,7 +241,7 @@ def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
         assert process.stdout is not None
         assert any(line.strip() == moment for line in process.stdout), "it ended before that moment"
         os.killpg(process.pid, signal.SIGKILL)
-    plan = build.plan(["cld", "tabled"])
+    plan = plan_for(["cld", "tabled"])
     ensure(engine, plan)
     assert all(engine.image(reference) for reference in plan.services.values())
     assert not list(cache.directory().glob("fetching-*"))
@@ -248,11 +252,12 @@ def test_an_own_base_is_adopted(
 ) -> None:
     client.images.get(base.BASE).tag("hailbox-test/own-base", "1")
     try:
-        plan = build.plan(["cld"], "hailbox-test/own-base:1")
+        plan = plan_for(["cld"], "hailbox-test/own-base:1")
         assert ensure(engine, plan) == ["base", "cld", "runtime"]
         adopted = engine.image(plan.base)
         assert base.python_of(adopted) == base.python_of(engine.image(base.BASE))
         assert ensure(engine, plan) == []
+        assert all(image.tags for image in engine.images({"org.hailbox.image": "base"}))
     finally:
         engine.remove_image("hailbox-test/own-base:1")
 
@@ -262,7 +267,7 @@ def test_an_image_without_python_is_refused_as_base(engine: DockerEngine, source
     subprocess.run(["tar", "-cf", str(archive), "-T", "/dev/null"], check=True)
     engine.import_image(archive, "hailbox-test/empty:1", labels=LABELS)
     try:
-        plan = build.plan(["cld"], "hailbox-test/empty:1")
+        plan = plan_for(["cld"], "hailbox-test/empty:1")
         with pytest.raises(BaseImageError, match="does not run python3"):
             build.ensure(engine, plan)
         assert engine.image(plan.base) is None

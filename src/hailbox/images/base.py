@@ -88,7 +88,7 @@ def _adopt(engine: Engine, source: str, wanted: str, report: Report) -> str:
     context = Context({DOCKERFILE: with_arguments(dockerfile, arguments)}).pack()
     with phase(report, "base", Phase.BUILDING):
         try:
-            version, libc = _seen(engine.build_image(context, wanted, labels=labels("base")))
+            version, libc = _seen(engine.build_image(context, wanted, labels={}))
         except ImageError as error:
             raise BaseImageError(f"{source} cannot be the base image: it does not run python3", _REMEDY) from error
         if version < OLDEST or libc != "glibc":
@@ -96,7 +96,8 @@ def _adopt(engine: Engine, source: str, wanted: str, report: Report) -> str:
             shown = ".".join(map(str, version))
             raise BaseImageError(f"{source} cannot be the base image: it has Python {shown} on {libc}", _REMEDY)
         python = ".".join(map(str, version))
-        # Only an image with this label counts, so a run that ends between the two leaves nothing wrong behind.
+        # Only an image with this label counts, so a run that ends between the two leaves nothing wrong behind. The
+        # first image had no label, so that it is a layer below this one now, and not a nameless one of ours.
         for _ in engine.build_image(context, wanted, labels=labels("base") | {PYTHON_LABEL: python}):
             pass
     return python
