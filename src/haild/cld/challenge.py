@@ -23,7 +23,7 @@ PATIENCE = 0.25
 INTERVAL = 0.5
 """Seconds between challenges while a lock is waited for."""
 _TOGETHER = 0.1
-"""Seconds within which one challenge serves all who ask."""
+"""Seconds within which a challenge that was not answered yet serves all who ask."""
 _HINTS = 6
 _MAXIMUM_DEFERRED = 1000
 
@@ -61,12 +61,11 @@ class Challenger:
         holders = self._operations.holders(call)
         if call.session.sid in holders or not holders or len(self._queue) >= _MAXIMUM_DEFERRED:
             return False
-        for sid in holders:
-            self._challenge(self._registry.sessions[sid])
         deferred = _Deferred(call, self._registry.now + PATIENCE)
         self._queue.append(deferred)
         for sid in holders:
             self._by_holder.setdefault(sid, []).append(deferred)
+            self._challenge(self._registry.sessions[sid])
         return True
 
     def deadline(self) -> float | None:
@@ -94,7 +93,7 @@ class Challenger:
             session.hints += 1
             self._probe(session)
             session.challenge_at = self._registry.now + 0.1 * 2**session.hints
-        elif self._operations.awaited(session):
+        elif session.sid in self._by_holder or self._operations.awaited(session):
             self._challenge(session)
 
     # --- lifelines
@@ -132,12 +131,12 @@ class Challenger:
 
     def _challenge(self, session: Session) -> None:
         now = self._registry.now
-        if now >= session.challenged + _TOGETHER:
+        if session.last_contact >= session.challenged or now >= session.challenged + _TOGETHER:
             session.challenged = now
             self._probe(session)
         # A TCP connection tells by itself when it ends.
         if not (isinstance(session.peer, Stream) and not session.lifeline_proven):
-            session.challenge_at = now + INTERVAL
+            session.challenge_at = now + (_TOGETHER if session.sid in self._by_holder else INTERVAL)
             self._registry.schedule(session)
 
     def _probe(self, session: Session) -> None:
