@@ -12,7 +12,7 @@ from haild.client.cld_errors import CldError
 from haild.client.cld_session import Session
 
 _FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 2.0
+_LONGEST_PAUSE = 0.5
 _SETTLED = 10.0
 """Seconds after which a session counts as one that worked: the next pause is the shortest again."""
 
@@ -30,7 +30,7 @@ async def keep_session(
     """For ever: connect to the next address, run `use(session)` until it ends or the session is lost, and again.
 
     `use` is cancelled when the session is lost, and is called anew with the next one: it opens and locks again what
-    it needs. Pauses grow from 0.05 s to 2 s, with jitter. `name` says in the log what is waited for: one line when
+    it needs. Pauses grow from 0.05 s to 0.5 s, with jitter. `name` says in the log what is waited for: one line when
     something fails, one when it works again. When cancelled, the session is ended and its locks are free.
     """
     keeper = _Keeper(addresses, user, secret, use, name)
