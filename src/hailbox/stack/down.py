@@ -60,7 +60,11 @@ def down(context: Context) -> Removal:
             if stop_cleanly(context, container):
                 killed.append(container.labels.get(names.REPLICA, container.name))
 
-        each(stop, services)
+        # Clients of cld end their sessions only while it is there; a session that was not ended keeps its locks
+        # for the rest of its lease, and the next `up` would wait for that.
+        needed_last = [c for c in services if not _needs(context, c)]
+        each(stop, [container for container in services if container not in needed_last])
+        each(stop, needed_last)
         each(context.engine.remove_network, [network.id for network in observed.networks])
     return Removal(
         context.stack,
@@ -69,6 +73,11 @@ def down(context: Context) -> Removal:
         networks=tuple(sorted(network.name for network in observed.networks)),
         killed=tuple(sorted(killed)),
     )
+
+
+def _needs(context: Context, container: Container) -> tuple[str, ...]:
+    service = context.catalog.services.get(container.labels.get(names.SERVICE, ""))
+    return service.needs if service else ()
 
 
 def stop_cleanly(context: Context, container: Container) -> bool:
