@@ -53,7 +53,7 @@ async def readable(call: Call, permission: str = "READ") -> ObjectRecord:
         if version:
             raise S3Error("MethodNotAllowed", "This version is a delete marker.", headers=headers)
         raise no_such_key(call.key, headers)
-    if not call.may(call.action, permission, call.key, record.acl):
+    if not call.may(call.action, permission, call.key, acl=record.acl):
         raise access_denied()
     return record
 

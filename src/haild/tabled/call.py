@@ -95,12 +95,15 @@ class Call:
             raise S3Error("MissingRequestBodyError", "Request body is empty.")
         return read_document(body, root)
 
-    def may(self, action: str, permission: str, key: str = "", acl: Acl | None = None) -> bool:
-        """Whether the requester may do something in the bucket.
+    def may(
+        self, action: str, permission: str, key: str = "", *, acl: Acl | None = None, of: Bucket | None = None
+    ) -> bool:
+        """Whether the requester may do something in the bucket (`of`: in another one).
 
         `action` is its name in the policy language, `permission` what the list must grant: the bucket's, or `acl`.
         """
-        listed = self.bucket.acl if acl is None else acl
+        bucket = self.bucket if of is None else of
+        listed = bucket.acl if acl is None else acl
         return listed.allows(self.identity.user, permission)
 
 

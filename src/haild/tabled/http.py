@@ -211,6 +211,7 @@ def low_level_server(server: S3Server) -> web.Server:
     return _LowLevelServer(
         server.handle,
         access_log=None,
+        auto_decompress=False,  # a body is stored as it was sent
         keepalive_timeout=75.0,
         lingering_time=LINGER,
         max_line_size=16384,

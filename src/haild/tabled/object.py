@@ -38,6 +38,8 @@ _OVERRIDES = {
     "response-expires": "Expires",
 }
 
+_ON_NOT_MODIFIED = frozenset(("etag", "last-modified", "cache-control", "expires", "x-amz-version-id"))
+
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
@@ -149,6 +151,8 @@ def write_check(call: Call) -> Check | None:
 
 async def put_object(call: Call) -> Answer:
     """PUT object."""
+    if "partNumber" in call.query:
+        raise S3Error("InvalidArgument", "A part number needs an upload id.")
     given = attributes(call)
     check = write_check(call)
     if check is not None:  # refuse before the body is read where that is possible already
@@ -250,7 +254,7 @@ def _conditions(call: Call, record: ObjectRecord, headers: dict[str, str]) -> No
         conditions.check_read(call.headers, record.etag, record.modified)
     except S3Error as error:
         if error.code == "NotModified":
-            error.headers.update({k: v for k, v in headers.items() if k.lower() != "content-type"})
+            error.headers.update({k: v for k, v in headers.items() if k.lower() in _ON_NOT_MODIFIED})
         raise
 
 

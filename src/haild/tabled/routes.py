@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from haild.tabled import access, batch, bucket, listing, object
+from haild.tabled import (
+    access,
+    accesscontrol,
+    batch,
+    bucket,
+    copy,
+    listing,
+    multipart,
+    multipartlisting,
+    object,
+    tagging,
+)
 from haild.tabled.call import Answer, Call, xml
 from haild.tabled.errors import S3Error
 from haild.wire import s3xml
@@ -97,6 +108,12 @@ _PARAMETERS = frozenset(
 )
 _PARAMETER_PREFIXES = ("response-", "x-", "X-")
 
+
+async def _put_or_copy(call: Call) -> Answer:
+    handler = copy.copy_object if "x-amz-copy-source" in call.headers else object.put_object
+    return await handler(call)
+
+
 OPERATIONS: dict[tuple[str, str, str], Operation] = {
     ("service", "GET", ""): Operation("s3:ListAllMyBuckets", access.AUTHENTICATED, bucket.list_buckets),
     ("bucket", "PUT", ""): Operation("s3:CreateBucket", access.AUTHENTICATED, bucket.create_bucket),
@@ -106,7 +123,28 @@ OPERATIONS: dict[tuple[str, str, str], Operation] = {
     ("bucket", "GET", "location"): Operation("s3:GetBucketLocation", "READ", bucket.get_location),
     ("bucket", "GET", "versions"): Operation("s3:ListBucketVersions", "READ", listing.list_versions),
     ("bucket", "POST", "delete"): Operation("s3:DeleteObject", access.OBJECT, batch.delete_objects),
-    ("object", "PUT", ""): Operation("s3:PutObject", "WRITE", object.put_object),
+    ("bucket", "GET", "uploads"): Operation("s3:ListBucketMultipartUploads", "READ", multipartlisting.list_uploads),
+    ("bucket", "GET", "acl"): Operation("s3:GetBucketAcl", "READ_ACP", accesscontrol.get_bucket_acl),
+    ("bucket", "PUT", "acl"): Operation("s3:PutBucketAcl", "WRITE_ACP", accesscontrol.put_bucket_acl),
+    ("bucket", "GET", "tagging"): Operation("s3:GetBucketTagging", access.OWNER, tagging.get_bucket_tagging),
+    ("bucket", "PUT", "tagging"): Operation("s3:PutBucketTagging", access.OWNER, tagging.put_bucket_tagging),
+    ("bucket", "DELETE", "tagging"): Operation("s3:PutBucketTagging", access.OWNER, tagging.delete_bucket_tagging),
+    ("object", "POST", "uploads"): Operation("s3:PutObject", "WRITE", multipart.create_upload),
+    ("object", "PUT", "uploadId"): Operation("s3:PutObject", "WRITE", multipart.upload_part),
+    ("object", "POST", "uploadId"): Operation("s3:PutObject", "WRITE", multipart.complete_upload),
+    ("object", "DELETE", "uploadId"): Operation("s3:AbortMultipartUpload", "WRITE", multipart.abort_upload),
+    ("object", "GET", "uploadId"): Operation("s3:ListMultipartUploadParts", "WRITE", multipartlisting.list_parts),
+    ("object", "GET", "acl"): Operation("s3:GetObjectAcl", access.OBJECT, accesscontrol.get_object_acl),
+    ("object", "PUT", "acl"): Operation("s3:PutObjectAcl", access.OBJECT, accesscontrol.put_object_acl),
+    ("object", "GET", "tagging"): Operation("s3:GetObjectTagging", access.OBJECT, tagging.get_object_tagging),
+    ("object", "PUT", "tagging"): Operation("s3:PutObjectTagging", access.OBJECT, tagging.put_object_tagging),
+    ("object", "DELETE", "tagging"): Operation(
+        "s3:DeleteObjectTagging", access.OBJECT, tagging.delete_object_tagging
+    ),
+    ("object", "GET", "attributes"): Operation(
+        "s3:GetObjectAttributes", access.OBJECT, tagging.get_object_attributes
+    ),
+    ("object", "PUT", ""): Operation("s3:PutObject", "WRITE", _put_or_copy),
     ("object", "GET", ""): Operation("s3:GetObject", access.OBJECT, object.get_object),
     ("object", "HEAD", ""): Operation("s3:GetObject", access.OBJECT, object.get_object),
     ("object", "DELETE", ""): Operation("s3:DeleteObject", "WRITE", object.delete_object),

@@ -1,0 +1,155 @@
+"""A real stack for the tests of tabled: cld, chunkd nodes and tabled as processes on loopback, with free ports."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+DEADLINE = 15.0
+USERS = {"alice": "sesame", "bob": "builder"}
+
+
+def wait_for(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
+    """The first true value of `condition`; fails, naming `what`, after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {deadline} s: {what}")
+
+
+class Process:
+    """One daemon, its log, and the port it chose."""
+
+    def __init__(self, module: str, arguments: list[str], log: Path, port_file: Path) -> None:
+        self.module = module
+        self.arguments = arguments
+        self.log = log
+        self.port_file = port_file
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.port_file.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", self.module, *self.arguments], stdout=log, stderr=log, env=os.environ
+            )
+
+    @property
+    def port(self) -> int:
+        def read() -> str:
+            return self.port_file.read_text() if self.port_file.exists() else ""
+
+        return int(wait_for(read, f"port file of {self.module}").strip().rpartition(":")[2])
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        status = self.process.wait(DEADLINE)
+        self.process = None
+        return status
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(DEADLINE)
+            self.process = None
+
+
+class Stack:
+    """cld, some chunkd nodes and one tabled (more with `add_tabled`) in one directory."""
+
+    def __init__(self, directory: Path, nodes: int = 1, settings: str = "") -> None:
+        self.directory = directory
+        self.settings = settings
+        (directory / "cld").mkdir()
+        (directory / "tdb").mkdir()
+        (directory / "users").write_text("".join(f"{user}\t{key}\n" for user, key in USERS.items()))
+        arguments = ["-F", "-E", "-d", str(directory / "cld"), "-p", "auto"]
+        arguments += ["--port-file", str(directory / "cld.port"), "-P", str(directory / "cld.pid")]
+        self.cld = Process("haild.cld", arguments, directory / "cld.log", directory / "cld.port")
+        self.cld.start()
+        self.chunkd = [self._chunkd(number) for number in range(1, nodes + 1)]
+        self.tableds: list[Process] = []
+        self.tabled = self.add_tabled("one")
+
+    def _cld_element(self) -> str:
+        return f"<CLD><Host>127.0.0.1</Host><Port>{self.cld.port}</Port></CLD>"
+
+    def _chunkd(self, number: int) -> Process:
+        directory = self.directory / f"chunk{number}"
+        directory.mkdir()
+        configuration = directory.with_suffix(".conf")
+        port_file = directory.with_suffix(".port")
+        configuration.write_text(
+            f"<Listen><Port>auto</Port><Node>127.0.0.1</Node><PortFile>{port_file}</PortFile></Listen>"
+            f"<PID>{directory}.pid</PID><Path>{directory}</Path><NID>{number}</NID>"
+            f"<InfoPath>/chunk-default/{number}</InfoPath>{self._cld_element()}"
+        )
+        process = Process(
+            "haild.chunkd", ["-F", "-E", "-C", str(configuration)], directory.with_suffix(".log"), port_file
+        )
+        process.start()
+        return process
+
+    def add_tabled(self, name: str, tdb: str = "tdb") -> Process:
+        configuration = self.directory / f"{name}.conf"
+        port_file = self.directory / f"{name}.port"
+        configuration.write_text(
+            f"<TDB>{self.directory / tdb}</TDB><PID>{self.directory / name}.pid</PID><ForceHost>s3.local</ForceHost>"
+            f"<TDBRepName>{name}</TDBRepName><Users>{self.directory / 'users'}</Users>"
+            f"<Listen><Port>auto</Port><PortFile>{port_file}</PortFile></Listen>{self._cld_element()}{self.settings}"
+        )
+        log = self.directory / f"{name}.log"
+        process = Process("haild.tabled", ["-F", "-E", "-C", str(configuration)], log, port_file)
+        process.start()
+        self.tableds.append(process)
+        return process
+
+    def log(self, process: Process) -> str:
+        return process.log.read_text()
+
+    def wait_nodes(self, process: Process | None = None) -> None:
+        """Until tabled has seen all nodes come up."""
+        process = process or self.tabled
+        count = len(self.chunkd)
+        wait_for(lambda: self.log(process).count(" is up") >= count, "all storage nodes up")
+
+    def wait_serving(self, process: Process | None = None) -> int:
+        """Until the client port takes connections; returns it."""
+        port = (process or self.tabled).port
+
+        def connected() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_for(connected, "tabled listens")
+        return port
+
+    def client(self, user: str = "alice", process: Process | None = None, **options: Any) -> Any:
+        """A boto3 client."""
+        port = (process or self.tabled).port
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{port}",
+            aws_access_key_id=user,
+            aws_secret_access_key=USERS.get(user, "wrong"),
+            region_name="us-east-1",
+            config=Config(retries={"total_max_attempts": 1}, **options),
+        )
+
+    def close(self) -> None:
+        for process in [*self.tableds, *self.chunkd, self.cld]:
+            process.kill()

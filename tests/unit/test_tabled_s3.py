@@ -1,0 +1,660 @@
+"""tabled with boto3 and plain sockets, over a real stack of cld, two chunkd nodes and tabled."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tabledstack import USERS, Stack
+
+from haild.wire import awschunked, sigv2, sigv4
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(tmp_path_factory.mktemp("stack"), nodes=2)
+    try:
+        stack.wait_serving()
+        stack.wait_nodes()
+        yield stack
+    finally:
+        stack.close()
+
+
+@pytest.fixture(scope="module")
+def s3(stack: Stack) -> Any:
+    return stack.client()
+
+
+@pytest.fixture
+def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
+    name = "b" + hashlib.sha1(request.node.name.encode()).hexdigest()[:20]
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+def code(call: Any, *arguments: Any, **keywords: Any) -> str:
+    """The error code that a call ends with."""
+    with pytest.raises(ClientError) as caught:
+        call(*arguments, **keywords)
+    return str(caught.value.response["Error"]["Code"])
+
+
+def raw(
+    stack: Stack, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b""
+) -> tuple[int, dict[str, str], bytes]:
+    """One request over a plain socket, nothing added but Host and Content-Length."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.tabled.port, timeout=10)
+    try:
+        connection.request(method, target, body=body or None, headers=headers or {})
+        response = connection.getresponse()
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+    finally:
+        connection.close()
+
+
+def signed_v2(method: str, target: str, headers: dict[str, str] | None = None, user: str = "alice") -> dict[str, str]:
+    headers = {"Date": datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S +0000"), **(headers or {})}
+    return headers | {"Authorization": sigv2.sign_headers(method, target, headers, key=user, secret=USERS[user])}
+
+
+def signed_v4(
+    stack: Stack, method: str, target: str, payload_hash: str, headers: dict[str, str] | None = None, **changes: Any
+) -> dict[str, str]:
+    headers = {"Host": f"127.0.0.1:{stack.tabled.port}", **(headers or {})}
+    options: dict[str, Any] = {"key": "alice", "secret": "sesame", "region": "us-east-1", "when": datetime.now(UTC)}
+    return headers | sigv4.sign_headers(method, target, headers, payload_hash=payload_hash, **(options | changes))
+
+
+# buckets
+
+
+def test_buckets(s3: Any, stack: Stack) -> None:
+    assert s3.create_bucket(Bucket="one-bucket")["Location"] == "/one-bucket"
+    assert code(s3.create_bucket, Bucket="one-bucket") == "BucketAlreadyOwnedByYou"
+    bob = stack.client("bob")
+    assert code(bob.create_bucket, Bucket="one-bucket") == "BucketAlreadyExists"
+    assert "one-bucket" in [b["Name"] for b in s3.list_buckets()["Buckets"]]
+    assert bob.list_buckets()["Buckets"] == []
+    assert s3.head_bucket(Bucket="one-bucket")["BucketRegion"] == "us-east-1"
+    assert s3.get_bucket_location(Bucket="one-bucket")["LocationConstraint"] is None
+    assert code(bob.head_bucket, Bucket="one-bucket") == "403"
+    assert code(s3.head_bucket, Bucket="no-bucket") == "404"
+    assert code(s3.list_objects_v2, Bucket="no-bucket") == "NoSuchBucket"
+    assert code(s3.put_object, Bucket="no-bucket", Key="k", Body=b"x") == "NoSuchBucket"
+    assert code(bob.delete_bucket, Bucket="one-bucket") == "AccessDenied"
+    s3.put_object(Bucket="one-bucket", Key="k", Body=b"x")
+    assert code(s3.delete_bucket, Bucket="one-bucket") == "BucketNotEmpty"
+    s3.delete_object(Bucket="one-bucket", Key="k")
+    s3.delete_bucket(Bucket="one-bucket")
+    assert code(s3.delete_bucket, Bucket="one-bucket") == "NoSuchBucket"
+
+
+# objects
+
+ODD_KEYS = [
+    "a//b",
+    "ä",
+    "%2F",
+    "+",
+    "dir/",
+    "/lead",
+    "a?b#c",
+    " ",
+    "k" * 1024,
+    "\u20ac" * 341,
+    "..",
+    "a/../b",
+    "x&y<z>",
+]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_odd_keys(s3: Any, stack: Stack, key: str) -> None:
+    if "odd-keys" not in [b["Name"] for b in s3.list_buckets()["Buckets"]]:
+        s3.create_bucket(Bucket="odd-keys")
+    s3.put_object(Bucket="odd-keys", Key=key, Body=key.encode())
+    assert s3.get_object(Bucket="odd-keys", Key=key)["Body"].read() == key.encode()
+    for version in (s3.list_objects, s3.list_objects_v2):
+        assert key in [entry["Key"] for entry in version(Bucket="odd-keys")["Contents"]]
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 262144, 262145, 5 * MEGABYTE + 1])
+def test_sizes(s3: Any, bucket: str, size: int) -> None:
+    body = os.urandom(size)
+    put = s3.put_object(Bucket=bucket, Key="k", Body=body)
+    assert put["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
+    assert s3.head_object(Bucket=bucket, Key="k")["ContentLength"] == size
+    got = s3.get_object(Bucket=bucket, Key="k")
+    assert got["Body"].read() == body
+    assert got["ETag"] == put["ETag"]
+
+
+def test_kept_headers(s3: Any, bucket: str) -> None:
+    given = {
+        "CacheControl": "no-cache",
+        "ContentDisposition": "attachment",
+        "ContentEncoding": "gzip",
+        "ContentLanguage": "de",
+        "ContentType": "text/plain",
+        "Metadata": {"colour": "blue", "size": "9"},
+    }
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", **given)
+    head = s3.head_object(Bucket=bucket, Key="k")
+    assert {name: head[name] for name in given} == given
+    changed = s3.get_object(Bucket=bucket, Key="k", ResponseContentType="image/png")
+    assert changed["ContentType"] == "image/png"
+    assert code(s3.put_object, Bucket=bucket, Key="k", Metadata={"a": "x" * 2049}) == "MetadataTooLarge"
+    s3.put_object(Bucket=bucket, Key="plain", Body=b"x")
+    assert s3.head_object(Bucket=bucket, Key="plain")["ContentType"] == "binary/octet-stream"
+
+
+def test_overwrite_and_delete(s3: Any, bucket: str) -> None:
+    for body in (b"first", b"second"):
+        s3.put_object(Bucket=bucket, Key="k", Body=body)
+        assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == body
+    s3.delete_object(Bucket=bucket, Key="k")
+    s3.delete_object(Bucket=bucket, Key="k")
+    assert code(s3.get_object, Bucket=bucket, Key="k") == "NoSuchKey"
+    assert code(s3.head_object, Bucket=bucket, Key="k") == "404"
+
+
+def test_ranges(s3: Any, bucket: str) -> None:
+    body = os.urandom(MEGABYTE)
+    s3.put_object(Bucket=bucket, Key="k", Body=body)
+    for first, last in ((0, 0), (5, 70000), (65536, 131071), (1000, MEGABYTE - 1)):
+        part = s3.get_object(Bucket=bucket, Key="k", Range=f"bytes={first}-{last}")
+        assert part["ResponseMetadata"]["HTTPStatusCode"] == 206
+        assert part["ContentRange"] == f"bytes {first}-{last}/{MEGABYTE}"
+        assert part["Body"].read() == body[first : last + 1]
+    assert s3.get_object(Bucket=bucket, Key="k", Range="bytes=-10")["Body"].read() == body[-10:]
+    assert code(s3.get_object, Bucket=bucket, Key="k", Range=f"bytes={MEGABYTE}-") == "InvalidRange"
+
+
+def test_conditional_reads(s3: Any, bucket: str) -> None:
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"]
+    assert s3.get_object(Bucket=bucket, Key="k", IfMatch=etag)["Body"].read() == b"x"
+    assert code(s3.get_object, Bucket=bucket, Key="k", IfMatch='"no"') == "PreconditionFailed"
+    assert code(s3.get_object, Bucket=bucket, Key="k", IfNoneMatch=etag) == "304"
+    assert code(s3.get_object, Bucket=bucket, Key="k", IfModifiedSince=datetime.now(UTC) + timedelta(1)) == "304"
+
+
+def test_conditional_writes(s3: Any, bucket: str) -> None:
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"1", IfNoneMatch="*")["ETag"]
+    assert code(s3.put_object, Bucket=bucket, Key="k", Body=b"2", IfNoneMatch="*") == "PreconditionFailed"
+    assert code(s3.put_object, Bucket=bucket, Key="k", Body=b"2", IfMatch='"x"') == "PreconditionFailed"
+    assert code(s3.put_object, Bucket=bucket, Key="none", Body=b"2", IfMatch=etag) == "NoSuchKey"
+    s3.put_object(Bucket=bucket, Key="k", Body=b"3", IfMatch=etag)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"3"
+
+    def create(number: int) -> int:
+        try:
+            s3.put_object(Bucket=bucket, Key="race", Body=b"%d" % number, IfNoneMatch="*")
+        except ClientError:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(create, range(8))) == 1
+
+
+# listings
+
+
+def test_listing_pages(s3: Any, bucket: str) -> None:
+    keys = [f"{letter}/{number}" for letter in "abc" for number in range(4)] + ["top", "z"]
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key)
+    for kind in ("list_objects", "list_objects_v2"):
+        for delimiter in ("", "/"):
+            pages = list(
+                s3.get_paginator(kind).paginate(Bucket=bucket, Delimiter=delimiter, PaginationConfig={"PageSize": 2})
+            )
+            found = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+            prefixes = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
+            assert found == (["top", "z"] if delimiter else keys)
+            assert prefixes == (["a/", "b/", "c/"] if delimiter else [])
+    page = s3.list_objects_v2(Bucket=bucket, Prefix="b/", StartAfter="b/1", MaxKeys=1, FetchOwner=True)
+    assert [(e["Key"], e["Owner"]["ID"]) for e in page["Contents"]] == [("b/2", "alice")]
+    assert page["IsTruncated"]
+    assert s3.list_objects_v2(Bucket=bucket, MaxKeys=0)["KeyCount"] == 0
+    assert code(s3.list_objects_v2, Bucket=bucket, ContinuationToken="!") == "InvalidArgument"
+    assert s3.list_objects_v2(Bucket=bucket, MaxKeys=5000)["MaxKeys"] == 1000
+
+
+def test_batch_delete(s3: Any, bucket: str) -> None:
+    for number in range(5):
+        s3.put_object(Bucket=bucket, Key=f"k{number}")
+    wanted = [{"Key": f"k{number}"} for number in range(6)]
+    assert len(s3.delete_objects(Bucket=bucket, Delete={"Objects": wanted})["Deleted"]) == 6
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    many = [{"Key": f"k{number}"} for number in range(1001)]
+    assert code(s3.delete_objects, Bucket=bucket, Delete={"Objects": many}) == "MalformedXML"
+    assert "Deleted" not in s3.delete_objects(Bucket=bucket, Delete={"Objects": wanted, "Quiet": True})
+
+
+# multipart and copy
+
+
+def upload_parts(s3: Any, bucket: str, key: str, parts: list[bytes], **options: Any) -> dict[str, Any]:
+    upload = s3.create_multipart_upload(Bucket=bucket, Key=key, **options)["UploadId"]
+    done = []
+    for number, body in reversed(list(enumerate(parts, 1))):
+        etag = s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)["ETag"]
+        done.insert(0, {"PartNumber": number, "ETag": etag})
+    return {"Bucket": bucket, "Key": key, "UploadId": upload, "MultipartUpload": {"Parts": done}}
+
+
+def test_multipart(s3: Any, bucket: str) -> None:
+    bodies = [os.urandom(5 * MEGABYTE), os.urandom(5 * MEGABYTE), b"end"]
+    request = upload_parts(s3, bucket, "k", bodies, Metadata={"a": "b"}, ContentType="text/plain")
+    listed = s3.list_parts(Bucket=bucket, Key="k", UploadId=request["UploadId"], MaxParts=2)
+    assert [(p["PartNumber"], p["Size"]) for p in listed["Parts"]] == [(1, 5 * MEGABYTE), (2, 5 * MEGABYTE)]
+    assert listed["IsTruncated"]
+    assert [u["Key"] for u in s3.list_multipart_uploads(Bucket=bucket)["Uploads"]] == ["k"]
+    done = s3.complete_multipart_upload(**request)
+    digests = b"".join(hashlib.md5(body).digest() for body in bodies)
+    assert done["ETag"] == f'"{hashlib.md5(digests).hexdigest()}-3"'
+    whole = b"".join(bodies)
+    got = s3.get_object(Bucket=bucket, Key="k")
+    assert got["Body"].read() == whole
+    assert got["Metadata"] == {"a": "b"}
+    middle = f"bytes={5 * MEGABYTE - 10}-{10 * MEGABYTE + 1}"
+    assert s3.get_object(Bucket=bucket, Key="k", Range=middle)["Body"].read() == whole[5 * MEGABYTE - 10 : -1]
+    part = s3.get_object(Bucket=bucket, Key="k", PartNumber=3)
+    assert part["Body"].read() == b"end"
+    assert part["PartsCount"] == 3
+    assert code(s3.complete_multipart_upload, **request) == "NoSuchUpload"
+
+
+def test_multipart_errors(s3: Any, bucket: str) -> None:
+    request = upload_parts(s3, bucket, "k", [b"small", b"end"])
+    assert code(s3.complete_multipart_upload, **request) == "EntityTooSmall"
+    parts = request["MultipartUpload"]["Parts"]
+    wrong = dict(request, MultipartUpload={"Parts": parts[::-1]})
+    assert code(s3.complete_multipart_upload, **wrong) == "InvalidPartOrder"
+    wrong = dict(request, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": '"0"'}]})
+    assert code(s3.complete_multipart_upload, **wrong) == "InvalidPart"
+    single = dict(request, MultipartUpload={"Parts": parts[1:]})
+    s3.complete_multipart_upload(**single)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"end"
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="gone")["UploadId"]
+    s3.upload_part(Bucket=bucket, Key="gone", UploadId=upload, PartNumber=1, Body=b"x")
+    s3.abort_multipart_upload(Bucket=bucket, Key="gone", UploadId=upload)
+    arguments = {"Bucket": bucket, "Key": "gone", "UploadId": upload}
+    assert code(s3.upload_part, PartNumber=1, Body=b"x", **arguments) == "NoSuchUpload"
+    assert code(s3.list_parts, **arguments) == "NoSuchUpload"
+    assert code(s3.head_object, Bucket=bucket, Key="gone") == "404"
+
+
+def test_full_object_checksum_of_parts(s3: Any, bucket: str) -> None:
+    bodies = [os.urandom(5 * MEGABYTE), b"the end"]
+    upload = s3.create_multipart_upload(
+        Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT"
+    )["UploadId"]
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        answer = s3.upload_part(
+            Bucket=bucket, Key="k", UploadId=upload, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32"
+        )
+        parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": answer["ChecksumCRC32"]})
+    done = s3.complete_multipart_upload(Bucket=bucket, Key="k", UploadId=upload, MultipartUpload={"Parts": parts})
+    expected = base64.b64encode(zlib.crc32(b"".join(bodies)).to_bytes(4, "big")).decode()
+    assert done["ChecksumCRC32"] == expected
+    attributes = s3.get_object_attributes(
+        Bucket=bucket, Key="k", ObjectAttributes=["ETag", "Checksum", "ObjectParts", "ObjectSize", "StorageClass"]
+    )
+    assert attributes["Checksum"]["ChecksumCRC32"] == expected
+    assert attributes["ObjectParts"]["TotalPartsCount"] == 2
+    assert attributes["ObjectSize"] == 5 * MEGABYTE + 7
+
+
+def test_transfer_manager(s3: Any, bucket: str, tmp_path: Any) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(os.urandom(20 * MEGABYTE))
+    s3.upload_file(str(source), bucket, "big")
+    s3.download_file(bucket, "big", str(target))
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_copy(s3: Any, bucket: str, stack: Stack) -> None:
+    s3.put_object(Bucket=bucket, Key="ä b", Body=b"content", Metadata={"a": "1"}, ContentType="text/plain")
+    source = {"Bucket": bucket, "Key": "ä b"}
+    copied = s3.copy_object(Bucket=bucket, Key="copy", CopySource=source)
+    assert copied["CopyObjectResult"]["ETag"] == f'"{hashlib.md5(b"content").hexdigest()}"'
+    s3.delete_object(Bucket=bucket, Key="ä b")
+    got = s3.get_object(Bucket=bucket, Key="copy")
+    assert got["Body"].read() == b"content"
+    assert got["Metadata"] == {"a": "1"}
+    itself = {"Bucket": bucket, "Key": "copy", "CopySource": f"{bucket}/copy"}
+    assert code(s3.copy_object, **itself) == "InvalidRequest"
+    s3.copy_object(**itself, MetadataDirective="REPLACE", Metadata={"a": "2"}, ContentType="text/html")
+    head = s3.head_object(Bucket=bucket, Key="copy")
+    assert (head["Metadata"], head["ContentType"]) == ({"a": "2"}, "text/html")
+    assert code(s3.copy_object, Bucket=bucket, Key="x", CopySource=f"{bucket}/none") == "NoSuchKey"
+    assert (
+        code(s3.copy_object, Bucket=bucket, Key="x", CopySource=f"{bucket}/copy", CopySourceIfMatch="no")
+        == "PreconditionFailed"
+    )
+    bob = stack.client("bob")
+    bob.create_bucket(Bucket="bobs-own")
+    assert code(bob.copy_object, Bucket="bobs-own", Key="x", CopySource=f"{bucket}/copy") == "AccessDenied"
+
+
+def test_part_copy(s3: Any, bucket: str) -> None:
+    whole = os.urandom(6 * MEGABYTE)
+    s3.put_object(Bucket=bucket, Key="source", Body=whole)
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    target = {"Bucket": bucket, "Key": "k", "UploadId": upload, "CopySource": f"{bucket}/source"}
+    parts = []
+    for number, span in enumerate((None, f"bytes=10-{5 * MEGABYTE + 9}", "bytes=5-7"), 1):
+        options = {} if span is None else {"CopySourceRange": span}
+        etag = s3.upload_part_copy(**target, PartNumber=number, **options)["CopyPartResult"]["ETag"]
+        parts.append({"PartNumber": number, "ETag": etag})
+    s3.delete_object(Bucket=bucket, Key="source")
+    s3.complete_multipart_upload(Bucket=bucket, Key="k", UploadId=upload, MultipartUpload={"Parts": parts})
+    expected = whole + whole[10 : 5 * MEGABYTE + 10] + whole[5:8]
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == expected
+    assert parts[2]["ETag"] == f'"{hashlib.md5(whole[5:8]).hexdigest()}"'
+
+
+# rights
+
+
+def test_acls(s3: Any, bucket: str, stack: Stack) -> None:
+    bob = stack.client("bob")
+    s3.put_object(Bucket=bucket, Key="private", Body=b"x")
+    s3.put_object(Bucket=bucket, Key="public", Body=b"y", ACL="public-read")
+    assert code(bob.get_object, Bucket=bucket, Key="private") == "AccessDenied"
+    assert bob.get_object(Bucket=bucket, Key="public")["Body"].read() == b"y"
+    assert raw(stack, "GET", f"/{bucket}/public")[0] == 200
+    assert raw(stack, "GET", f"/{bucket}/private")[0] == 403
+    assert raw(stack, "GET", f"/{bucket}/none")[0] == 403
+    assert raw(stack, "GET", f"/{bucket}")[0] == 403
+    assert code(bob.put_object, Bucket=bucket, Key="x", Body=b"x") == "AccessDenied"
+    assert code(bob.delete_object, Bucket=bucket, Key="private") == "AccessDenied"
+    grants = s3.get_object_acl(Bucket=bucket, Key="public")["Grants"]
+    assert [(g["Grantee"].get("ID"), g["Permission"]) for g in grants] == [("alice", "FULL_CONTROL"), (None, "READ")]
+    s3.put_object_acl(Bucket=bucket, Key="public", ACL="private")
+    assert code(bob.get_object, Bucket=bucket, Key="public") == "AccessDenied"
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
+    assert raw(stack, "GET", f"/{bucket}")[0] == 200
+    policy = {
+        "Owner": {"ID": "alice"},
+        "Grants": [{"Grantee": {"Type": "CanonicalUser", "ID": "bob"}, "Permission": "WRITE"}],
+    }
+    s3.put_bucket_acl(Bucket=bucket, AccessControlPolicy=policy)
+    bob.put_object(Bucket=bucket, Key="by-bob", Body=b"z")
+    assert bob.get_object(Bucket=bucket, Key="by-bob")["Body"].read() == b"z"
+    assert code(s3.put_object, Bucket=bucket, Key="g", GrantRead="id=bob") == "NotImplemented"
+
+
+def test_tagging(s3: Any, bucket: str) -> None:
+    tags = [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="a=1&b=2")
+    assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == tags
+    s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": tags[:1]})
+    assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == tags[:1]
+    s3.delete_object_tagging(Bucket=bucket, Key="k")
+    assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == []
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    assert code(s3.get_bucket_tagging, Bucket=bucket) == "NoSuchTagSet"
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+    assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == tags
+    s3.delete_bucket_tagging(Bucket=bucket)
+    s3.head_bucket(Bucket=bucket)
+
+
+def test_sub_resources_without_a_home(s3: Any, bucket: str, stack: Stack) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    absent = {
+        "get_bucket_website": "NoSuchWebsiteConfiguration",
+        "get_bucket_encryption": "ServerSideEncryptionConfigurationNotFoundError",
+        "get_bucket_replication": "ReplicationConfigurationNotFoundError",
+        "get_public_access_block": "NoSuchPublicAccessBlockConfiguration",
+        "get_bucket_ownership_controls": "OwnershipControlsNotFoundError",
+        "get_object_lock_configuration": "ObjectLockConfigurationNotFoundError",
+    }
+    for name, expected in absent.items():
+        assert code(getattr(s3, name), Bucket=bucket) == expected
+    assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket=bucket)
+    assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"
+    for query in ("website", "encryption", "replication", "publicAccessBlock", "ownershipControls"):
+        assert raw(stack, "DELETE", f"/{bucket}?{query}", signed_v2("DELETE", f"/{bucket}?{query}"))[0] == 204
+    for method, target in (
+        ("DELETE", f"/{bucket}?analytics&id=1"),
+        ("DELETE", f"/{bucket}?unknown"),
+        ("DELETE", f"/{bucket}/k?legal-hold"),
+        ("GET", f"/{bucket}/k?torrent"),
+        ("PUT", f"/{bucket}?logging"),
+        ("POST", f"/{bucket}/k?restore"),
+        ("POST", f"/{bucket}/k?select&select-type=2"),
+    ):
+        assert raw(stack, method, target, signed_v2(method, target))[0] == 501, target
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    assert code(s3.put_object, Bucket=bucket, Key="e", ServerSideEncryption="AES256") == "NotImplemented"
+    assert code(s3.put_object, Bucket=bucket, Key="e", StorageClass="GLACIER") == "InvalidStorageClass"
+
+
+# signatures on the wire
+
+
+def test_presigned(s3: Any, bucket: str, stack: Stack) -> None:
+    for version in ("s3", "s3v4"):
+        client = stack.client(signature_version=version)
+        prefix = f"http://127.0.0.1:{stack.tabled.port}"
+        put = client.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "k ä"}, 60)
+        assert raw(stack, "PUT", put.removeprefix(prefix), body=version.encode())[0] == 200
+        get = client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k ä"}, 60).removeprefix(prefix)
+        assert raw(stack, "GET", get)[2] == version.encode()
+        assert raw(stack, "DELETE", get)[0] == 403
+        late = client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k ä"}, -10)
+        assert raw(stack, "GET", late.removeprefix(prefix))[0] in (400, 403)
+        both = signed_v2("GET", f"/{bucket}")
+        assert raw(stack, "GET", get, both)[0] == 400
+
+
+def test_a_client_of_2010(bucket: str, stack: Stack) -> None:
+    """What libhail sends: V2, path style, dates with +0000, trailing slashes, no body and no length."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.tabled.port, timeout=10)
+
+    def ask(
+        method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        signed = signed_v2(method, target.partition("?")[0], headers)
+        if body is not None:
+            signed["Content-Length"] = str(len(body))
+        for name, value in signed.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+    assert ask("PUT", "/old-bucket/")[0] == 200
+    assert ask("PUT", "/old-bucket/a%20key", b"value", {"x-amz-meta-Colour": "Blue"})[0] == 200
+    assert ask("GET", "/old-bucket/a%20key") == (200, b"value")
+    status, listing = ask("GET", "/old-bucket/?prefix=&delimiter=/&max-keys=20")
+    assert status == 200
+    assert b"<Key>a key</Key>" in listing
+    assert b"ListAllMyBucketsResult" in ask("GET", "/")[1]
+    assert ask("DELETE", "/old-bucket/a%20key")[0] == 204
+    assert ask("DELETE", "/old-bucket/")[0] == 204
+    connection.close()
+
+
+def test_header_names_come_back_as_sent(bucket: str, stack: Stack) -> None:
+    target = f"/{bucket}/k"
+    assert raw(stack, "PUT", target, signed_v2("PUT", target, {"X-Amz-Meta-CoLour": "Blue"}), b"x")[0] == 200
+    connection = http.client.HTTPConnection("127.0.0.1", stack.tabled.port, timeout=10)
+    connection.request("GET", target, headers=signed_v2("GET", target))
+    response = connection.getresponse()
+    assert ("X-Amz-Meta-CoLour", "Blue") in response.getheaders()
+    assert response.getheader("Server") == "tabled 0.5.2"
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("user", "secret", "expected"),
+    [
+        ("alice", "wrong", b"SignatureDoesNotMatch"),
+        ("nobody", "", b"SignatureDoesNotMatch"),
+        ("alice", "", b"Signature"),
+    ],
+)
+def test_wrong_signatures(stack: Stack, user: str, secret: str, expected: bytes) -> None:
+    headers = {"Date": formatdate(usegmt=True)}
+    value = sigv2.sign_headers("GET", "/", headers, key=user, secret=secret)
+    status, _, body = raw(stack, "GET", "/", headers | {"Authorization": value})
+    assert (status, expected in body) == (403, True)
+    four = signed_v4(stack, "GET", "/", sigv4.EMPTY_SHA256, key=user, secret=secret)
+    status, _, body = raw(stack, "GET", "/", four)
+    assert (status, expected in body) == (403, True)
+
+
+def test_more_of_what_is_refused(stack: Stack, bucket: str) -> None:
+    def refused(headers: dict[str, str], target: str = "/") -> bytes:
+        status, _, body = raw(stack, "GET", target, headers)
+        assert status >= 400
+        return body
+
+    late = datetime.now(UTC) - timedelta(minutes=16)
+    assert b"RequestTimeTooSkewed" in refused(signed_v4(stack, "GET", "/", sigv4.EMPTY_SHA256, when=late))
+    old = {"Date": formatdate(time.time() - 1000, usegmt=True)}
+    old["Authorization"] = sigv2.sign_headers("GET", "/", old, key="alice", secret="sesame")
+    assert b"RequestTimeTooSkewed" in refused(old)
+    prefix = signed_v2("GET", "/")
+    prefix["Authorization"] = prefix["Authorization"][: len("AWS alice:") + 3]
+    assert b"SignatureDoesNotMatch" in refused(prefix)
+    unsigned = signed_v4(stack, "GET", "/", sigv4.EMPTY_SHA256) | {"x-amz-meta-extra": "1"}
+    assert b"HeadersNotSigned" in refused(unsigned)
+    assert b"InvalidToken" in refused(signed_v2("GET", "/", {"x-amz-security-token": "t"}))
+    assert b"InvalidArgument" in refused({"Authorization": "Basic eA=="})
+    assert b"AuthorizationHeaderMalformed" in refused({"Authorization": "AWS4-HMAC-SHA256 nonsense"})
+    assert b"AuthorizationQueryParametersError" in refused({}, "/?X-Amz-Signature=1&X-Amz-Algorithm=x")
+
+
+# bodies
+
+
+def chunked_body(stack: Stack, target: str, kind: str, content: bytes, trailer: str) -> tuple[dict[str, str], bytes]:
+    extra = {"x-amz-decoded-content-length": str(len(content)), "Content-Encoding": "aws-chunked,gzip"}
+    if kind != awschunked.SIGNED:
+        extra["x-amz-trailer"] = "x-amz-checksum-crc32"
+    headers = signed_v4(stack, "PUT", target, kind, extra)
+    claimed = sigv4.parse_authorization(headers["Authorization"])
+    key = sigv4.signing_key("sesame", claimed.scope)
+    seed = awschunked.Seed(key, headers["x-amz-date"], claimed.scope, claimed.signature)
+    used = None if kind == awschunked.UNSIGNED_TRAILER else seed
+    body, previous = b"", seed.signature
+    for start in range(0, len(content), 65536):
+        frame, previous = awschunked.encode_frame(content[start : start + 65536], used, previous)
+        body += frame
+    frame, previous = awschunked.encode_frame(b"", used, previous)
+    if kind == awschunked.SIGNED:
+        return headers, body + frame + b"\r\n"
+    return headers, body + frame + awschunked.encode_trailer({"x-amz-checksum-crc32": trailer}, used, previous)
+
+
+@pytest.mark.parametrize("kind", sorted(awschunked.KINDS))
+def test_aws_chunked(s3: Any, bucket: str, stack: Stack, kind: str) -> None:
+    content, target = os.urandom(200_000), f"/{bucket}/k"
+    checksum = base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
+    headers, body = chunked_body(stack, target, kind, content, checksum)
+    status, _, answer = raw(stack, "PUT", target, headers, body)
+    assert (status, answer) == (200, b"")
+    got = s3.get_object(Bucket=bucket, Key="k")
+    assert got["ContentEncoding"] == "gzip"
+    assert got["Body"].read() == content
+    damaged = body[:1000] + bytes([body[1000] ^ 1]) + body[1001:]
+    headers, _ = chunked_body(stack, target, kind, content, checksum)
+    if kind == awschunked.UNSIGNED_TRAILER:
+        assert b"BadDigest" in raw(stack, "PUT", target, headers, damaged)[2]
+    else:
+        assert b"SignatureDoesNotMatch" in raw(stack, "PUT", target, headers, damaged)[2]
+    assert b"IncompleteBody" in raw(stack, "PUT", target, headers, body[:5000])[2]
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == content
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+def test_checksums(s3: Any, bucket: str, stack: Stack, algorithm: str) -> None:
+    from haild.tabled import checksums
+
+    value = checksums.new(algorithm.lower())
+    value.update(b"content")
+    text = checksums.text(value)
+    header = f"x-amz-checksum-{algorithm.lower()}"
+    target = f"/{bucket}/k"
+    assert raw(stack, "PUT", target, signed_v2("PUT", target, {header: text}), b"content")[0] == 200
+    head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert head[f"Checksum{algorithm}"] == text
+    status, _, body = raw(stack, "PUT", target, signed_v2("PUT", target, {header: text}), b"another")
+    assert (status, b"BadDigest" in body) == (400, True)
+    assert b"InvalidRequest" in raw(stack, "PUT", target, signed_v2("PUT", target, {header: "eA=="}), b"x")[2]
+
+
+def test_digests(s3: Any, bucket: str, stack: Stack) -> None:
+    target = f"/{bucket}/k"
+    md5 = base64.b64encode(hashlib.md5(b"content").digest()).decode()
+    assert raw(stack, "PUT", target, signed_v2("PUT", target, {"Content-MD5": md5}), b"content")[0] == 200
+    assert b"BadDigest" in raw(stack, "PUT", target, signed_v2("PUT", target, {"Content-MD5": md5}), b"other")[2]
+    assert b"InvalidDigest" in raw(stack, "PUT", target, signed_v2("PUT", target, {"Content-MD5": "x"}), b"other")[2]
+    wrong = signed_v4(stack, "PUT", target, hashlib.sha256(b"other").hexdigest())
+    assert b"XAmzContentSHA256Mismatch" in raw(stack, "PUT", target, wrong, b"content")[2]
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"content"
+
+
+def test_expect_100_continue_is_answered_only_for_wanted_bodies(bucket: str, stack: Stack) -> None:
+    import socket
+
+    def first_line(headers: dict[str, str]) -> bytes:
+        with socket.create_connection(("127.0.0.1", stack.tabled.port), timeout=10) as client:
+            lines = [f"PUT /{bucket}/k HTTP/1.1", "Host: x", "Content-Length: 5", "Expect: 100-continue"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+            client.sendall("\r\n".join([*lines, "", ""]).encode())
+            return client.recv(4096).partition(b"\r\n")[0]
+
+    assert first_line(signed_v2("PUT", f"/{bucket}/k")) == b"HTTP/1.1 100 Continue"
+    assert first_line({}) == b"HTTP/1.1 403 Forbidden"
+
+
+def test_virtual_hosts(s3: Any, bucket: str, stack: Stack) -> None:
+    s3.put_object(Bucket=bucket, Key="a/b", Body=b"x")
+    headers = {"Host": f"{bucket}.S3.local:{stack.tabled.port}", "Date": formatdate(usegmt=True)}
+    value = sigv2.sign_headers("GET", "/a/b", headers, key="alice", secret="sesame", bucket_in_host=bucket)
+    assert raw(stack, "GET", "/a/b", headers | {"Authorization": value})[::2] == (200, b"x")
+
+
+def test_answers_have_what_clients_rely_on(bucket: str, stack: Stack) -> None:
+    status, headers, body = raw(stack, "HEAD", f"/{bucket}/none", signed_v2("HEAD", f"/{bucket}/none"))
+    assert (status, body) == (404, b"")
+    assert headers["x-amz-request-id"]
+    status, headers, body = raw(stack, "GET", f"/{bucket}/none", signed_v2("GET", f"/{bucket}/none"))
+    assert f"<Resource>/{bucket}/none</Resource>".encode() in body
+    assert headers["x-amz-request-id"].encode() in body
+    assert raw(stack, "PUT", f"/{bucket}/k", signed_v2("PUT", f"/{bucket}/k") | {"Content-Length": "x"})[0] == 400
+    assert raw(stack, "GET", "/x" * 9000)[0] == 400
+
+
+def test_a_client_that_goes_away_leaves_nothing(s3: Any, bucket: str, stack: Stack) -> None:
+    import socket
+
+    target = f"/{bucket}/half"
+    with socket.create_connection(("127.0.0.1", stack.tabled.port), timeout=10) as client:
+        headers = signed_v2("PUT", target) | {"Host": "x", "Content-Length": "1000000"}
+        lines = [f"PUT {target} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items()), "", ""]
+        client.sendall("\r\n".join(lines).encode() + b"x" * 500_000)
+    assert code(s3.head_object, Bucket=bucket, Key="half") == "404"
