@@ -7,7 +7,6 @@ connection turned out to be closed.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -22,19 +21,16 @@ from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 from yarl import URL
 
+from haild.client.transport import (
+    FAILURES,
+    AnsweredEarlyError,
+    PushedUpload,
+    authority_of,
+    open_session,
+    read_whole,
+    reason_of,
+)
 from haild.wire import sigv2, sigv4
-
-CONNECT_DEADLINE: Final = 5.0
-"""Seconds until a connection must be there."""
-
-IDLE_DEADLINE: Final = 60.0
-"""Seconds that the service may be silent in the middle of an exchange."""
-
-BLOCK: Final = 256 * 1024
-"""Bytes read from a connection at a time."""
-
-MAXIMUM_DOCUMENT: Final = 4 << 20
-"""Bytes of an XML answer."""
 
 METADATA_PREFIX: Final = "x-amz-meta-"
 
@@ -79,50 +75,30 @@ class S3Object:
         try:
             async for block in self._response.content.iter_any():
                 yield block
-        except (aiohttp.ClientError, OSError) as error:
-            raise S3UnreachableError(_reason(error)) from error
+        except FAILURES as error:
+            raise S3UnreachableError(reason_of(error)) from error
 
 
 class S3Put:
     """An upload in steps, made by S3Client.start_put. Nothing is visible before finish() has returned."""
 
     def __init__(self, client: S3Client, path: str, length: int, headers: Mapping[str, str]) -> None:
-        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-        self._request = asyncio.create_task(client._upload(path, length, headers, self._body()))
-        self._request.add_done_callback(_retrieve)
-
-    async def _body(self) -> AsyncIterator[bytes]:
-        while (piece := await self._pieces.get()) is not None:
-            yield piece
-
-    async def _hand_over(self, piece: bytes | None) -> None:
-        with contextlib.suppress(asyncio.QueueFull):
-            self._pieces.put_nowait(piece)
-            return
-        handing = asyncio.ensure_future(self._pieces.put(piece))
-        try:
-            await asyncio.wait({handing, self._request}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            handing.cancel()
+        self._upload = PushedUpload(lambda body: client._upload(path, length, headers, body))
 
     async def write(self, piece: bytes) -> None:
         """Send `piece`; returns when there is room for more. Raises S3Error if the upload failed meanwhile."""
-        if self._request.done():
-            await self._request
-            raise S3UnreachableError("the service answered before the body was complete")
-        await self._hand_over(piece)
+        try:
+            await self._upload.write(piece)
+        except AnsweredEarlyError as error:
+            raise S3UnreachableError(str(error)) from error
 
     async def finish(self) -> str:
         """End the body. Returns the etag without quotes once the service has acknowledged; raises S3Error."""
-        if not self._request.done():
-            await self._hand_over(None)
-        return await self._request
+        return await self._upload.finish()
 
     async def abort(self) -> None:
         """Break the connection: the service discards what it got."""
-        self._request.cancel()
-        with contextlib.suppress(asyncio.CancelledError, S3Error):
-            await self._request
+        await self._upload.abort()
 
 
 class S3Client:
@@ -132,20 +108,12 @@ class S3Client:
         self, host: str, port: int, *, key: str, secret: str, signature: Signature = "v4", region: str = "us-east-1"
     ) -> None:
         """Nothing is sent before the first request; must be made inside the event loop."""
-        self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._authority = authority_of(host, port)
         self._key = key
         self._secret = secret
         self._signature = signature
         self._region = region
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_DEADLINE, sock_read=IDLE_DEADLINE)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=128),
-            timeout=timeout,
-            auto_decompress=False,
-            read_bufsize=BLOCK,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
-        )
+        self._session = open_session()
 
     async def __aenter__(self) -> Self:
         return self
@@ -190,8 +158,8 @@ class S3Client:
         signed = self._signed(method, target, headers)
         try:
             return await self._session.request(method, url, headers=signed, data=data, allow_redirects=False)
-        except (aiohttp.ClientError, OSError) as error:
-            raise S3UnreachableError(f"{self._authority}: {_reason(error)}") from error
+        except FAILURES as error:
+            raise S3UnreachableError(f"{self._authority}: {reason_of(error)}") from error
 
     @contextlib.asynccontextmanager
     async def _request(
@@ -312,28 +280,11 @@ def _length(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdecimal() else None
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return str(error) or type(error).__name__
-
-
-def _retrieve(task: asyncio.Task[str]) -> None:
-    """Mark the exception of an upload as seen: write() and finish() report it, an abort does not want it."""
-    if not task.cancelled():
-        task.exception()
-
-
 async def _limited(response: aiohttp.ClientResponse) -> bytes:
-    text = bytearray()
     try:
-        async for block in response.content.iter_any():
-            text += block
-            if len(text) > MAXIMUM_DOCUMENT:
-                raise S3UnreachableError(f"an answer of more than {MAXIMUM_DOCUMENT} bytes")
-    except (aiohttp.ClientError, OSError) as error:
-        raise S3UnreachableError(_reason(error)) from error
-    return bytes(text)
+        return await read_whole(response)
+    except FAILURES as error:
+        raise S3UnreachableError(reason_of(error)) from error
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> S3ResponseError:

@@ -18,11 +18,14 @@ from haild.iwhd.bucket import Buckets
 from haild.iwhd.directory import ProviderDirectory
 from haild.iwhd.health import HealthCheck
 from haild.iwhd.http import make_server
+from haild.iwhd.master import Master
 from haild.iwhd.metadata.database import Database
 from haild.iwhd.object import Objects
 from haild.iwhd.options import Options
 from haild.iwhd.provider.fs import OWN_DIRECTORY
 from haild.iwhd.queue import ReplicationQueue
+from haild.iwhd.registration import Registration
+from haild.iwhd.replication import Replicator
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 from haild.iwhd.site import Site
 
@@ -82,17 +85,33 @@ def _spool(metadata: Path) -> Path:
 async def _serve(options: Options, database: Database, directory: ProviderDirectory, stop: asyncio.Event) -> None:
     queue = ReplicationQueue(database, directory)
     objects = Objects(database, directory, queue)
+    buckets = Buckets(database, directory, queue)
+    master = None if options.master is None else Master(*options.master, database, objects, buckets)
     site = Site(
         database=database,
         directory=directory,
         queue=queue,
         objects=objects,
-        buckets=Buckets(database, directory, queue),
+        buckets=buckets,
         health=HealthCheck(database, directory),
         bodies=BodyReader(),
-        is_slave=options.master is not None,
+        registration=Registration(database, directory, queue),
+        master=master,
     )
     await objects.start()
+    replication = asyncio.create_task(Replicator(database, directory, queue, objects).run())
+    try:
+        await _listen(options, site, stop)
+    finally:
+        replication.cancel()
+        await asyncio.gather(replication, return_exceptions=True)
+        await objects.close()
+        if master is not None:
+            await master.close()
+
+
+async def _listen(options: Options, site: Site, stop: asyncio.Event) -> None:
+    directory = site.directory
     runner = web.ServerRunner(make_server(site), handle_signals=False, shutdown_timeout=CLOSE_DEADLINE)
     await runner.setup()
     try:
@@ -108,4 +127,3 @@ async def _serve(options: Options, database: Database, directory: ProviderDirect
         await stop.wait()
     finally:
         await runner.cleanup()
-        await objects.close()

@@ -280,7 +280,7 @@ class Objects:
 
 
 class PendingPut:
-    """A body whose upload has begun; take() must follow."""
+    """A body whose upload has begun; take() must follow, or write() and finally finish() or abort()."""
 
     def __init__(
         self, objects: Objects, provider: Provider, upload: Upload, bucket: str, key: str, date: float
@@ -301,13 +301,29 @@ class PendingPut:
         """
         try:
             async for piece in pieces:
-                self.size += len(piece)
-                await self.upload.write(piece)
+                await self.write(piece)
+        except BaseException:
+            await self.abort()
+            raise
+        return await self.finish()
+
+    async def write(self, piece: bytes) -> None:
+        """Take a piece; after an exception call abort()."""
+        self.size += len(piece)
+        await self.upload.write(piece)
+
+    async def finish(self) -> Stored:
+        """Make the body visible; as take() otherwise."""
+        try:
             token = await self.upload.prepare()
         except BaseException:
-            await self.upload.abort()
+            await self.abort()
             raise
         return await self._objects._publish(self, token)
+
+    async def abort(self) -> None:
+        """Forget the body."""
+        await self.upload.abort()
 
 
 def _publication(intent: Intent) -> Publication:

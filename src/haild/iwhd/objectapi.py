@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 async def put_object(site: Site, request: web.BaseRequest, target: Target) -> Reply:
     """Store the body of the request. No body is an empty one."""
     role = request.headers.get(ROLE_HEADER)
-    if role != (MASTER_ROLE if site.is_slave else None) or target.key in RESERVED_OBJECTS:
+    if role != (None if site.master is None else MASTER_ROLE) or target.key in RESERVED_OBJECTS:
         return Reply(403, close=True)
     length = request.content_length if request.body_exists else 0
     try:
@@ -45,7 +45,7 @@ async def put_object(site: Site, request: web.BaseRequest, target: Target) -> Re
     except MissingError as error:
         logger.warning("put of %s/%s: %s", target.bucket, target.key, error)
         return Reply(500)
-    return Reply(201, headers={} if site.is_slave else {"ETag": stored.etag})
+    return Reply(201, headers={} if site.master is not None else {"ETag": stored.etag})
 
 
 async def get_object(site: Site, request: web.BaseRequest, target: Target) -> Reply:
@@ -54,7 +54,7 @@ async def get_object(site: Site, request: web.BaseRequest, target: Target) -> Re
     with contextlib.suppress(DatabaseError):
         record = await site.objects.find(target.bucket, target.key)
         if record is None:
-            return Reply(404)
+            return Reply(404) if site.master is None else await site.master.pull(target.bucket, target.key)
         if request.headers.get("If-None-Match") == record.etag:
             return Reply(304)
     length = None if record is None else record.size
@@ -94,7 +94,7 @@ async def _push(site: Site, _request: web.BaseRequest, target: Target, form: For
     override = None if policy is None else policy.decode("utf-8", "surrogateescape")
 
     def change(connection: sqlite3.Connection) -> None:
-        site.queue.object_changed(connection, target.bucket, target.key, override)
+        site.queue.object_pushed(connection, target.bucket, target.key, override)
 
     await site.database.write(change)
     site.queue.announce()
@@ -111,5 +111,15 @@ async def _check(site: Site, _request: web.BaseRequest, target: Target, form: Fo
     return Reply(200 if held else 404)
 
 
+async def _register(site: Site, _request: web.BaseRequest, target: Target, form: Form) -> Reply:
+    """Make the image known to a cloud; the answer waits for that."""
+    return Reply(await site.registration.register(target.bucket, target.key, form))
+
+
 _Operation = Callable[[Site, web.BaseRequest, Target, Form], Awaitable[Reply]]
-_OPERATIONS: Final[Mapping[bytes, _Operation]] = {b"parts": _parts, b"push": _push, b"check": _check}
+_OPERATIONS: Final[Mapping[bytes, _Operation]] = {
+    b"parts": _parts,
+    b"push": _push,
+    b"check": _check,
+    b"register": _register,
+}

@@ -10,7 +10,7 @@ import sqlite3
 
 from haild.iwhd import policy
 from haild.iwhd.directory import ProviderDirectory
-from haild.iwhd.metadata import work
+from haild.iwhd.metadata import records, work
 from haild.iwhd.metadata.database import Database
 
 
@@ -43,6 +43,15 @@ class ReplicationQueue:
     ) -> None:
         """The targets that the policy selects now get body and attributes."""
         targets = policy.chosen(connection, bucket, key, self._directory.targets(), policy_override)
+        work.enqueue(connection, targets, "copy", bucket, key)
+
+    def object_pushed(
+        self, connection: sqlite3.Connection, bucket: str, key: str, policy_override: str | None = None
+    ) -> None:
+        """As object_changed, but the body is copied even to those that are thought to hold it."""
+        targets = policy.chosen(connection, bucket, key, self._directory.targets(), policy_override)
+        for target in targets:
+            records.drop_location(connection, bucket, key, target)
         work.enqueue(connection, targets, "copy", bucket, key)
 
     def object_deleted(self, connection: sqlite3.Connection, bucket: str, key: str) -> None:

@@ -10,14 +10,16 @@ from haild.iwhd.body import BodyReader
 from haild.iwhd.bucket import Buckets
 from haild.iwhd.directory import ProviderDirectory
 from haild.iwhd.health import HealthCheck
+from haild.iwhd.master import Master
 from haild.iwhd.metadata.database import Database
 from haild.iwhd.object import Objects
 from haild.iwhd.queue import ReplicationQueue
+from haild.iwhd.registration import Registration
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The parts of a daemon. `is_slave` says that another iwhd is its master."""
+    """The parts of a daemon. With a `master` it is the slave of that iwhd."""
 
     database: Database
     directory: ProviderDirectory
@@ -26,7 +28,8 @@ class Site:
     buckets: Buckets
     health: HealthCheck
     bodies: BodyReader
-    is_slave: bool = False
+    registration: Registration
+    master: Master | None = None
 
 
 def wants_json(request: web.BaseRequest) -> bool:

@@ -101,6 +101,14 @@ def add_location(connection: sqlite3.Connection, bucket: str, key: str, etag: st
     )
 
 
+def drop_location(connection: sqlite3.Connection, bucket: str, key: str, name: str) -> None:
+    """Note that `name` may not hold the body any more."""
+    connection.execute(
+        "DELETE FROM location WHERE name = ? AND object = (SELECT id FROM object WHERE bucket = ? AND key = ?)",
+        (name, bucket, key),
+    )
+
+
 def forget(connection: sqlite3.Connection, bucket: str, key: str) -> bool:
     """Remove the record of an object with its attributes; False if there is none."""
     return connection.execute("DELETE FROM object WHERE bucket = ? AND key = ?", (bucket, key)).rowcount > 0

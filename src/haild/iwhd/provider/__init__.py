@@ -22,12 +22,26 @@ def _s3(settings: ProviderSettings, spool: Path) -> Provider:
     return S3Provider(settings, spool)
 
 
+def _http(settings: ProviderSettings, _spool: Path) -> Provider:
+    from haild.iwhd.provider.http import WarehouseProvider
+
+    return WarehouseProvider(settings)
+
+
+def _cf(settings: ProviderSettings, _spool: Path) -> Provider:
+    from haild.iwhd.provider.cf import SwiftProvider
+
+    return SwiftProvider(settings)
+
+
 _MAKERS: Final[Mapping[str, Callable[[ProviderSettings, Path], Provider]]] = {
     "fs": _fs,
     "fs-rhev-m": _fs,
     "fs-condor": _fs,
     "fs-vmw": _fs,
     "s3": _s3,
+    "http": _http,
+    "cf": _cf,
 }
 """How each type of provider is made. Back ends are imported when they are used: they are not small."""
 

@@ -7,7 +7,7 @@ A back end is one file in this folder with one subclass of Provider, and a line 
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
@@ -83,8 +83,8 @@ class Body:
 class Provider(abc.ABC):
     """A place that keeps bodies. All methods raise ProviderError or one of its subclasses, and nothing else."""
 
-    registers: ClassVar[str | None] = None
-    """The cloud that images of this provider can be registered with (haild.iwhd.registration), if any."""
+    keeps_attributes: ClassVar[bool] = False
+    """Whether copies are to bring their attributes: another warehouse."""
 
     lost_body_status: ClassVar[int] = 404
     """HTTP status for a body that has a record but is not here."""
@@ -134,3 +134,15 @@ class Provider(abc.ABC):
     @abc.abstractmethod
     async def delete(self, bucket: str, key: str) -> None:
         """Delete a body; MissingError if there is none and the provider can tell."""
+
+    async def start_copy(self, bucket: str, key: str, *, length: int | None, etag: str) -> Upload:
+        """As start_upload, for a body whose primary provider is another: we are its master."""
+        return await self.start_upload(bucket, key, length=length, etag=etag)
+
+    async def set_attributes(self, bucket: str, key: str, attributes: Mapping[str, bytes]) -> None:
+        """Set attributes of an object, where they are kept."""
+        raise NotImplementedError(f"{self.settings.type} keeps no attributes")
+
+    async def unset_attribute(self, bucket: str, key: str, name: str) -> None:
+        """Remove an attribute of an object, where they are kept; MissingError if there is none."""
+        raise NotImplementedError(f"{self.settings.type} keeps no attributes")
