@@ -1,0 +1,104 @@
+"""Real stacks on the real engine: each test has its own, and nothing of it is left behind."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.models.containers
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ARTEFACTS = ROOT / "artefacts"
+
+
+@dataclass
+class Answer:
+    """What a run of the program returned."""
+
+    status: int
+    data: Any
+    errors: list[dict[str, str]]
+
+
+@dataclass
+class Stack:
+    """One stack, driven through the command line as a user would."""
+
+    name: str
+    home: Path
+    client: docker.DockerClient = field(default_factory=docker.from_env)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "hailbox", "--stack", self.name, *words]
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"HAILBOX_STACK": "never-to-be-used"}
+
+    def run(self, *words: str, ok: bool = True) -> Answer:
+        """Run a command with --json from an empty directory; with `ok` it has to succeed."""
+        done = subprocess.run(
+            self.command(*words, "--json"), cwd=self.home, env=self.environment(), capture_output=True, text=True
+        )
+        assert done.stdout, f"{words} printed nothing; its errors: {done.stderr}"
+        document = json.loads(done.stdout)
+        assert document["exit_code"] == done.returncode
+        if ok:
+            assert done.returncode == 0, json.dumps(document["errors"], indent=1)
+        return Answer(done.returncode, document["data"], document["errors"])
+
+    def env(self) -> dict[str, str]:
+        return dict(self.run("env").data)
+
+    def container(self, replica: str) -> docker.models.containers.Container:
+        return self.client.containers.get(f"hailbox-{self.name}-{replica}")
+
+    def labelled(self) -> list[str]:
+        """Everything on the engine that carries the stack's label, by name."""
+        label = {"label": f"org.hailbox.stack={self.name}"}
+        containers = self.client.containers.list(all=True, filters=label)
+        volumes, networks = self.client.volumes.list(filters=label), self.client.networks.list(filters=label)
+        return [str(thing.name) for thing in (*containers, *volumes, *networks)]
+
+    def keep_artefacts(self, folder: Path) -> None:
+        """Leave what explains a failure in one folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for word in ("compose", "status", "logs"):
+            done = subprocess.run(
+                self.command(word), cwd=self.home, env=self.environment(), capture_output=True, text=True
+            )
+            (folder / f"{word}.txt").write_text(done.stdout + done.stderr)
+        label = {"label": f"org.hailbox.stack={self.name}"}
+        described = [container.attrs for container in self.client.containers.list(all=True, filters=label)]
+        (folder / "inspect.json").write_text(json.dumps(described, indent=1))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = (yield).get_result()  # type: ignore[misc]
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.fixture
+def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
+    """A stack that does not exist yet. Afterwards it is destroyed, and nothing of it may be left."""
+    made = Stack(f"test-{secrets.token_hex(4)}", tmp_path)
+    yield made
+    if request.node.stash.get(FAILED, True):
+        folder = ARTEFACTS / request.node.name
+        made.keep_artefacts(folder)
+        print(f"artefacts: {folder}")
+    if made.labelled():
+        made.run("destroy")
+    assert made.labelled() == []
+    made.client.close()
