@@ -15,6 +15,7 @@ import boto3
 from botocore.config import Config
 
 DEADLINE = 15.0
+_session = boto3.Session()  # one for all: reading the model of S3 takes longest
 USERS = {"alice": "sesame", "bob": "builder"}
 
 
@@ -141,7 +142,7 @@ class Stack:
     def client(self, user: str = "alice", process: Process | None = None, **options: Any) -> Any:
         """A boto3 client."""
         port = (process or self.tabled).port
-        return boto3.client(
+        return _session.client(
             "s3",
             endpoint_url=f"http://127.0.0.1:{port}",
             aws_access_key_id=user,

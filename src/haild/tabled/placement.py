@@ -155,8 +155,13 @@ class Placement:
 
     def _failed(self, node: Node, body: int, error: Exception) -> None:
         logger.warning("%s cannot give body %016x: %s", node, body, error or type(error).__name__)
-        if isinstance(error, chunk.ChunkError) and error.code in _BAD_COPY:
+        # A node that finds damage while it sends can only close the connection.
+        if node.up and (isinstance(error, ConnectionError) or getattr(error, "code", None) in _BAD_COPY):
             self.on_bad_copy(body, node.number)
+
+    def read_from(self, node: Node, stored: StoredBody) -> AsyncGenerator[bytes, None]:
+        """The whole body from one node. Raises OSError and ChunkError."""
+        return _whole(node, stored.body, stored.size)
 
     async def copy(self, stored: StoredBody, target: Node) -> None:
         """Make one more copy of a body on `target`. Raises S3Error, OSError and ChunkError."""

@@ -68,7 +68,7 @@ class Repairer:
         self._later(0)
 
     def bad_copy(self, body: int, node: int) -> None:
-        """A node that is up could not give a body."""
+        """A node that seems to be up could not give a body."""
         self._bad.add((body, node))
         self._work.set()
 
@@ -101,8 +101,8 @@ class Repairer:
 
     async def _round(self) -> None:
         for body, number in list(self._bad):
-            await self._forget_bad(body, number)
-        self._bad.clear()
+            self._bad.discard((body, number))
+            await self._replace_bad(body, number)
         while self._returned:
             node = self._placement.nodes.get(self._returned.pop())
             if node is not None and node.up:
@@ -110,14 +110,29 @@ class Repairer:
         if not self._timers:  # a node that is just gone may still come back
             await self._restore()
 
-    async def _forget_bad(self, body: int, number: int) -> None:
+    async def _replace_bad(self, body: int, number: int) -> None:
+        """A copy that could not be read: look again, and if it is bad make another one."""
+        node = self._placement.nodes.get(number)
         stored = await self._metadata.body(body)
-        if stored is None or number not in stored.nodes:
+        if node is None or stored is None or number not in stored.nodes or await self._is_good(stored, node):
             return
         if len(stored.nodes) == 1:
             logger.error("body %016x is damaged or lost on node %d, and there is no other copy", body, number)
             return
         await self._metadata.drop_copies(number, [body], collect=False)
+        wanted = min(self._placement.copies, len(self._placement.nodes.up()))
+        await self._restore_body(body, wanted, asyncio.Semaphore())
+
+    async def _is_good(self, stored: StoredBody, node: Node) -> bool:
+        """Whether a node gives the whole body; also when it is down, for then nothing is known."""
+        try:
+            async for _ in self._placement.read_from(node, stored):
+                pass
+        except chunk.ChunkError as error:
+            return error.code not in (chunk.ResponseCode.NO_SUCH_KEY, chunk.ResponseCode.INTERNAL_ERROR)
+        except OSError:
+            return not node.up
+        return True
 
     # A node that came up.
 
