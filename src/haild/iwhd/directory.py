@@ -23,6 +23,7 @@ class ProviderDirectory:
         self._providers = {each.name: make(each, spool) for each in settings}
         self.location = settings[0].name
         """The daemon's own name among the locations of a body."""
+        self._removed: set[str] = set()
         self.primary = self._providers[settings[0].name]
 
     def __iter__(self) -> Iterator[Provider]:
@@ -41,17 +42,22 @@ class ProviderDirectory:
         old = self._providers.get(settings.name)
         new = make(settings, self._spool)
         self._providers[settings.name] = new
+        self._removed.discard(settings.name)
         if old is self.primary:
             self.primary = new
         if old is not None:
             await old.close()
 
     async def remove(self, name: str) -> bool:
-        """Remove a provider; False if there is none of that name or it is the primary."""
+        """Remove a provider; False if there never was one of that name or it is the primary.
+
+        Removing it twice is no error (iwhd.md 5.3).
+        """
         provider = self._providers.get(name)
         if provider is None or provider is self.primary:
-            return False
+            return name in self._removed
         del self._providers[name]
+        self._removed.add(name)
         await provider.close()
         return True
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from haild.iwhd.directory import ProviderDirectory
-from haild.iwhd.metadata import records, work
+from haild.iwhd.metadata import journal, records, work
 from haild.iwhd.metadata.database import Database, DatabaseError
 from haild.iwhd.metadata.work import Item
 from haild.iwhd.object import Objects
@@ -83,10 +83,16 @@ class Replicator:
     async def _work(self, target: Provider, news: asyncio.Event) -> None:
         """Do the work of one target for ever."""
         failures = 0
+        recovered = False
         not_before: dict[int, float] = {}
         while True:
             news.clear()
             try:
+                if not recovered:
+                    intents = await self._database.read(journal.pending)
+                    own = frozenset(intent.token for intent in intents if intent.provider == target.name)
+                    await target.recover(own)
+                    recovered = True
                 item, pause = await self._next(target, not_before)
                 if item is None:
                     await _sleep_or(news, pause)

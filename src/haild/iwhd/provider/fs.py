@@ -176,6 +176,8 @@ class FileProvider(Provider):
             await asyncio.to_thread(self._discard_orphans, tokens)
 
     def _discard_orphans(self, tokens: frozenset[str]) -> None:
+        if not self.root.is_dir():
+            raise UnavailableError(f"{self.root} is no directory")
         self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
         kept = {token.partition(":")[0] for token in tokens}
         for path in self._staging.iterdir():
