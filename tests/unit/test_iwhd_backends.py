@@ -1,0 +1,172 @@
+"""The back ends `http` and `cf` as primaries, and every back end against the same rules."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from iwhd_daemon import Iwhd, free_port, fs, running
+from iwhd_swift import KEY, USER, SwiftService
+
+from haild.iwhd.provider import make
+from haild.iwhd.provider.base import ExistsError, MissingError, Provider, ProviderError, Publication, UnavailableError
+from haild.iwhd.settings import ProviderSettings
+
+CONTENT = os.urandom(1 << 20) * 3
+
+
+@contextlib.contextmanager
+def swift(**options: Any) -> Iterator[SwiftService]:
+    service = SwiftService(**options)
+    thread = threading.Thread(target=service.serve_forever)
+    thread.start()
+    try:
+        yield service
+    finally:
+        service.shutdown()
+        service.server_close()
+        thread.join()
+
+
+def cf(port: int, secret: str = KEY) -> dict[str, Any]:
+    account = {"key": USER, "secret": secret, "scheme": "http"}
+    return {"name": "primary", "type": "cf", "host": "127.0.0.1", "port": port, **account}
+
+
+@contextlib.contextmanager
+def settings_for(kind: str, root: Path) -> Iterator[ProviderSettings]:
+    if kind == "fs":
+        yield ProviderSettings(**fs(root))  # type: ignore[arg-type]
+    elif kind == "http":
+        with running(Iwhd(root, [fs(root)])) as behind:
+            yield ProviderSettings("primary", "http", "127.0.0.1", behind.port)
+    else:
+        with swift(token_uses=3) as service:
+            values = cf(service.port)
+            attributes = {"scheme": values.pop("scheme")}
+            yield ProviderSettings(**values, attributes=attributes)
+
+
+@pytest.fixture(params=["fs", "http", "cf"])
+async def provider(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Provider]:
+    with settings_for(request.param, tmp_path) as settings:
+        provider = make(settings, tmp_path)
+        await provider.recover(frozenset())
+        yield provider
+        await provider.close()
+
+
+async def put(provider: Provider, key: str, content: bytes, length: int | None, etag: str = "e1") -> Publication:
+    upload = await provider.start_upload("b", key, length=length, etag=etag)
+    for start in range(0, len(content), 300_000):
+        await upload.write(content[start : start + 300_000])
+    publication = Publication("b", key, etag, await upload.prepare())
+    with pytest.raises(MissingError):
+        await read(provider, key)
+    await upload.publish()
+    return publication
+
+
+async def read(provider: Provider, key: str) -> bytes:
+    async with provider.open("b", key) as body:
+        content = b"".join([block async for block in body.blocks])
+        assert body.size in (None, len(content))
+        return content
+
+
+async def test_rules(provider: Provider) -> None:
+    with pytest.raises(MissingError):
+        await provider.check_bucket("b")
+    await provider.create_bucket("b")
+    await provider.check_bucket("b")
+    with contextlib.suppress(ExistsError):
+        await provider.create_bucket("b")
+    for key, content, length in (
+        ("k", CONTENT, len(CONTENT)),
+        ("chunked", CONTENT, None),
+        ("empty", b"", 0),
+        ("é 1", b"1", 1),
+    ):
+        publication = await put(provider, key, content, length)
+        assert await read(provider, key) == content
+        assert await provider.settle(publication)
+    with pytest.raises(ProviderError):
+        await provider.delete_bucket("b")
+    for key in ("k", "chunked", "empty", "é 1"):
+        await provider.delete("b", key)
+        with pytest.raises(MissingError):
+            await read(provider, key)
+    await provider.delete_bucket("b")
+    with pytest.raises(MissingError):
+        await provider.check_bucket("b")
+
+
+async def test_what_is_not_published_is_not_there(provider: Provider) -> None:
+    await provider.create_bucket("b")
+    old = await put(provider, "k", b"old", 3)
+    for prepared in (False, True):
+        upload = await provider.start_upload("b", "k", length=len(CONTENT), etag="e2")
+        await upload.write(CONTENT[:1000])
+        await upload.write(CONTENT[1000:])
+        token = await upload.prepare() if prepared else ""
+        await upload.abort()
+        assert await read(provider, "k") == b"old"
+    assert not await provider.settle(Publication("b", "k", "e2", token))
+    assert await provider.settle(old)
+
+
+async def test_an_unreachable_service(tmp_path: Path) -> None:
+    for settings in (
+        ProviderSettings("p", "http", "127.0.0.1", free_port()),
+        ProviderSettings("p", "cf", "127.0.0.1", free_port(), "u", "k", attributes={"scheme": "http"}),
+        ProviderSettings("p", "s3", "127.0.0.1", free_port(), "u", "k"),
+    ):
+        provider = make(settings, tmp_path)
+        with pytest.raises(UnavailableError):
+            await provider.check_bucket("b")
+        with pytest.raises(UnavailableError):
+            await provider.delete("b", "k")
+        with pytest.raises(UnavailableError):
+            async with provider.open("b", "k"):
+                pass
+        await provider.close()
+
+
+def exercise(iwhd: Iwhd) -> None:
+    assert iwhd.request("PUT", "/b").status == 201
+    assert iwhd.request("PUT", "/b").status == 500
+    assert iwhd.request("PUT", "/b/k", CONTENT).status == 201
+    assert iwhd.request("GET", "/b/k").body == CONTENT
+    assert iwhd.request("GET", "/b/none").status == 404
+    assert iwhd.request("GET", "/_health").status == 200
+    assert iwhd.request("DELETE", "/b/k").status == 200
+    assert iwhd.request("GET", "/b/k").status == 404
+    assert iwhd.request("DELETE", "/b").status == 200
+
+
+def test_cf_as_primary(tmp_path: Path) -> None:
+    with swift(token_uses=4) as service, running(Iwhd(tmp_path, [cf(service.port)])) as iwhd:
+        exercise(iwhd)
+        assert service.containers == {}
+        assert service.logins > 1
+
+
+def test_cf_with_a_wrong_key(tmp_path: Path) -> None:
+    with swift() as service, running(Iwhd(tmp_path, [cf(service.port, "wrong")])) as iwhd:
+        answer = iwhd.request("GET", "/_health")
+        assert answer.status == 503
+        assert "401" in answer.text
+        assert iwhd.request("PUT", "/b").status == 503
+
+
+def test_http_as_primary(tmp_path: Path) -> None:
+    with running(Iwhd(tmp_path / "behind", [fs(tmp_path, "behind-fs")])) as behind:
+        primary = {"name": "primary", "type": "http", "host": "127.0.0.1", "port": behind.port}
+        with running(Iwhd(tmp_path / "front", [primary])) as front:
+            exercise(front)
+            assert behind.request("GET", "/").text.count("<link") == 2
