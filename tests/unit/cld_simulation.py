@@ -13,6 +13,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cld_harness import MemoryStore
@@ -102,9 +103,11 @@ class Client:
         self.machine: Machine | None = None
         self.handle = 0
         self.holds = False
+        self.waiting = False
         self.asked: dict[int, Op] = {}
         self.times_held = 0
         self.wake = 0
+        self.later: list[Callable[[], None]] = []
 
     @property
     def clock(self) -> float:
@@ -131,14 +134,17 @@ class Client:
         self.machine = Machine(
             user=b"tabled", secret=b"tabled", reliable=self.tcp, lease=self.simulation.lease, randomness=rng.randbytes
         )
-        self.holds = False
+        self.holds = self.waiting = False
         self.asked = {}
         self.connect(first=True)
 
     def connect(self, *, first: bool) -> None:
         """Make a connection; where the server is not to be reached, try again."""
         machine = self.machine
-        if not self.running() or machine is None or machine.state == State.LOST:
+        if self.stopped:
+            self.later.append(partial(self.connect, first=first))
+            return
+        if self.dead or machine is None or machine.state == State.LOST:
             return
         if self.tcp and (self.simulation.service is None or self.cut[True] or self.cut[False]):
             if first:
@@ -194,13 +200,21 @@ class Client:
 
     def request(self, op: Op, body: bytes) -> None:
         machine = self.machine
-        if machine is not None and self.running() and machine.state != State.LOST:
+        if self.stopped:
+            self.later.append(partial(self.request, op, body))
+        elif machine is not None and not self.dead and machine.state != State.LOST:
             if op == Op.UNLOCK:
                 self.holds = False
             self.asked[machine.request(op, body, self.clock)] = op
             self.flush()
 
     def outcome(self, outcome: Outcome) -> None:
+        started = isinstance(outcome, Answered) and outcome.xid == 0
+        if self.tcp and self.machine is not None and (started or isinstance(outcome, BackAgain)):
+            port = next(self.simulation.port)
+            self.simulation.lifelines[port] = (self, self.machine)
+            self.machine.announce(port, self.clock)
+            self.simulation.at(0, self.flush)
         if isinstance(outcome, Lost):
             self.lose()
         elif isinstance(outcome, Reconnect):
@@ -210,10 +224,10 @@ class Client:
                 wire.client.close(wire)
             self.old.clear()
             owned = {entry.handle: entry.locked for entry in outcome.owned}
-            if owned.get(self.handle) and not self.holds and not self.asking(Op.UNLOCK, Op.LOCK, Op.TRYLOCK):
+            if owned.get(self.handle) and self.waiting:
                 self.got_it()
         elif isinstance(outcome, Happened):
-            if outcome.bits & cld.EventMask.LOCKED and not self.holds:
+            if outcome.bits & cld.EventMask.LOCKED and self.waiting:
                 self.got_it()
         elif outcome.xid == 0:
             body = cld.OpenRequest(0x14, 0, b"/lock").encode()
@@ -230,6 +244,8 @@ class Client:
             simulation.at(rng.uniform(0, 2), self.ask)
         elif answer.code == ErrorCode.OK:
             self.got_it()
+        elif answer.code == ErrorCode.LOCK_PENDING:
+            self.waiting = True
         elif answer.code == ErrorCode.LOCK_CONFLICT:
             simulation.at(rng.uniform(0, 1), self.ask)
 
@@ -237,12 +253,13 @@ class Client:
         return any(op in ops for op in self.asked.values())
 
     def ask(self) -> None:
-        if not self.holds and not self.asking(Op.LOCK, Op.TRYLOCK):
+        if not self.holds and not self.waiting and not self.asking(Op.LOCK, Op.TRYLOCK):
             op = Op.LOCK if self.simulation.rng.random() < 0.7 else Op.TRYLOCK
             self.request(op, cld.LockRequest(self.handle, 0).encode())
 
     def got_it(self) -> None:
         self.holds = True
+        self.waiting = False
         self.times_held += 1
         machine = self.machine
 
@@ -289,10 +306,13 @@ class Client:
             self.arrived(wire, data)
         for wire in [*self.old, *([self.wire] if self.wire is not None else [])]:
             wire.drain(up=False)
+        later, self.later = self.later, []
         if self.machine is None:
             self.simulation.at(0.1, self.start_unless_started)
-        else:
-            self.tick(self.wake)
+            return
+        self.tick(self.wake)
+        for action in later:
+            action()
 
 
 class Simulation:
@@ -314,6 +334,7 @@ class Simulation:
         self.committing = False
         self.held: list[tuple[Peer, bytes]] = []
         self.wires: dict[Any, Wire] = {}
+        self.lifelines: dict[int, tuple[Client, Machine]] = {}
         self.restarts = 0
         self.faults = 0
         self.boot()
@@ -392,6 +413,21 @@ class Simulation:
             wire = self.wires.get(peer if isinstance(peer, Stream) else peer[:2])
             if wire is not None:
                 wire.send(data, up=False)
+            elif isinstance(peer, Datagrams):
+                self.at(self.delay(), partial(self.probe, data, peer))
+
+    def probe(self, data: bytes, peer: Datagrams) -> None:
+        """A packet for a lifeline: answered, or its port is found closed."""
+        client, machine = self.lifelines[peer.port]
+        if client.cut[False] or client.cut[True]:
+            return
+        if client.dead or client.machine is not machine or machine.state == State.LOST:
+            self.unreachable(data[8:16], peer)
+        elif not client.stopped and self.service is not None and not self.paused:
+            answer = machine.lifeline(data)
+            if answer is not None:
+                self.service.receive(answer, peer, self.now)
+                self.serve()
 
     def tick(self, generation: int) -> None:
         if generation == self.generation and self.service is not None and not self.paused:

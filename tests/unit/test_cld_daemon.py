@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -247,3 +248,35 @@ async def test_keep_session_takes_its_locks_again(daemon: Daemon) -> None:
         keeping.cancel()
         await asyncio.wait({keeping})
         assert await other.try_lock(handle)
+
+
+async def test_all_are_killed_and_started_again(daemon: Daemon) -> None:
+    """The lock of a client that died while the server was down is free as soon as the server is back."""
+    script = (
+        "import asyncio, sys\n"
+        "from haild.client.cld import OpenMode, Session\n"
+        "async def main():\n"
+        f"    session = await Session.connect('127.0.0.1', {daemon.port}, user='tabled', secret=b'tabled')\n"
+        "    await session.lock(await session.open('/lock', OpenMode.LOCK | OpenMode.CREATE))\n"
+        "    print('held', flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    holder = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert holder.stdout is not None
+        assert await asyncio.wait_for(holder.stdout.readline(), 10) == b"held\n"
+        deadline = time.monotonic() + 5
+        with contextlib.closing(sqlite3.connect(daemon.directory / "cld.sqlite")) as database:
+            while not database.execute("SELECT lifeline FROM sessions").fetchone()[0]:
+                assert time.monotonic() < deadline, "the lifeline was not proven"
+                await asyncio.sleep(0.01)
+    finally:
+        daemon.end(signal.SIGKILL)
+        holder.kill()
+        await holder.wait()
+    daemon.start()
+    session = await daemon.session()
+    async with ended(session):
+        handle = await session.open("/lock", LOCK)
+        await asyncio.wait_for(session.lock(handle), 2)

@@ -237,6 +237,11 @@ class Operations:
                 return True
         return False
 
+    def lock_is_held(self, call: Request) -> bool:
+        """Whether the handle of a LOCK holds a lock by now."""
+        handle = call.session.handles.get(cld.LockRequest.decode(call.body).handle)
+        return handle is not None and self.holds(handle)
+
     def holds(self, handle: Handle) -> bool:
         """Whether a handle holds a lock."""
         return any(lock.held for lock in self.locks.of(handle.inum, (handle.sid, handle.number)))

@@ -293,6 +293,7 @@ class Service:
         session.last_contact = registry.now
         session.restored = False
         session.pinged = None
+        session.lifeline, session.lifeline_proven = 0, False
         session.outgoing.renew(reliable=isinstance(peer, Stream))
         self.challenger.alive(session)
         owned = tuple(
@@ -308,7 +309,11 @@ class Service:
         xid, op, body = message
         known = session.answers.get(xid)
         if known is not None:
-            self.registry.send(session, *known)
+            known_op, answer = known
+            if op == Op.LOCK and self.operations.lock_is_held(Request(session, op, xid, body)):
+                # It was queued and has been granted since; the event may be lost.
+                answer = cld.Generic(ErrorCode.OK, xid).encode()
+            self.registry.send(session, known_op, answer)
         elif op == Op.END_SESS:
             self.registry.send(session, op, cld.Generic(ErrorCode.OK, xid).encode())
             self.registry.end(session, "as the client asked", keep=True)

@@ -84,6 +84,31 @@ class _Datagrams(asyncio.DatagramProtocol):
             self.transport.close()
 
 
+class _Lifeline(asyncio.DatagramProtocol):
+    """The UDP port that is open as long as the session is believed in; see `haild.wire.cld_extension`."""
+
+    def __init__(self, state: machine.Machine, host: str) -> None:
+        self.host = host
+        self._machine = state
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        answer = self._machine.lifeline(data)
+        if answer is not None and self._transport is not None:
+            self._transport.sendto(answer, addr)
+
+    @property
+    def port(self) -> int:
+        return 0 if self._transport is None else int(self._transport.get_extra_info("sockname")[1])
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
 class Carrier:
     """Moves packets between a machine and the network, calls its timer, makes new connections when it asks."""
 
@@ -97,6 +122,8 @@ class Carrier:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._reconnecting: asyncio.Task[None] | None = None
+        self._lifeline: _Lifeline | None = None
+        self._announcing: asyncio.Task[None] | None = None
         self._closed = False
 
     async def start(self) -> None:
@@ -150,7 +177,33 @@ class Carrier:
         if isinstance(outcome, machine.BackAgain) and self._previous is not None:
             self._previous.close()
             self._previous = None
+        started = isinstance(outcome, machine.Answered) and outcome.xid == 0
+        if isinstance(self._link, _Stream) and (started or isinstance(outcome, machine.BackAgain)):
+            self._announcing = asyncio.get_running_loop().create_task(self._announce(self._link))
         self.deliver(outcome)
+
+    async def _announce(self, stream: _Stream) -> None:
+        """Open the lifeline on the address the connection comes from, or keep the one that is there."""
+        if not self._machine.ours or stream.transport is None:
+            return
+        host = stream.transport.get_extra_info("sockname")[0]
+        previous = self._lifeline
+        if previous is None or previous.host != host:
+            loop = asyncio.get_running_loop()
+            with contextlib.suppress(OSError):
+                _, self._lifeline = await loop.create_datagram_endpoint(
+                    lambda: _Lifeline(self._machine, host), local_addr=(host, 0)
+                )
+        lifeline = self._lifeline
+        if lifeline is None:
+            return
+        if self._closed:
+            lifeline.close()
+            return
+        self._machine.announce(lifeline.port, clock())
+        if previous is not None and previous is not lifeline:
+            previous.close()
+        self.flush()
 
     async def _reconnect(self) -> None:
         """Connect again until it works; the end of the lease closes this carrier and thus cancels it."""
@@ -202,7 +255,7 @@ class Carrier:
             self._timer = None
         if self._reconnecting is not None and self._reconnecting is not _current_task():
             self._reconnecting.cancel()
-        for link in (self._link, self._previous):
+        for link in (self._link, self._previous, self._lifeline):
             if link is not None:
                 link.close()
 

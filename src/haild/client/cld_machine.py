@@ -141,6 +141,21 @@ class Machine:
         self._pump(now)
         return xid
 
+    def announce(self, port: int, now: float) -> None:
+        """Tell the server the UDP port that stays open while the session is believed in."""
+        if self.ours and self.state == State.LIVE:
+            self._renewals.add(self.request(Op.NOP, extension.Lifeline(port).encode(), now))
+
+    def lifeline(self, data: bytes) -> bytes | None:
+        """What to send back for a datagram that came to that port; None for one that is not the server's."""
+        try:
+            packet = wire.parse(data)
+        except wire.PacketError:
+            return None
+        if self.state == State.LOST or packet.sid != self.sid or packet.op != Op.PING or not self._key.verifies(data):
+            return None
+        return self._ack(packet.sequence)
+
     def connected(self, now: float) -> None:
         """A new connection is there (after `Reconnect`, or on UDP any time): go on with the session on it."""
         if self.state in (State.LIVE, State.RESUMING):
@@ -267,9 +282,9 @@ class Machine:
             self.outbox += request.packets
             self._last_sent = now
 
-    def _acknowledge(self, sequence: int) -> None:
+    def _ack(self, sequence: int) -> bytes:
         packet = wire.Packet(self.sid, self._user, wire.Order.ONLY, 0, Op.ACK, b"", sequence)
-        self.outbox.append(wire.seal(packet, self._key))
+        return wire.seal(packet, self._key)
 
     # --- receiving
 
@@ -342,7 +357,7 @@ class Machine:
         if ahead > 0 and not self._reliable:
             return None
         if not (self.ours and self._reliable) or packet.op in (Op.PING, Op.END_SESS):
-            self._acknowledge(packet.sequence)
+            self.outbox.append(self._ack(packet.sequence))
         if ahead < 0:
             return None
         self._expected = (packet.sequence + 1) % wire.SEQUENCE_MODULUS

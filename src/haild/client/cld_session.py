@@ -52,6 +52,7 @@ class Session:
         self._machine = state
         self._link = link
         self._calls: dict[int, asyncio.Future[bytes]] = {}
+        self._locking: dict[asyncio.Future[bytes], int] = {}
         self._grants: dict[int, asyncio.Future[None]] = {}
         self._masks: dict[int, EventMask] = {}
         self._events: deque[Event] = deque()
@@ -161,11 +162,11 @@ class Session:
 
         One wait at a time for one handle.
         """
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._grants[handle] = granted
+        granted: asyncio.Future[None] | None = None
         try:
             code = await self._lock(Op.LOCK, handle, shared)
             if code == ErrorCode.LOCK_PENDING:
+                granted = self._grants[handle]
                 await granted
             elif code != ErrorCode.OK:
                 raise CldError(code)
@@ -174,9 +175,8 @@ class Session:
                 self._send(Op.UNLOCK, cld.HandleRequest(handle).encode()).add_done_callback(_ignore)
             raise
         finally:
-            if self._grants.get(handle) is granted:
+            if granted is not None and self._grants.get(handle) is granted:
                 del self._grants[handle]
-            granted.cancel()
 
     async def try_lock(self, handle: int, *, shared: bool = False) -> bool:
         """Lock the file of a handle with LOCK if it is free; returns whether it is held now."""
@@ -188,7 +188,10 @@ class Session:
     async def _lock(self, op: Op, handle: int, shared: bool) -> ErrorCode:
         body = cld.LockRequest(handle, cld.LOCK_SHARED if shared else 0).encode()
         try:
-            await self._call(op, body)
+            call = self._send(op, body)
+            if op == Op.LOCK:
+                self._locking[call] = handle
+            await call
         except SessionLostError:
             raise
         except CldError as error:
@@ -282,8 +285,12 @@ class Session:
 
     def _answered(self, answer: machine.Answered) -> None:
         future = self._calls.pop(answer.xid, None)
+        handle = self._locking.pop(future, None) if future is not None else None
         if future is None or future.done():
             return
+        if handle is not None and answer.code == ErrorCode.LOCK_PENDING:
+            # From now on, and not before, LOCKED means this request: one before it was of a wait that was cancelled.
+            self._grants[handle] = asyncio.get_running_loop().create_future()
         if answer.code == ErrorCode.OK:
             future.set_result(answer.body)
         else:
@@ -317,6 +324,7 @@ class Session:
         self._error = error
         calls, self._calls = self._calls, {}
         grants, self._grants = self._grants, {}
+        self._locking.clear()
         waiting: list[asyncio.Future[bytes] | asyncio.Future[None]] = [*calls.values(), *grants.values()]
         for future in waiting:
             if not future.done():
