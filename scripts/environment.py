@@ -56,6 +56,11 @@ def install() -> None:
     INSTALLED.write_text(key())
 
 
+def compile_sources() -> None:
+    """Compile what was edited since the last time, for those who forbid Python to do it (PYTHONDONTWRITEBYTECODE)."""
+    subprocess.run([VENV_PYTHON, "-m", "compileall", "-q", ROOT / "src"], capture_output=True, check=False)
+
+
 def body() -> None:
     """Bring the environment to what the lock says."""
     if sys.version_info < (3, 11):  # noqa: UP036 - this is the script that checks it
@@ -74,6 +79,7 @@ def body() -> None:
             if not fresh:
                 install()
                 say(f"installed from {LOCK.relative_to(ROOT)}")
+        compile_sources()
 
 
 if __name__ == "__main__":

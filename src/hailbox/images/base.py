@@ -8,10 +8,10 @@ looking once what Python it has, and keeping the answer as a label.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def _adopt(engine: Engine, source: str, wanted: str, report: Report) -> str:
     """Give an image our name for it, with its Python as a label. Raises BaseImageError if that is too old."""
     dockerfile = (resources.directory("images") / "base" / DOCKERFILE).read_bytes()
     # Unlike any earlier build, for what the builder has in its cache it does not run again, and shows nothing.
-    arguments = {"SOURCE": source, "LOOK": uuid.uuid4().hex}
+    arguments = {"SOURCE": source, "LOOK": os.urandom(8).hex()}
     context = Context({DOCKERFILE: with_arguments(dockerfile, arguments)}).pack()
     with phase(report, "base", Phase.BUILDING):
         try:
