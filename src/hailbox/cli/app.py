@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import io
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import hailbox
-from hailbox.cli import life, look
-from hailbox.cli.verb import INTERRUPTED, Debug, Json, Quiet, Stack, before_command, verb
+from hailbox.cli import life, look, output
+from hailbox.cli.verb import Debug, Json, Quiet, Stack, before_command, verb
+from hailbox.model.errors import InterruptionError, UsageError
+
+_ParseError: type[Any] = typer.BadParameter.__bases__[0]
+"""Root of what is raised for a bad command line; typer has no name of its own for it."""
 
 app = typer.Typer(
     name="hailbox",
@@ -61,17 +64,28 @@ def options(
         print(context.get_help())  # noqa: T201
 
 
+def _refuse(error: Any) -> int:
+    """Tell of a command line that cannot be parsed, in the form that all errors have."""
+    path = error.ctx.command_path if error.ctx else "hailbox"
+    command = path.partition(" ")[2] or None
+    asked = output.Asked(command, json="--json" in sys.argv[1:])
+    problem = error.format_message().rstrip(".")
+    wrong = UsageError(problem[:1].lower() + problem[1:], f"see what there is: hailbox {command or ''} --help")
+    output.error(asked, UsageError(wrong.problem, " ".join(wrong.remedy.split())))
+    return wrong.exit_status
+
+
 def main() -> None:
     """Entry point of the program."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a log line may hold what the terminal cannot show
     try:
-        app()
+        status = app(standalone_mode=False)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has gone; that is its right.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        status = InterruptionError.exit_status
+    except _ParseError as error:
+        status = _refuse(error)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

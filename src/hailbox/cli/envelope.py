@@ -1,7 +1,8 @@
 """What `--json` prints: one object, the same for every command, whether it succeeded or not.
 
-`version` 1; `command`; `stack` (null where a command is about none); `status`: `ok` or `error`; `exit_code`;
-`data`: the command's result or null; `errors`: a list of objects with `code`, `problem`, `remedy`.
+`version` 1; `command` (null where there is no such); `stack` (null where a command is about none, or did not come
+as far as to know it); `status`: `ok` or `error`; `exit_code`; `data`: the command's result or null; `errors`: a list
+of objects with `code`, `problem`, `remedy`, empty if and only if `status` is `ok`.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ VERSION = 1
 
 
 def envelope(
-    command: str, stack: str | None, data: Any, exit_code: int, errors: Sequence[HailboxError] = ()
+    command: str | None, stack: str | None, data: Any, errors: Sequence[HailboxError] = ()
 ) -> dict[str, Any]:
-    """The object to print."""
+    """The object to print. The exit code is that of the first error."""
     return {
         "version": VERSION,
         "command": command,
         "stack": stack,
-        "status": "ok" if exit_code == 0 else "error",
-        "exit_code": exit_code,
+        "status": "error" if errors else "ok",
+        "exit_code": errors[0].exit_status if errors else 0,
         "data": plain(data),
         "errors": [{"code": error.code, "problem": error.problem, "remedy": error.remedy} for error in errors],
     }

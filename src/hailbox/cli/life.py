@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from hailbox.cli.verb import Shown, pairs
+from hailbox.model.config import PORT_NUMBERS, REPLICA_COUNTS
 
 Make = Any
 
@@ -24,13 +25,20 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="List exactly what would
 Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Services or replicas.")]
 
 
+def numbers(scale: list[str] | None, port: list[str] | None) -> dict[str, dict[str, int]]:
+    """The choices `scale` and `ports` out of these options. Raises UsageError."""
+    return {
+        "scale": pairs(scale, "--scale", REPLICA_COUNTS, "chunkd=3"),
+        "ports": pairs(port, "--port", PORT_NUMBERS, "tabled=8080"),
+    }
+
+
 def up(make: Make, profile: Profile = None, scale: Scale = None, port: Port = None) -> Shown:
     """Bring the stack up, or heal it; returns when every service works."""
     from hailbox.cli import render
     from hailbox.stack.up import up as run
 
-    context = make(profile=profile, scale=pairs(scale, "--scale"), ports=pairs(port, "--port"))
-    return Shown(run(context), render.stack)
+    return Shown(run(make(profile=profile, **numbers(scale, port))), render.stack)
 
 
 def down(make: Make) -> Shown:

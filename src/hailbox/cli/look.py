@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from hailbox.cli.life import Port, Profile, Scale, Services
-from hailbox.cli.verb import Shown, pairs
+from hailbox.cli import output
+from hailbox.cli.life import Port, Profile, Scale, Services, numbers
+from hailbox.cli.verb import Shown
+from hailbox.model.errors import NotWorkingError
 
 Make = Any
 
@@ -18,10 +20,15 @@ def status(make: Make) -> Shown:
     from hailbox.stack.status import status as run
 
     result = run(make())
-    return Shown(result, render.stack, working=result.working, essential=True)
+    sick = [replica.replica for replica in result.replicas if not replica.working]
+    error = NotWorkingError(
+        f"{', '.join(sick)} of stack {result.stack} {'do' if len(sick) > 1 else 'does'} not work",
+        f"bring it up, or heal it, with: hailbox --stack {result.stack} up",
+    )
+    return Shown(result, render.stack, error=error if sick else None, essential=True)
 
 
-Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="How long to wait.")]
 
 
 def wait(make: Make, timeout: Timeout = 60.0) -> Shown:
@@ -32,7 +39,9 @@ def wait(make: Make, timeout: Timeout = 60.0) -> Shown:
     return Shown(run(make(), deadline=timeout), render.stack)
 
 
-Tail = Annotated[int | None, typer.Option("--tail", "-n", metavar="N", help="Only the last N lines of each replica.")]
+Tail = Annotated[
+    int | None, typer.Option("--tail", "-n", min=0, metavar="N", help="Only the last N lines of each replica.")
+]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on printing as lines come.")]
 
 
@@ -47,7 +56,7 @@ def logs(make: Make, services: Services = None, tail: Tail = None, follow: Follo
     lines = run(make(), services or (), tail=tail, follow=follow)
     if follow:
         for entry in lines:
-            print(line(entry), flush=True)  # noqa: T201
+            output.write(line(entry))
         return Shown(None, None)
     collected = list(lines)
     return Shown(collected, (lambda entries: "\n".join(map(line, entries))) if collected else None, essential=True)
@@ -65,8 +74,7 @@ def compose(make: Make, profile: Profile = None, scale: Scale = None, port: Port
     """Print the Compose file of the stack; Compose alone can run it."""
     from hailbox.stack.make import compose as run
 
-    context = make(profile=profile, scale=pairs(scale, "--scale"), ports=pairs(port, "--port"))
-    return Shown(run(context), str.rstrip, essential=True)
+    return Shown(run(make(profile=profile, **numbers(scale, port))), str.rstrip, essential=True)
 
 
 def ls(make: Make) -> Shown:

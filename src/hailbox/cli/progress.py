@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from types import TracebackType
@@ -42,7 +43,8 @@ class Plain(Silent):
         with self._lock:
             if self._last.get(progress.subject) != (progress.phase, progress.detail):
                 self._last[progress.subject] = (progress.phase, progress.detail)
-                print(line(progress), file=sys.stderr, flush=True)  # noqa: T201
+                with contextlib.suppress(OSError):  # whoever read it has gone; the work goes on
+                    print(line(progress), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Live(Silent):
@@ -64,8 +66,9 @@ class Live(Silent):
         width = shutil.get_terminal_size().columns - 1
         up = f"\x1b[{self._drawn}F" if self._drawn else ""
         text = "".join(f"\x1b[2K{line(progress)[:width]}\n" for progress in self._latest.values())
-        sys.stderr.write(up + text)
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the terminal has gone; the work goes on
+            sys.stderr.write(up + text)
+            sys.stderr.flush()
         self._drawn = len(self._latest)
 
 

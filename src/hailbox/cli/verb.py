@@ -6,9 +6,6 @@ import dataclasses
 import functools
 import inspect
 import os
-import signal
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hailbox.cli import envelope
+from hailbox.cli import interruption, output
 from hailbox.model import names
 from hailbox.model.errors import HailboxError, InternalError, UsageError
 
 if TYPE_CHECKING:
+    from hailbox.model.config import Config
     from hailbox.stack.context import Context
 
 Stack = Annotated[
@@ -33,8 +31,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 _COMMON = {"stack": Stack, "json": Json, "quiet": Quiet, "debug": Debug}
 _DEFAULTS: dict[str, Any] = {"stack": None, "json": False, "quiet": False, "debug": False}
 
-INTERRUPTED = 130
-"""Exit status after SIGINT, by the shell's convention."""
+_ABOUT_NO_STACK = {"ls"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,8 @@ class Shown:
     data: Any
     render: Callable[[Any], str] | None
     """None: print nothing."""
-    working: bool = True
-    """False: what the result says is not what one would want; the exit status is that of NotWorkingError."""
+    error: HailboxError | None = None
+    """What the result shows to be wrong; told behind it, and the exit status is the error's."""
     essential: bool = False
     """Whether `--quiet` prints it, too: it is what the command is for."""
 
@@ -63,21 +60,26 @@ class Choices:
 before_command = Choices()
 
 
-def make_context(command: str, stack: str | None, report: Any, **chosen: Any) -> Context:
-    """The context of a command: `hailbox.yaml` under the environment under the command line."""
-    from hailbox.engine.docker import DockerEngine
-    from hailbox.stack.context import Context
-    from hailbox.stack.definitions import load_catalog, load_config
+def choose(stack: str | None, **chosen: Any) -> Config:
+    """The user's choices: `hailbox.yaml` under the environment under the command line. Raises UsageError."""
+    from hailbox.stack.definitions import load_config
 
     config = load_config(Path.cwd())
     name = stack or os.environ.get("HAILBOX_STACK") or config.stack
-    config = dataclasses.replace(config, stack=names.check_stack(name))
     changes: dict[str, Any] = {
         key: {**getattr(config, key), **value} if isinstance(value, dict) else value
         for key, value in chosen.items()
         if value
     }
-    config = dataclasses.replace(config, **changes)
+    return dataclasses.replace(config, stack=names.check_stack(name), **changes)
+
+
+def make_context(command: str, config: Config, report: Any) -> Context:
+    """The context of a command, with the real engine."""
+    from hailbox.engine.docker import DockerEngine
+    from hailbox.stack.context import Context
+    from hailbox.stack.definitions import load_catalog
+
     return Context(DockerEngine(), load_catalog(), config, report, command)
 
 
@@ -102,74 +104,50 @@ def verb(function: Callable[..., Shown]) -> Callable[..., None]:
 
 def _run(name: str, function: Callable[..., Shown], options: dict[str, Any], common: Choices) -> int:
     from hailbox.cli import progress
-    from hailbox.model.errors import NotWorkingError
 
-    stack: list[str] = []
+    asked = output.Asked(name, common.json, common.debug)
+    interruption.explain(asked)
 
     def make(**chosen: Any) -> Context:
-        made = make_context(f"hailbox {name}", common.stack, reporter.report, **chosen)
-        stack.append(made.stack)
-        return made
+        config = choose(common.stack, **chosen)
+        if name not in _ABOUT_NO_STACK:
+            asked.stack = config.stack
+        return make_context(f"hailbox {name}", config, reporter.report)
 
     try:
         with progress.choose(silent=common.quiet or common.json) as reporter:
             shown = function(make, **options)
-        code = 0 if shown.working else NotWorkingError.exit_status
         if common.json:
-            _print(envelope.text(envelope.envelope(name, stack[0] if stack else None, shown.data, code)))
+            output.result(asked, shown.data, shown.error)
         elif shown.render is not None and (shown.essential or not common.quiet):
-            _print(shown.render(shown.data))
+            output.write(shown.render(shown.data))
+        if shown.error is not None and not common.json:
+            output.error(asked, shown.error)
     except HailboxError as error:
-        return _refuse(name, stack, error, common)
-    except KeyboardInterrupt:
-        _explain_interruption(name, common.stack or (stack[0] if stack else names.DEFAULT_STACK))
-        return INTERRUPTED
+        output.error(asked, error)
+        return error.exit_status
+    except output.ReaderGoneError:
+        return 0
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
         wrapped = InternalError(
-            f"hailbox has a defect: {problem}", "run it again with --debug and report what it shows"
+            f"hailbox has a defect: {type(error).__name__}: {error}",
+            "run it again with --debug and report what it shows",
         )
         wrapped.__cause__ = error
-        return _refuse(name, stack, wrapped, common)
-    return code
+        output.error(asked, wrapped)
+        return wrapped.exit_status
+    return shown.error.exit_status if shown.error else 0
 
 
-def _refuse(name: str, stack: list[str], error: HailboxError, common: Choices) -> int:
-    if common.debug:
-        traceback.print_exception(error)
-    if common.json:
-        document = envelope.envelope(name, stack[0] if stack else None, None, error.exit_status, [error])
-        _print(envelope.text(document))
-    else:
-        show_error(error)
-    return error.exit_status
-
-
-def show_error(error: HailboxError) -> None:
-    """One line (and perhaps a quotation) that says what is wrong, and one that says what to do."""
-    print(f"hailbox: {error.problem} [{error.code}]\n  → {error.remedy}", file=sys.stderr)  # noqa: T201
-
-
-def _explain_interruption(name: str, stack: str) -> None:
-    # A second Ctrl-C must not cut this short or leave a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print(  # noqa: T201
-        f"hailbox: {name} was interrupted; stack {stack} may be half done, which every command copes with\n"
-        f"  → carry on with: hailbox --stack {stack} up; see how it is with: hailbox --stack {stack} status",
-        file=sys.stderr,
-    )
-
-
-def _print(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
-
-
-def pairs(values: list[str] | None, option: str) -> dict[str, int]:
+def pairs(values: list[str] | None, option: str, allowed: range, example: str) -> dict[str, int]:
     """`NAME=NUMBER` arguments as a mapping. Raises UsageError."""
     found: dict[str, int] = {}
     for value in values or ():
         key, equals, number = value.partition("=")
-        if not (key and equals and number.isascii() and number.isdecimal() and 0 < int(number) < 65536):
-            raise UsageError(f"{option} {value!r} is not NAME=NUMBER", f"write for example: {option} chunkd=3")
+        if not (key and equals and number.isascii() and number.isdecimal() and int(number) in allowed):
+            raise UsageError(
+                f"{option} {value!r} is not NAME=NUMBER with a number from {allowed.start} to {allowed.stop - 1}",
+                f"write for example: {option} {example}",
+            )
         found[key] = int(number)
     return found

@@ -36,6 +36,7 @@ from hailbox.model.errors import (
     EngineUnreachableError,
     HailboxError,
     ImageError,
+    UsageError,
 )
 
 REQUEST_TIMEOUT = 60
@@ -48,9 +49,17 @@ _KEPT_BUILD_LINES = 12
 
 
 def _engine_address() -> str | None:
-    """Where the engine is: DOCKER_HOST, else the current context of the docker client; None for the SDK's default."""
+    """Where the engine is: DOCKER_HOST, else the docker client's context (DOCKER_CONTEXT, or the current one).
+
+    None for the SDK's default. Raises UsageError if DOCKER_CONTEXT names none.
+    """
     if host := os.environ.get("DOCKER_HOST"):
         return host
+    if name := os.environ.get("DOCKER_CONTEXT"):
+        chosen = ContextAPI.get_context(name)
+        if chosen is None:
+            raise UsageError(f"DOCKER_CONTEXT is {name!r}, and there is no such context", "see: docker context ls")
+        return str(chosen.Host) if name != "default" else None
     with contextlib.suppress(docker.errors.DockerException, OSError, ValueError):
         context = ContextAPI.get_current_context()
         if context is not None and context.name != "default" and context.Host:
@@ -58,16 +67,20 @@ def _engine_address() -> str | None:
     return None
 
 
-def _is_denied(error: BaseException | None) -> bool:
-    """Whether a permission error is at the root of this chain of exceptions."""
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """This exception and all that it came from, the SDK's and urllib3's wrappings included."""
     while error is not None:
-        if isinstance(error, PermissionError):
-            return True
-        inner = [argument for argument in error.args if isinstance(argument, BaseException)]
-        if any(_is_denied(argument) for argument in inner):
-            return True
+        yield error
+        for argument in error.args:
+            if isinstance(argument, BaseException):
+                yield from _chain(argument)
         error = error.__cause__ or error.__context__
-    return False
+
+
+def _reason(error: BaseException) -> str:
+    """Why nobody answers: the system's word for it, else the SDK's."""
+    said = [link.strerror for link in _chain(error) if isinstance(link, OSError) and link.strerror]
+    return said[-1] if said else (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _translate(error: Exception, address: str) -> HailboxError:
@@ -80,7 +93,7 @@ def _translate(error: Exception, address: str) -> HailboxError:
             f"the engine at {address} answered with an error: {error.explanation}",
             "run the command again; `docker info` shows whether the engine is well",
         )
-    if _is_denied(error):
+    if any(isinstance(link, PermissionError) for link in _chain(error)):
         return EngineDeniedError(
             f"the engine at {address} refuses this user",
             "join the group docker and log in again, run as root, or set DOCKER_HOST to your own engine",
@@ -90,7 +103,7 @@ def _translate(error: Exception, address: str) -> HailboxError:
             f"the engine at {address} did not answer within {REQUEST_TIMEOUT} s", "see whether it hangs: docker info"
         )
     return EngineUnreachableError(
-        f"no engine answers at {address}",
+        f"no engine answers at {address}: {_reason(error)}",
         "start it (systemctl start docker, or Docker Desktop), or set DOCKER_HOST; `make engine` in a checkout of "
         "hailbox installs and starts one on Debian or Ubuntu",
     )
@@ -100,7 +113,7 @@ def _translate(error: Exception, address: str) -> HailboxError:
 def _asking(address: str) -> Iterator[None]:
     try:
         yield
-    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError) as error:
         raise _translate(error, address) from error
 
 

@@ -11,6 +11,11 @@ from hailbox.model.errors import ConfigurationError
 
 _KEYS = {"stack", "profile", "scale", "ports", "images"}
 
+REPLICA_COUNTS = range(1, 33)
+"""How many replicas a service may have."""
+
+PORT_NUMBERS = range(1, 65536)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -39,9 +44,9 @@ def from_mapping(text: Any, origin: str) -> Config:
     return Config(
         stack=names.check_stack(_text(text, "stack", origin) or names.DEFAULT_STACK),
         profile=_text(text, "profile", origin),
-        scale=_counts(text, "scale", origin, range(1, 33)),
-        ports=_counts(text, "ports", origin, range(1, 65536)),
-        images={service: str(image) for service, image in _mapping(text, "images", origin).items()},
+        scale=_counts(text, "scale", origin, REPLICA_COUNTS),
+        ports=_counts(text, "ports", origin, PORT_NUMBERS),
+        images=_texts(text, "images", origin),
     )
 
 
@@ -57,6 +62,14 @@ def _mapping(text: Mapping[str, Any], key: str, origin: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigurationError(f"{origin}: {key} is {value!r}", f"make {key} a mapping of names to values")
     return {str(name): entry for name, entry in value.items()}
+
+
+def _texts(text: Mapping[str, Any], key: str, origin: str) -> dict[str, str]:
+    values = _mapping(text, key, origin)
+    for name, value in values.items():
+        if not isinstance(value, str) or not value:
+            raise ConfigurationError(f"{origin}: {key}.{name} is {value!r}", f"make {key}.{name} a text")
+    return values
 
 
 def _counts(text: Mapping[str, Any], key: str, origin: str, allowed: range) -> dict[str, int]:

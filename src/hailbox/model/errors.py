@@ -15,6 +15,7 @@ says what is wrong and one that says what to do next.
     │   ├── ComposeMissingError        compose-missing
     │   ├── ComposeTooOldError         compose-too-old
     │   ├── PortTakenError             port-taken
+    │   ├── RuntimeDirectoryError      runtime-directory
     │   └── DiskFullError              disk-full
     ├── ImageError                 4   image-failed
     │   └── BaseImageError             base-image-missing
@@ -25,7 +26,8 @@ says what is wrong and one that says what to do next.
     │   └── BusyError                  stack-busy
     ├── EngineFailedError          6   engine-failed
     │   └── ComposeFailedError         compose-failed
-    └── InternalError              70  internal-error
+    ├── InternalError              70  internal-error
+    └── InterruptionError          130 interrupted
 """
 
 from __future__ import annotations
@@ -47,6 +49,13 @@ class HailboxError(Exception):
 
 class InternalError(HailboxError):
     """A defect of hailbox itself."""
+
+
+class InterruptionError(HailboxError):
+    """The user ended the command (SIGINT)."""
+
+    code = "interrupted"
+    exit_status = 130
 
 
 class UsageError(HailboxError):
@@ -111,9 +120,15 @@ class ComposeTooOldError(HostError):
 
 
 class PortTakenError(HostError):
-    """A port that the user asked for is held by somebody else."""
+    """A port that the user asked for is held by somebody else, or none is free."""
 
     code = "port-taken"
+
+
+class RuntimeDirectoryError(HostError):
+    """The directory for the locks cannot be used."""
+
+    code = "runtime-directory"
 
 
 class DiskFullError(HostError):

@@ -15,23 +15,39 @@ from pathlib import Path
 
 import tenacity
 
-from hailbox.model.errors import BusyError, HostError
+from hailbox.model.errors import BusyError, RuntimeDirectoryError
 
 DEADLINE = 300.0
 """Seconds to wait for another command; the longest, an `up` that builds everything, takes about a minute."""
 
+_REMEDY = "remove it, or set XDG_RUNTIME_DIR to a directory of your own"
+
 
 def directory() -> Path:
-    """Where the lock files are; made if missing. Raises HostError if it belongs to somebody else."""
+    """Where the lock files are; made if missing.
+
+    Raises RuntimeDirectoryError if it belongs to somebody else or cannot be made.
+    """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and os.access(runtime, os.W_OK):
         path = Path(runtime) / "hailbox"
     else:
         path = Path(tempfile.gettempdir()) / f"hailbox-{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    if path.stat().st_uid != os.getuid():
-        raise HostError(f"{path} belongs to another user", "set XDG_RUNTIME_DIR to a directory of your own")
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise RuntimeDirectoryError(f"{path} cannot be made for the locks: {error.strerror}", _REMEDY) from error
+    # Not what a link leads to: in a directory that all may write, somebody else may have made the link.
+    if path.lstat().st_uid != os.getuid():
+        raise RuntimeDirectoryError(f"{path}, where the locks would be, belongs to another user", _REMEDY)
     return path
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise RuntimeDirectoryError(f"the lock {path} cannot be opened: {error.strerror}", _REMEDY) from error
 
 
 @contextlib.contextmanager
@@ -41,7 +57,7 @@ def held(stack: str, command: str, *, waiting: Callable[[str], None], deadline: 
     Raises BusyError after `deadline` seconds.
     """
     path = directory() / f"{stack}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = _open(path)
     try:
         os.set_inheritable(descriptor, True)
         _acquire(descriptor, stack, waiting, deadline)

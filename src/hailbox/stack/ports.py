@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hailbox.model import names
 from hailbox.model.catalog import Port, Profile, Replica
 from hailbox.model.compose import preferred_port
-from hailbox.model.errors import HostError, PortTakenError, UnknownServiceError
+from hailbox.model.errors import PortTakenError, UnknownServiceError
 from hailbox.stack import portholder
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed
@@ -144,7 +144,9 @@ def _free(context: Context, replica: Replica, port: Port, usable: portholder.Usa
     for number in _candidates(context.stack, replica, port):
         if usable(number):
             return number
-    raise HostError(f"no port from {_FIRST} to {_LAST} is free for {replica.name}", "end some programs that listen")
+    raise PortTakenError(
+        f"no port from {_FIRST} to {_LAST} is free for {replica.name}", "end some programs that listen"
+    )
 
 
 def _refuse(context: Context, replica: Replica, number: int, port: Port) -> None:

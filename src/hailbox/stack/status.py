@@ -96,7 +96,7 @@ def wait(context: Context, *, deadline: float) -> StackResult:
     observed, result = attempts(look)
     if result is None:
         raise NotWorkingError(
-            f"there is still no stack {context.stack!r} after {deadline:.0f} s",
+            f"there is still no stack {context.stack!r} after {deadline:g} s",
             f"bring it up with: hailbox --stack {context.stack} up",
         )
     if not result.working:

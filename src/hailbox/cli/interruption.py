@@ -1,0 +1,45 @@
+"""Ctrl-C: leave at once, and say how things are."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+from hailbox.cli import envelope, output
+from hailbox.model.errors import InterruptionError
+
+_ONLY_LOOK = {"status", "wait", "logs", "env", "compose", "ls", "build"}
+
+
+def explain(asked: output.Asked) -> None:
+    """From now on SIGINT ends the program with an explanation.
+
+    At once, by a handler and not by KeyboardInterrupt: that would first wait for every request to the engine that
+    a thread has under way. Every command copes with what any other one leaves behind, wherever it is ended.
+    """
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        error = interrupted(asked)
+        if asked.json:
+            text, where = envelope.text(envelope.envelope(asked.command, asked.stack, None, [error])), 1
+        else:
+            text, where = output.lines(error), 2
+        try:
+            # Not by print, which the signal may have interrupted.
+            os.write(where, f"{text}\n".encode())
+        finally:
+            os._exit(error.exit_status)
+
+    signal.signal(signal.SIGINT, leave)
+
+
+def interrupted(asked: output.Asked) -> InterruptionError:
+    """The error that tells of an interruption of this command."""
+    command = f"hailbox --stack {asked.stack} {asked.command}" if asked.stack else f"hailbox {asked.command}"
+    if asked.stack is None or asked.command in _ONLY_LOOK:
+        return InterruptionError(f"{asked.command} was interrupted; no stack was changed", f"run it again: {command}")
+    return InterruptionError(
+        f"{asked.command} was interrupted; stack {asked.stack} may be half done, which every command copes with",
+        f"finish with: {command}; see how it is with: hailbox --stack {asked.stack} status",
+    )
