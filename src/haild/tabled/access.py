@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from haild.tabled.call import Call, access_denied
-from haild.tabled.errors import S3Error
-from haild.tabled.metadata.records import ObjectRecord
+from collections.abc import Iterator
 
-OWNER = "OWNER"
-"""Pseudo-permission: the owner of the bucket only."""
+from haild.tabled import policy
+from haild.tabled.call import OWNER, Call, access_denied
+from haild.tabled.errors import S3Error
+from haild.tabled.metadata.records import Bucket, ObjectRecord
+
 AUTHENTICATED = "AUTHENTICATED"
 """Pseudo-permission: any user, no bucket needed."""
+__all__ = ["AUTHENTICATED", "OBJECT", "OWNER", "admit", "load_policy", "no_such_key", "readable"]
+
 OBJECT = "OBJECT"
 """Pseudo-permission: the operation asks for itself, on the object's list."""
 
@@ -21,13 +24,37 @@ async def admit(call: Call, permission: str) -> None:
         return
     call.found_bucket = await call.metadata.bucket(call.address.bucket)
     bucket = call.bucket
+    if policy.SETTING in bucket.settings:
+        await load_policy(call, bucket)
     if permission == OBJECT:
         return
-    if permission == OWNER:
-        if call.identity.user != bucket.owner:
-            raise access_denied()
-    elif not call.may(call.action, permission, call.key):
+    owner_keeps = call.identity.user == bucket.owner and call.action.endswith("BucketPolicy")
+    if not owner_keeps and not call.may(call.action, permission, call.key):
         raise access_denied()
+
+
+async def load_policy(call: Call, bucket: Bucket) -> None:
+    """Have `call.may` ask the bucket's policy."""
+    text = await call.metadata.setting(bucket.name, policy.SETTING)
+    if text is None:
+        return
+    document = policy.parse(text, bucket.name)
+    context = {name.lower(): value for name, value in _context(call)}
+
+    def decide(user: str | None, action: str, key: str) -> bool | None:
+        return document.decide(user, action, f"{bucket.name}/{key}" if key else bucket.name, context)
+
+    call.policies[bucket.name] = decide
+
+
+def _context(call: Call) -> Iterator[tuple[str, str]]:
+    for name in ("prefix", "delimiter", "versionId"):
+        if name in call.query:
+            yield f"s3:{name}", call.query[name]
+    if "x-amz-acl" in call.headers:
+        yield "s3:x-amz-acl", call.headers["x-amz-acl"]
+    if call.identity.user is not None:
+        yield "aws:username", call.identity.user
 
 
 async def readable(call: Call, permission: str = "READ") -> ObjectRecord:

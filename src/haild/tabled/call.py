@@ -18,6 +18,11 @@ from haild.wire import s3xml
 DOCUMENT_LIMIT = 1 << 20
 """Bytes of a document in a request, unless an operation allows more."""
 XML = "application/xml"
+OWNER = "OWNER"
+"""Pseudo-permission: the owner of the bucket only."""
+
+Decide = Callable[[str | None, str, str], bool | None]
+"""Of user, action and key: True if a policy allows, False if it denies, None if it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Services:
     clock: Callable[[], float]
     collect: Callable[[], None] = lambda: None
     """Tells the collector that there may be garbage."""
+    lifecycle_changed: Callable[[], None] = lambda: None
+    """Tells the lifecycle job that a bucket has new rules."""
 
 
 @dataclass(slots=True)
@@ -59,6 +66,8 @@ class Call:
     before_reading: Callable[[], Awaitable[None]]
     action: str = ""
     found_bucket: Bucket | None = None
+    policies: dict[str, Decide] = field(default_factory=dict)
+    """What the policies of the buckets concerned decide, by bucket."""
 
     @property
     def metadata(self) -> Metadata:
@@ -103,6 +112,12 @@ class Call:
         `action` is its name in the policy language, `permission` what the list must grant: the bucket's, or `acl`.
         """
         bucket = self.bucket if of is None else of
+        decide = self.policies.get(bucket.name)
+        verdict = None if decide is None else decide(self.identity.user, action, key)
+        if verdict is not None:
+            return verdict
+        if permission == OWNER:
+            return self.identity.user == bucket.owner
         listed = bucket.acl if acl is None else acl
         return listed.allows(self.identity.user, permission)
 

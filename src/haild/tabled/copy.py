@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from haild.tabled import access, addressing, conditions
+from haild.tabled import access, addressing, conditions, policy
 from haild.tabled import object as objects
 from haild.tabled.call import Answer, Call, access_denied, quoted, xml
 from haild.tabled.errors import S3Error
@@ -51,6 +51,8 @@ async def find_source(call: Call, source: Source) -> tuple[Bucket, ObjectRecord]
     bucket = await call.metadata.bucket(source.bucket)
     if bucket is None:
         raise S3Error("NoSuchBucket", "The specified bucket does not exist.", fields={"BucketName": source.bucket})
+    if policy.SETTING in bucket.settings and bucket.name not in call.policies:
+        await access.load_policy(call, bucket)
     record = await call.metadata.object(source.bucket, source.key, source.version)
     if record is None or record.marker:
         if not call.may("s3:ListBucket", "READ", of=bucket):

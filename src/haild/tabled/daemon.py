@@ -12,11 +12,15 @@ import contextlib
 import fcntl
 import logging
 import os
+import signal
 import socket
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
+
+from aiohttp import web
 
 from haild.client.cld import Address, keep_session
 from haild.daemon.errors import StartError
@@ -28,11 +32,13 @@ from haild.tabled.collector import Collector
 from haild.tabled.configuration import CldAddress, Configuration
 from haild.tabled.group import Group
 from haild.tabled.http import S3Server, low_level_server
+from haild.tabled.lifecycle import Lifecycle
 from haild.tabled.metadata import schema
 from haild.tabled.metadata.sqlite import SqliteMetadata
 from haild.tabled.nodes import Nodes
 from haild.tabled.placement import Placement
 from haild.tabled.repair import Repairer
+from haild.tabled.status import Statistics, StatusServer
 
 BACKLOG = 1024
 LOCK_FILE = "lock"
@@ -50,6 +56,8 @@ class Daemon:
         self.port: int = self._sockets[0].getsockname()[1]
         self.server = S3Server((configuration.host, *configuration.host_aliases), configuration.region)
         self._master: _Master | None = None
+        self._statistics = Statistics()
+        self.server.on_answer = self._statistics.answered
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
@@ -65,6 +73,8 @@ class Daemon:
             self._lead,
             self._follow,
         )
+        status = await self._open_status_port()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self.dump)
         member = asyncio.create_task(self._keep_member(), name="member of the group")
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -77,8 +87,63 @@ class Daemon:
             member.cancel()
             await asyncio.gather(member, return_exceptions=True)
             await self.nodes.close()
+            if status is not None:
+                status.close()
             for sock in self._sockets:
                 sock.close()
+
+    async def _open_status_port(self) -> asyncio.Server | None:
+        """Open the status port, if there is to be one; a failure is only logged (tabled.md 4.1)."""
+        if self.configuration.status_port is None:
+            return None
+        status = StatusServer(self, self._statistics)
+        factory = web.Server(status.handle, access_log=None)
+        try:
+            return await asyncio.get_running_loop().create_server(factory, port=self.configuration.status_port)
+        except OSError as error:
+            logger.warning("no status port: %s", error)
+            return None
+
+    async def describe(self) -> dict[str, Any]:
+        """The state of the moment, for the status page."""
+        master = self._master
+        counters = {"requests": self.server.requests, "errors": self.server.errors}
+        replication: dict[str, int] = {}
+        if master is not None:
+            counters |= dict(await master.metadata.counts())
+            replication = master.repairer.describe()
+        now = time.time()
+        return {
+            "host": self.configuration.host,
+            "port": self.port,
+            "group": self.configuration.group,
+            "name": self.configuration.name,
+            "state": "Master" if master is not None else "Slave" if self.group.master else "Init",
+            "database": "" if master is None else master.metadata.identity,
+            "in_session": self.group.in_session,
+            "master": self.group.master,
+            "peers": sorted({self.configuration.name, *self.group.peers}),
+            "counters": counters,
+            "nodes": [
+                {
+                    "id": node.number,
+                    "up": node.up,
+                    "address": f"{node.record.host}:{node.record.port}",
+                    "last_seen": int(node.last_seen),
+                    "age": int(now - node.last_seen) if node.last_seen else -1,
+                }
+                for node in self.nodes.all()
+            ],
+            "replication": replication,
+        }
+
+    def dump(self) -> None:
+        """SIGUSR1: the state goes to the log (tabled.md 4.3)."""
+        asyncio.get_running_loop().create_task(self._dump())
+
+    async def _dump(self) -> None:
+        for name, value in (await self.describe()).items():
+            logger.info("%s: %s", name, value)
 
     async def _keep_member(self) -> None:
         configuration = self.configuration
@@ -118,7 +183,7 @@ class _Master:
         daemon, configuration = self._daemon, self._daemon.configuration
         try:
             await self._stack.enter_async_context(_directory_lock(configuration.directory))
-            metadata = await _open_metadata(configuration)
+            metadata = self.metadata = await _open_metadata(configuration)
             self._stack.push_async_callback(metadata.close)
             services = self._services(metadata)
             daemon.server.serve(services)
@@ -138,14 +203,15 @@ class _Master:
         repairer = Repairer(
             metadata, placement, collector, delay=configuration.repair_delay, own=metadata.own_bodies()
         )
+        lifecycle = Lifecycle(metadata, collector, time.time)
         placement.on_short = repairer.short
         placement.on_bad_copy = repairer.bad_copy
         self._stack.callback(nodes.listen(collector.node_changed))
         self._stack.callback(nodes.listen(repairer.node_changed))
-        for job in (collector.run, collector.abort_stale_uploads, repairer.run):
+        for job in (collector.run, collector.abort_stale_uploads, repairer.run, lifecycle.run):
             self._stack.push_async_callback(_end, asyncio.create_task(_survive(job), name=job.__qualname__))
         self.repairer = repairer
-        return Services(metadata, placement, time.time, collector.wake)
+        return Services(metadata, placement, time.time, collector.wake, lifecycle.changed.set)
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
 
-from haild.tabled import access, addressing, routes
+from haild.tabled import access, addressing, cors, routes
 from haild.tabled.auth import Authenticator, Identity, RequestFacts
 from haild.tabled.call import Answer, Call, Services
 from haild.tabled.errors import S3Error
@@ -32,6 +32,17 @@ LINGER = 5.0
 logger = logging.getLogger(__name__)
 
 _UNKNOWN = Identity(None)
+_VERSIONED = {
+    "s3:GetObject": "s3:GetObjectVersion",
+    "s3:DeleteObject": "s3:DeleteObjectVersion",
+    "s3:GetObjectAcl": "s3:GetObjectVersionAcl",
+    "s3:PutObjectAcl": "s3:PutObjectVersionAcl",
+    "s3:GetObjectTagging": "s3:GetObjectVersionTagging",
+    "s3:PutObjectTagging": "s3:PutObjectVersionTagging",
+    "s3:DeleteObjectTagging": "s3:DeleteObjectVersionTagging",
+    "s3:GetObjectAttributes": "s3:GetObjectVersionAttributes",
+}
+"""The actions' names where a version is named."""
 
 
 class S3Server:
@@ -62,6 +73,8 @@ class S3Server:
         try:
             call = self._understand(request, request_id)
             answer = await self._answer(call, request)
+            if "Origin" in request.headers:
+                answer.headers.update(await cors.headers_for(call))
             response = await _send(request, answer, request_id)
         except S3Error as error:
             self.errors += 1
@@ -103,11 +116,15 @@ class S3Server:
     async def _answer(self, call: Call, request: web.BaseRequest) -> Answer:
         assert self._authenticator is not None  # noqa: S101 - set together with the services
         facts = RequestFacts(call.method, call.target, call.headers, call.query, call.address.bucket_in_host)
+        if call.method == "OPTIONS":
+            return await cors.preflight(call)
         call.identity = await self._authenticator.identify(facts, call.now)
         address = call.address
         scope = "object" if address.key else "bucket" if address.bucket else "service"
         operation = routes.find(call.method, scope, call.query)
         call.action = operation.action
+        if "versionId" in call.query and call.action in _VERSIONED:
+            call.action = _VERSIONED[call.action]
         await access.admit(call, operation.permission)
         return await operation.handler(call)
 

@@ -151,8 +151,8 @@ def write_check(call: Call) -> Check | None:
 
 async def put_object(call: Call) -> Answer:
     """PUT object."""
-    if "partNumber" in call.query:
-        raise S3Error("InvalidArgument", "A part number needs an upload id.")
+    if "partNumber" in call.query or "versionId" in call.query:
+        raise S3Error("InvalidArgument", "This operation takes neither a part number nor a version id.")
     given = attributes(call)
     check = write_check(call)
     if check is not None:  # refuse before the body is read where that is possible already

@@ -49,6 +49,15 @@ class Repairer:
         self.restored = 0
         self.scans = 0
 
+    def describe(self) -> dict[str, int]:
+        """Figures for the status page."""
+        return {
+            "running": int(self.running),
+            "waiting": len(self._timers),
+            "scans": self.scans,
+            "restored": self.restored,
+        }
+
     # What is told from outside.
 
     def node_changed(self, node: Node) -> None:

@@ -14,11 +14,16 @@ from haild.tabled import (
     batch,
     bucket,
     copy,
+    cors,
+    lifecycle,
     listing,
     multipart,
     multipartlisting,
     object,
+    policy,
+    postform,
     tagging,
+    versioning,
 )
 from haild.tabled.call import Answer, Call, xml
 from haild.tabled.errors import S3Error
@@ -122,6 +127,7 @@ OPERATIONS: dict[tuple[str, str, str], Operation] = {
     ("bucket", "DELETE", ""): Operation("s3:DeleteBucket", access.OWNER, bucket.delete_bucket),
     ("bucket", "GET", "location"): Operation("s3:GetBucketLocation", "READ", bucket.get_location),
     ("bucket", "GET", "versions"): Operation("s3:ListBucketVersions", "READ", listing.list_versions),
+    ("bucket", "POST", ""): Operation("s3:PutObject", access.OBJECT, postform.post_object),
     ("bucket", "POST", "delete"): Operation("s3:DeleteObject", access.OBJECT, batch.delete_objects),
     ("bucket", "GET", "uploads"): Operation("s3:ListBucketMultipartUploads", "READ", multipartlisting.list_uploads),
     ("bucket", "GET", "acl"): Operation("s3:GetBucketAcl", "READ_ACP", accesscontrol.get_bucket_acl),
@@ -129,6 +135,19 @@ OPERATIONS: dict[tuple[str, str, str], Operation] = {
     ("bucket", "GET", "tagging"): Operation("s3:GetBucketTagging", access.OWNER, tagging.get_bucket_tagging),
     ("bucket", "PUT", "tagging"): Operation("s3:PutBucketTagging", access.OWNER, tagging.put_bucket_tagging),
     ("bucket", "DELETE", "tagging"): Operation("s3:PutBucketTagging", access.OWNER, tagging.delete_bucket_tagging),
+    ("bucket", "GET", "versioning"): Operation("s3:GetBucketVersioning", access.OWNER, versioning.get_versioning),
+    ("bucket", "PUT", "versioning"): Operation("s3:PutBucketVersioning", access.OWNER, versioning.put_versioning),
+    ("bucket", "GET", "policy"): Operation("s3:GetBucketPolicy", access.OWNER, policy.get_policy),
+    ("bucket", "PUT", "policy"): Operation("s3:PutBucketPolicy", access.OWNER, policy.put_policy),
+    ("bucket", "DELETE", "policy"): Operation("s3:DeleteBucketPolicy", access.OWNER, policy.delete_policy),
+    ("bucket", "GET", "lifecycle"): Operation("s3:GetLifecycleConfiguration", access.OWNER, lifecycle.get_lifecycle),
+    ("bucket", "PUT", "lifecycle"): Operation("s3:PutLifecycleConfiguration", access.OWNER, lifecycle.put_lifecycle),
+    ("bucket", "DELETE", "lifecycle"): Operation(
+        "s3:PutLifecycleConfiguration", access.OWNER, lifecycle.delete_lifecycle
+    ),
+    ("bucket", "GET", "cors"): Operation("s3:GetBucketCORS", access.OWNER, cors.get_cors),
+    ("bucket", "PUT", "cors"): Operation("s3:PutBucketCORS", access.OWNER, cors.put_cors),
+    ("bucket", "DELETE", "cors"): Operation("s3:PutBucketCORS", access.OWNER, cors.delete_cors),
     ("object", "POST", "uploads"): Operation("s3:PutObject", "WRITE", multipart.create_upload),
     ("object", "PUT", "uploadId"): Operation("s3:PutObject", "WRITE", multipart.upload_part),
     ("object", "POST", "uploadId"): Operation("s3:PutObject", "WRITE", multipart.complete_upload),
@@ -170,35 +189,52 @@ async def _nothing_to_delete(call: Call) -> Answer:
 
 
 _ABSENT = {
-    "website": ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"),
+    "website": (
+        "BucketWebsite",
+        "NoSuchWebsiteConfiguration",
+        "The specified bucket does not have a website configuration",
+    ),
     "encryption": (
+        "EncryptionConfiguration",
         "ServerSideEncryptionConfigurationNotFoundError",
         "The server side encryption configuration was not found",
     ),
-    "replication": ("ReplicationConfigurationNotFoundError", "The replication configuration was not found"),
+    "replication": (
+        "ReplicationConfiguration",
+        "ReplicationConfigurationNotFoundError",
+        "The replication configuration was not found",
+    ),
     "publicAccessBlock": (
+        "BucketPublicAccessBlock",
         "NoSuchPublicAccessBlockConfiguration",
         "The public access block configuration was not found",
     ),
-    "ownershipControls": ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"),
+    "ownershipControls": (
+        "BucketOwnershipControls",
+        "OwnershipControlsNotFoundError",
+        "The bucket ownership controls were not found",
+    ),
     "object-lock": (
+        "BucketObjectLockConfiguration",
         "ObjectLockConfigurationNotFoundError",
         "Object Lock configuration does not exist for this bucket",
     ),
 }
+"""What a bucket never has: the action's name, the error and its text."""
 _DEFAULTS = {
-    "logging": ("BucketLoggingStatus", ""),
-    "notification": ("NotificationConfiguration", ""),
-    "accelerate": ("AccelerateConfiguration", ""),
-    "requestPayment": ("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
+    "logging": ("BucketLogging", "BucketLoggingStatus", ""),
+    "notification": ("BucketNotification", "NotificationConfiguration", ""),
+    "accelerate": ("AccelerateConfiguration", "AccelerateConfiguration", ""),
+    "requestPayment": ("BucketRequestPayment", "RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
 }
+"""What is always as it is: the action's name and the document."""
 
-for _name, (_code, _text) in _ABSENT.items():
-    OPERATIONS["bucket", "GET", _name] = Operation(f"s3:Get:{_name}", access.OWNER, _absent(_code, _text))
+for _name, (_action, _code, _text) in _ABSENT.items():
+    OPERATIONS["bucket", "GET", _name] = Operation(f"s3:Get{_action}", access.OWNER, _absent(_code, _text))
     if _name != "object-lock":
-        OPERATIONS["bucket", "DELETE", _name] = Operation(f"s3:Put:{_name}", access.OWNER, _nothing_to_delete)
-for _name, (_root, _content) in _DEFAULTS.items():
-    OPERATIONS["bucket", "GET", _name] = Operation(f"s3:Get:{_name}", access.OWNER, _empty(_root, _content))
+        OPERATIONS["bucket", "DELETE", _name] = Operation(f"s3:Put{_action}", access.OWNER, _nothing_to_delete)
+for _name, (_action, _root, _content) in _DEFAULTS.items():
+    OPERATIONS["bucket", "GET", _name] = Operation(f"s3:Get{_action}", access.OWNER, _empty(_root, _content))
 
 
 def _harmless(method: str, name: str, value: str) -> bool:

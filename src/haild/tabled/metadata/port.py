@@ -195,8 +195,8 @@ class Metadata(Protocol):
         """Numbers of buckets, objects, uploads, bodies and garbage, for the status page."""
         ...
 
-    async def expired(self, bucket: str, prefix: str, before: float, limit: int) -> list[ObjectRecord]:
-        """Current objects (no markers) under a prefix stored before a time, for lifecycle rules."""
+    async def expired(self, bucket: str, prefix: str, after: str, before: float, limit: int) -> list[ObjectRecord]:
+        """Current objects (no markers) under a prefix, keys above `after`, stored before a time."""
         ...
 
     async def close(self) -> None:

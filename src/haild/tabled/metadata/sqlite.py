@@ -223,13 +223,14 @@ class SqliteMetadata:
         old = self._read(f"{statement} AND current = 0 ORDER BY key, sequence DESC", (bucket, start))
         return merge(new, old, key=_newest_first)
 
-    async def expired(self, bucket: str, prefix: str, before: float, limit: int) -> list[ObjectRecord]:
+    async def expired(self, bucket: str, prefix: str, after: str, before: float, limit: int) -> list[ObjectRecord]:
         """Current objects under a prefix stored before a time."""
         end = listing.successor(prefix)
         rows = self._read(
-            f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND current = 1 AND key >= ?"  # noqa: S608
-            " AND (? IS NULL OR key < ?) AND marker = 0 AND modified < ? LIMIT ?",
-            (bucket, prefix, end, end, before, limit),
+            f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND current = 1"  # noqa: S608
+            " AND key >= ? AND key > ? AND (? IS NULL OR key < ?) AND marker = 0 AND modified < ?"
+            " ORDER BY key LIMIT ?",
+            (bucket, prefix, after, end, end, before, limit),
         )
         return [schema.object_from(row) for row in rows]
 

@@ -1,0 +1,125 @@
+"""The status port: a page for people, the same as JSON, and metrics in Prometheus' text format (tabled.md 12).
+
+It answers from the start, also while this process is a stand-by or waits for CLD.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from html import escape
+from typing import Any, Protocol
+
+from aiohttp import web
+
+_PAGE = """<!DOCTYPE html><html><head><title>tabled status</title></head><body>
+<h1>Status</h1><p>Host {host} port {port}</p>
+<p>Group {group}, state {state}, name {name}, database {database}{waiting}</p>
+<h2>Peers</h2><ul>{peers}</ul>
+<h2>Counters</h2><ul>{counters}</ul>
+<h2>Storage nodes</h2><ul>{nodes}</ul>
+<h2>Data replication</h2><p>{replication}</p>
+</body></html>
+"""
+_SMALL = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>\n"
+
+
+class Subject(Protocol):
+    """What the page is about."""
+
+    async def describe(self) -> dict[str, Any]:
+        """The state of the moment, ready for JSON."""
+        ...
+
+
+class Statistics:
+    """Counts of answers, by action and status."""
+
+    def __init__(self) -> None:
+        self.answers: Counter[tuple[str, int]] = Counter()
+        self.started = time.time()
+
+    def answered(self, action: str, status: int) -> None:
+        """An answer was given."""
+        self.answers[action, status] += 1
+
+
+class StatusServer:
+    """Serves the three forms."""
+
+    def __init__(self, subject: Subject, statistics: Statistics) -> None:
+        self._subject = subject
+        self._statistics = statistics
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request: GET and HEAD of `/`, `/status.json` and `/metrics`."""
+        if request.method not in ("GET", "HEAD"):
+            return _small(400, "Bad request")
+        if request.raw_path == "/":
+            return web.Response(text=page(await self._subject.describe()), content_type="text/html")
+        if request.raw_path == "/status.json":
+            return web.Response(
+                text=json.dumps(await self._subject.describe(), indent=1) + "\n", content_type="application/json"
+            )
+        if request.raw_path == "/metrics":
+            text = metrics(await self._subject.describe(), self._statistics)
+            return web.Response(
+                body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+            )
+        return _small(404, "Not found")
+
+
+def _small(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=_SMALL.format(text), content_type="text/html")
+
+
+def page(state: Mapping[str, Any]) -> str:
+    """The page for people."""
+
+    def items(texts: list[str]) -> str:
+        return "".join(f"<li>{text}</li>" for text in texts)
+
+    nodes = [
+        f"{node['id']} {'up' if node['up'] else '<b style=color:red>down</b>'} {escape(node['address'])}"
+        f" last contact {node['last_seen']} ({node['age']} s ago)"
+        for node in state["nodes"]
+    ]
+    peers = [escape(peer) + (" (master)" if peer == state["master"] else "") for peer in state["peers"]]
+    replication = state["replication"]
+    return _PAGE.format(
+        host=escape(state["host"]),
+        port=state["port"],
+        group=escape(state["group"]),
+        state=state["state"],
+        name=escape(state["name"]),
+        database=state["database"] or "none",
+        waiting="" if state["in_session"] else ", <b>waiting for CLD</b>",
+        peers=items(peers),
+        counters=items([f"{escape(name)}: {value}" for name, value in state["counters"].items()]),
+        nodes=items(nodes),
+        replication=", ".join(f"{name}: {value}" for name, value in replication.items()) or "no scan has run",
+    )
+
+
+def metrics(state: Mapping[str, Any], statistics: Statistics) -> str:
+    """Prometheus' text format, version 0.0.4."""
+    lines = ["# HELP tabled_requests_total Answers given.", "# TYPE tabled_requests_total counter"]
+    for (action, status), count in sorted(statistics.answers.items()):
+        lines.append(f'tabled_requests_total{{action="{action}",status="{status}"}} {count}')
+    gauges = {
+        "tabled_master": ("Whether this process serves.", int(state["state"] == "Master")),
+        "tabled_cld_session": ("Whether there is a session with CLD.", int(state["in_session"])),
+        "tabled_start_time_seconds": ("Start of the process, seconds since 1970.", round(statistics.started, 3)),
+    }
+    gauges |= {f"tabled_{name}": (f"Number of {name}.", value) for name, value in state["counters"].items()}
+    gauges |= {
+        f"tabled_replication_{name}": (f"Data replication: {name}.", int(value))
+        for name, value in state["replication"].items()
+    }
+    for name, (text, value) in gauges.items():
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value}"]
+    lines += ["# HELP tabled_node_up Whether a storage node is up.", "# TYPE tabled_node_up gauge"]
+    lines += [f'tabled_node_up{{node="{node["id"]}"}} {int(node["up"])}' for node in state["nodes"]]
+    return "\n".join(lines) + "\n"

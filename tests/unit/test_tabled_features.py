@@ -1,0 +1,438 @@
+"""Versioning, policy, CORS, lifecycle, browser uploads, the status port, tdbadm: over a real stack."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from botocore.exceptions import ClientError
+from tabledstack import Stack, wait_for
+
+from haild.tabled import lifecycle, policy, tdbadm
+from haild.tabled.errors import S3Error
+from haild.wire import s3xml
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def status_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, status_port: int) -> Iterator[Stack]:
+    stack = Stack(tmp_path_factory.mktemp("stack"), settings=f"<StatusPort>{status_port}</StatusPort>")
+    try:
+        stack.wait_serving()
+        stack.wait_nodes()
+        yield stack
+    finally:
+        stack.close()
+
+
+@pytest.fixture(scope="module")
+def s3(stack: Stack) -> Any:
+    return stack.client()
+
+
+@pytest.fixture
+def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
+    name = request.node.name.replace("_", "-").replace("[", "-").replace("]", "")[:60].lower()
+    s3.create_bucket(Bucket=name)
+    return str(name)
+
+
+def code(call: Any, *arguments: Any, **keywords: Any) -> str:
+    with pytest.raises(ClientError) as caught:
+        call(*arguments, **keywords)
+    return str(caught.value.response["Error"]["Code"])
+
+
+def versions(s3: Any, bucket: str, **options: Any) -> list[tuple[str, str, bool, bool]]:
+    """Key, version, whether latest, whether a marker; newest first within a key."""
+    answer = s3.list_object_versions(Bucket=bucket, **options)
+    found = [(v["Key"], v["VersionId"], v["IsLatest"], False) for v in answer.get("Versions", [])]
+    return found + [(m["Key"], m["VersionId"], m["IsLatest"], True) for m in answer.get("DeleteMarkers", [])]
+
+
+# versioning
+
+
+def test_versioning(s3: Any, bucket: str) -> None:
+    assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"null")
+    assert versions(s3, bucket) == [("k", "null", True, False)]
+    assert s3.get_object(Bucket=bucket, Key="k", VersionId="null")["Body"].read() == b"null"
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    first = s3.put_object(Bucket=bucket, Key="k", Body=b"first")["VersionId"]
+    second = s3.put_object(Bucket=bucket, Key="k", Body=b"second")["VersionId"]
+    assert len({first, second, "null"}) == 3
+    for version, body in (("null", b"null"), (first, b"first"), (second, b"second")):
+        assert s3.get_object(Bucket=bucket, Key="k", VersionId=version)["Body"].read() == body
+    marker = s3.delete_object(Bucket=bucket, Key="k")
+    assert marker["DeleteMarker"]
+    assert code(s3.get_object, Bucket=bucket, Key="k") == "NoSuchKey"
+    assert code(s3.get_object, Bucket=bucket, Key="k", VersionId=marker["VersionId"]) == "MethodNotAllowed"
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    expected = [
+        ("k", second, False, False),
+        ("k", first, False, False),
+        ("k", "null", False, False),
+        ("k", marker["VersionId"], True, True),
+    ]
+    assert versions(s3, bucket) == expected
+    paged: list[Any] = []
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, PaginationConfig={"PageSize": 1}):
+        paged += [v["VersionId"] for v in page.get("Versions", []) + page.get("DeleteMarkers", [])]
+    assert paged == [marker["VersionId"], second, first, "null"]
+    assert code(s3.delete_bucket, Bucket=bucket) == "BucketNotEmpty"
+    # Removing the marker brings the object back; removing the newest version brings the one before.
+    s3.delete_object(Bucket=bucket, Key="k", VersionId=marker["VersionId"])
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"second"
+    s3.delete_object(Bucket=bucket, Key="k", VersionId=second)
+    assert s3.get_object(Bucket=bucket, Key="k")["VersionId"] == first
+    assert code(s3.get_object, Bucket=bucket, Key="k", VersionId=second) == "NoSuchVersion"
+
+
+def test_suspended_versioning(s3: Any, bucket: str) -> None:
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    kept = s3.put_object(Bucket=bucket, Key="k", Body=b"kept")["VersionId"]
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    for body in (b"one", b"two"):
+        assert s3.put_object(Bucket=bucket, Key="k", Body=body)["VersionId"] == "null"
+    assert [v[1] for v in versions(s3, bucket)] == ["null", kept]
+    s3.delete_object(Bucket=bucket, Key="k")
+    assert versions(s3, bucket) == [("k", kept, False, False), ("k", "null", True, True)]
+    objects = [{"Key": "k", "VersionId": version} for version in (kept, "null")]
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})
+    s3.delete_bucket(Bucket=bucket)
+
+
+# policy
+
+
+def allow(bucket: str, **statement: Any) -> str:
+    base = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [{**base, **statement}]})
+
+
+def test_policy(s3: Any, bucket: str, stack: Stack) -> None:
+    bob = stack.client("bob")
+    s3.put_object(Bucket=bucket, Key="open/k", Body=b"x")
+    s3.put_object(Bucket=bucket, Key="shut/k", Body=b"x")
+    assert code(s3.get_bucket_policy, Bucket=bucket) == "NoSuchBucketPolicy"
+    text = allow(bucket, Resource=f"arn:aws:s3:::{bucket}/open/*")
+    s3.put_bucket_policy(Bucket=bucket, Policy=text)
+    assert s3.get_bucket_policy(Bucket=bucket)["Policy"] == text
+    url = f"http://127.0.0.1:{stack.tabled.port}/{bucket}"
+    assert requests.get(f"{url}/open/k", timeout=5).content == b"x"
+    assert requests.get(f"{url}/shut/k", timeout=5).status_code == 403
+    assert requests.get(url, timeout=5).status_code == 403
+    assert code(bob.put_object, Bucket=bucket, Key="open/l", Body=b"y") == "AccessDenied"
+    named = {"AWS": "arn:aws:iam::1:user/bob"}
+    s3.put_bucket_policy(
+        Bucket=bucket, Policy=allow(bucket, Principal=named, Action=["s3:PutObject", "s3:DeleteObject"])
+    )
+    bob.put_object(Bucket=bucket, Key="bobs", Body=b"y")
+    bob.delete_object(Bucket=bucket, Key="bobs")
+    assert code(bob.get_object, Bucket=bucket, Key="open/k") == "AccessDenied"
+    s3.put_bucket_policy(Bucket=bucket, Policy=allow(bucket, Effect="Deny", Action="s3:*"))
+    assert code(s3.get_object, Bucket=bucket, Key="open/k") == "AccessDenied"
+    s3.delete_bucket_policy(Bucket=bucket)
+    assert s3.get_object(Bucket=bucket, Key="open/k")["Body"].read() == b"x"
+
+
+def test_policy_conditions(s3: Any, bucket: str, stack: Stack) -> None:
+    bob = stack.client("bob")
+    condition = {"StringLike": {"s3:prefix": ["home/*"]}}
+    text = allow(bucket, Action="s3:ListBucket", Resource=f"arn:aws:s3:::{bucket}", Condition=condition)
+    s3.put_bucket_policy(Bucket=bucket, Policy=text)
+    assert bob.list_objects_v2(Bucket=bucket, Prefix="home/bob")["KeyCount"] == 0
+    assert code(bob.list_objects_v2, Bucket=bucket) == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "MalformedPolicy"),
+        ("[]", "MalformedPolicy"),
+        ('{"Statement": []}', "MalformedPolicy"),
+        (allow("other"), "MalformedPolicy"),
+        (allow("b", Effect="Maybe"), "MalformedPolicy"),
+        (allow("b", Extra=1), "MalformedPolicy"),
+        (allow("b", Principal={"Service": "x"}), "MalformedPolicy"),
+        (allow("b", Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}), "NotImplemented"),
+        (allow("b", Condition={"StringEquals": {"aws:Referer": "x"}}), "NotImplemented"),
+        ("[" * 100_000, "MalformedPolicy"),
+    ],
+)
+def test_policies_that_are_refused(text: str, expected: str) -> None:
+    with pytest.raises(S3Error) as caught:
+        policy.parse(text, "b")
+    assert caught.value.code == expected
+
+
+def test_wildcards_are_only_those_of_policies() -> None:
+    document = policy.parse(allow("b", Resource="arn:aws:s3:::b/[ab]?"), "b")
+    assert document.decide(None, "s3:GetObject", "b/[ab]c", {})
+    assert document.decide(None, "s3:GetObject", "b/ac", {}) is None
+
+
+# CORS
+
+
+def test_cors(s3: Any, bucket: str, stack: Stack) -> None:
+    url = f"http://127.0.0.1:{stack.tabled.port}/{bucket}/k"
+    asking = {"Origin": "http://app.example", "Access-Control-Request-Method": "PUT"}
+    assert requests.options(url, headers=asking, timeout=5).status_code == 403
+    assert code(s3.get_bucket_cors, Bucket=bucket) == "NoSuchCORSConfiguration"
+    rule = {
+        "AllowedOrigins": ["http://*.example"],
+        "AllowedMethods": ["GET", "PUT"],
+        "AllowedHeaders": ["x-amz-*"],
+        "ExposeHeaders": ["ETag"],
+        "MaxAgeSeconds": 60,
+    }
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
+    assert s3.get_bucket_cors(Bucket=bucket)["CORSRules"] == [rule]
+    answer = requests.options(url, headers=asking | {"Access-Control-Request-Headers": "x-amz-acl"}, timeout=5)
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "http://app.example"
+    assert answer.headers["Access-Control-Allow-Headers"] == "x-amz-acl"
+    refused = asking | {"Access-Control-Request-Headers": "authorization"}
+    assert requests.options(url, headers=refused, timeout=5).status_code == 403
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="public-read")
+    plain = requests.get(url, headers={"Origin": "http://app.example"}, timeout=5)
+    assert plain.headers["Access-Control-Expose-Headers"] == "ETag"
+    assert "Access-Control-Allow-Origin" not in requests.get(url, headers={"Origin": "http://x"}, timeout=5).headers
+    s3.delete_bucket_cors(Bucket=bucket)
+    s3.head_bucket(Bucket=bucket)
+
+
+# lifecycle
+
+
+def test_lifecycle(s3: Any, bucket: str) -> None:
+    for key in ("old/a", "old/b", "new/a"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x", Tagging="keep=no" if key == "old/a" else "keep=yes")
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    tag = {"Key": "keep", "Value": "no"}
+    rules = [
+        {
+            "ID": "one",
+            "Status": "Enabled",
+            "Filter": {"And": {"Prefix": "old/", "Tags": [tag]}},
+            "Expiration": {"Date": past},
+        },
+        {"ID": "off", "Status": "Disabled", "Filter": {"Prefix": ""}, "Expiration": {"Date": past}},
+    ]
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+    shown = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert [rule["ID"] for rule in shown] == ["one", "off"]
+
+    def keys() -> list[str]:
+        return [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+    wait_for(lambda: keys() == ["new/a", "old/b"], "one object expires")
+    s3.delete_bucket_lifecycle(Bucket=bucket)
+    assert code(s3.get_bucket_lifecycle_configuration, Bucket=bucket) == "NoSuchLifecycleConfiguration"
+    moving = {"Status": "Enabled", "Filter": {}, "Transitions": [{"Days": 1, "StorageClass": "GLACIER"}]}
+    assert (
+        code(s3.put_bucket_lifecycle_configuration, Bucket=bucket, LifecycleConfiguration={"Rules": [moving]})
+        == "NotImplemented"
+    )
+
+
+def test_lifecycle_ages() -> None:
+    day = lifecycle.DAY
+    rule = lifecycle.Rule(days=2)
+    # At noon of day 100 what was stored on day 97 has been two days old since midnight; day 98 has not.
+    assert rule.expires_before(100.5 * day) == 98 * day
+    dated = lifecycle.Rule(date=98 * day)
+    assert dated.expires_before(97.9 * day) is None
+    assert dated.expires_before(98.1 * day) == 98.1 * day
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<LifecycleConfiguration/>",
+        "<LifecycleConfiguration><Rule><Status>Enabled</Status></Rule></LifecycleConfiguration>",
+        "<LifecycleConfiguration><Rule><Status>On</Status><Expiration><Days>1</Days></Expiration></Rule>"
+        "</LifecycleConfiguration>",
+        "<LifecycleConfiguration><Rule><Status>Enabled</Status><Expiration><Days>0</Days></Expiration></Rule>"
+        "</LifecycleConfiguration>",
+    ],
+)
+def test_lifecycles_that_are_refused(text: str) -> None:
+    with pytest.raises(S3Error):
+        lifecycle.read(s3xml.parse(text.encode(), "LifecycleConfiguration"))
+
+
+# browser uploads
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_post_upload(s3: Any, bucket: str, stack: Stack, version: str) -> None:
+    client = stack.client(signature_version=version)
+    body = os.urandom(300_000)
+    extra = {"acl": "public-read", "Content-Type": "text/plain", "success_action_status": "201"}
+    conditions: list[Any] = [{name: value} for name, value in extra.items()]
+    conditions.append(["content-length-range", 1, 400_000])
+    form = client.generate_presigned_post(bucket, "dir/${filename}", extra, conditions)
+    answer = requests.post(form["url"], data=form["fields"], files={"file": ("a.txt", body)}, timeout=10)
+    assert answer.status_code == 201, answer.text
+    assert s3xml.parse(answer.content, "PostResponse").value("Key") == "dir/a.txt"
+    got = s3.get_object(Bucket=bucket, Key="dir/a.txt")
+    assert got["Body"].read() == body
+    assert got["ContentType"] == "text/plain"
+    assert requests.get(f"{form['url']}/dir/a.txt", timeout=5).content == body
+
+    def refused(fields: dict[str, str], content: bytes = b"x") -> str:
+        answer = requests.post(form["url"], data=fields, files={"file": ("a.txt", content)}, timeout=10)
+        return s3xml.parse(answer.content, "Error").value("Code")
+
+    fields = form["fields"]
+    assert refused(fields, b"") == "EntityTooSmall"
+    assert refused(fields, os.urandom(400_001)) == "EntityTooLarge"
+    assert refused(fields | {"acl": "private"}) == "AccessDenied"
+    assert refused(fields | {"x-amz-meta-a": "1"}) == "AccessDenied"
+    signature = "signature" if version == "s3" else "x-amz-signature"
+    changed = base64.b64encode(base64.b64decode(fields["policy"]) + b" ").decode()
+    assert refused(fields | {"policy": changed}) == "SignatureDoesNotMatch"
+    assert refused({n: v for n, v in fields.items() if n != signature}) == "AccessDenied"
+
+
+# status
+
+
+def test_status_port(s3: Any, bucket: str, stack: Stack, status_port: int) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    url = f"http://127.0.0.1:{status_port}"
+    page = requests.get(f"{url}/", timeout=5)
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "<h1>Status</h1>" in page.text
+    state = requests.get(f"{url}/status.json", timeout=5).json()
+    assert (state["state"], state["group"], state["port"]) == ("Master", "default", stack.tabled.port)
+    assert [(node["id"], node["up"]) for node in state["nodes"]] == [(1, True)]
+    metrics = requests.get(f"{url}/metrics", timeout=5).text
+    assert 'tabled_requests_total{action="s3:PutObject",status="200"}' in metrics
+    assert 'tabled_node_up{node="1"} 1' in metrics
+    assert requests.get(f"{url}/?x", timeout=5).status_code == 404
+    assert requests.post(f"{url}/", timeout=5).status_code == 400
+
+
+# tdbadm
+
+
+def run_tdbadm(stack: Stack, *arguments: str) -> tuple[int, str]:
+    sink = io.StringIO()
+    status = tdbadm.main(["-C", str(stack.directory / "one.conf"), *arguments], sink=sink)
+    return status, sink.getvalue()
+
+
+def test_tdbadm_lists(s3: Any, bucket: str, stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", Metadata={"a": "b"}, ACL="public-read")
+    assert run_tdbadm(stack, "-U") == (0, "username\tpassword\nalice\tsesame\nbob\tbuilder\n")
+    assert "2 records" in capsys.readouterr().err
+    _, text = run_tdbadm(stack, "-B")
+    assert text.startswith("name\towner\ttime_created\n")
+    assert f"{bucket}\talice\t" in text
+    acls = run_tdbadm(stack, "-A")[1]
+    assert f"{bucket}\t*\tREAD\tk\n" in acls
+    assert f"{bucket}\talice\tREAD,WRITE,READ_ACP,WRITE_ACP\t\n" in acls
+    objects = run_tdbadm(stack, "-O")[1]
+    assert objects.startswith("bucket\towner\tmd5\tsize|addr\tn_str\n")
+    assert f"{bucket}\talice\t9dd4e461268c8034f5c8564e155c67a6\t" in objects
+    assert "\t1,0,0 2\nkey: k\n" in objects
+    everything = run_tdbadm(stack, "-a")[1]
+    assert everything.startswith("Users:\nusername\tpassword\n")
+    assert "ObjectCount: " in everything
+
+
+def test_tdbadm_loads_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configuration = tmp_path / "tabled.conf"
+    configuration.write_text(f"<TDB>{tmp_path / 'first'}</TDB><TDB>{tmp_path}</TDB>")
+    (tmp_path / "first").mkdir()
+    base = ["-C", str(configuration)]
+    assert tdbadm.main([*base, "-u"], source=io.StringIO("# c\nbob\tx y\tz \n\nbad\n")) == 0
+    assert (tmp_path / "first" / "passwd").is_file()
+    assert tdbadm.main([*base, "-u"], source=io.StringIO("carol\tc\nbob\tb\n")) == 1
+    assert "db put: " in capsys.readouterr().err
+    sink = io.StringIO()
+    assert tdbadm.main([*base, "-U"], sink=sink) == 0
+    assert sink.getvalue() == "username\tpassword\nbob\tx y\tz\n"
+    assert tdbadm.main(base) == 1
+    assert tdbadm.main(["-C", str(tmp_path / "none"), "-t", str(tmp_path), "-U"]) == 1
+    with pytest.raises(SystemExit) as caught:
+        tdbadm.main([*base, "--nonsense"])
+    assert caught.value.code == 64
+
+
+# the program
+
+
+def run_tabled(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "haild.tabled", *arguments], capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+def test_command_line(tmp_path: Path) -> None:
+    assert run_tabled("--version").stdout == "0.5.2\n"
+    assert run_tabled("--nonsense").returncode == 64
+    missing = run_tabled("-E", "-F", "-C", str(tmp_path / "none"))
+    assert missing.returncode == 1
+    assert "none" in missing.stderr
+    configuration = tmp_path / "tabled.conf"
+    configuration.write_text("<TDB>/nonexistent</TDB>")
+    assert run_tabled("-E", "-F", "-C", str(configuration)).returncode == 1
+
+
+def test_the_client_port_is_refused_until_there_is_a_master(tmp_path: Path) -> None:
+    """No cld: the port file is there, the status page answers, connections are refused."""
+    (tmp_path / "tdb").mkdir()
+    status = free_port()
+    configuration = tmp_path / "tabled.conf"
+    configuration.write_text(
+        f"<TDB>{tmp_path / 'tdb'}</TDB><PID>{tmp_path / 'pid'}</PID><StatusPort>{status}</StatusPort>"
+        f"<Listen><Port>auto</Port><PortFile>{tmp_path / 'port'}</PortFile></Listen>"
+        f"<CLD><Host>127.0.0.1</Host><Port>{free_port()}</Port></CLD>"
+    )
+    arguments = [sys.executable, "-m", "haild.tabled", "-F", "-E", "-C", str(configuration)]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE) as process:
+        try:
+            wait_for(lambda: (tmp_path / "port").exists(), "port file")
+
+            def state() -> Any:
+                try:
+                    return requests.get(f"http://127.0.0.1:{status}/status.json", timeout=5).json()["state"]
+                except requests.ConnectionError:
+                    return None
+
+            assert wait_for(state, "status page") == "Init"
+            port = int((tmp_path / "port").read_text().rpartition(":")[2])
+            connection = http.client.HTTPConnection("127.0.0.1", port)
+            with pytest.raises(ConnectionRefusedError):
+                connection.request("GET", "/")
+        finally:
+            process.terminate()
+            assert process.wait(5) == 0
