@@ -39,13 +39,12 @@ class Bodies:
 
     def create(self) -> None:
         """Make the directories that are missing, durably."""
-        wanted = [self._incoming, self._quarantine, self._bodies]
-        wanted += [self._bodies / f"{number:02x}" for number in range(_FANOUT)]
+        wanted = (self._incoming, self._quarantine, self._bodies)
         missing = [directory for directory in wanted if not directory.is_dir()]
         for directory in missing:
-            directory.mkdir(exist_ok=True)
-        for parent in {directory.parent for directory in missing}:
-            sync_directory(parent)
+            os.mkdir(directory)
+        if missing:
+            sync_directory(self._bodies.parent)
 
     def incoming(self, number: int) -> Path:
         """Where the body of object `number` is written."""
@@ -61,7 +60,14 @@ class Bodies:
 
     def place(self, number: int) -> None:
         """Move the body from incoming/ to its place: its row has been committed."""
-        os.rename(self.incoming(number), self.path(number))
+        target = self.path(number)
+        try:
+            os.rename(self.incoming(number), target)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(target.parent)
+            sync_directory(self._bodies)
+            os.rename(self.incoming(number), target)
 
     def discard(self, number: int) -> None:
         """Remove the body from incoming/; that it is missing is no error."""

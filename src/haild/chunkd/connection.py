@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import IO, Any, Final, Protocol
 
+from haild.chunkd.waiting import settled
 from haild.wire.chunk import ProtocolError, Request, RequestDecoder
 
 RECEIVE_SIZE: Final = 1 << 18
@@ -294,13 +296,29 @@ class Connection(asyncio.BufferedProtocol):
     async def send_file(self, file: IO[bytes], offset: int, count: int) -> None:
         """Send a range of `file`, without copying it where the platform can. Raises ConnectionClosedError."""
         loop = asyncio.get_running_loop()
+        transport = self.transport
         try:
             async with asyncio.timeout(self._shared.timeout):
-                sent = await loop.sendfile(self.transport, file, offset, count)
+                if transport.get_extra_info("sslcontext") is not None:
+                    await self._send_copy(file, offset, count)
+                elif await loop.sendfile(transport, file, offset, count, fallback=False) != count:
+                    raise ConnectionClosedError
         except (OSError, RuntimeError) as error:  # TimeoutError is an OSError
             raise ConnectionClosedError from error
-        if sent != count:
-            raise ConnectionClosedError
+
+    async def _send_copy(self, file: IO[bytes], offset: int, count: int) -> None:
+        """The same through memory, for TLS."""
+        loop = asyncio.get_running_loop()
+        while count:
+            size = min(count, UNSENT_LIMIT)
+            data = await settled(loop.run_in_executor(None, os.pread, file.fileno(), size, offset))
+            if not data:
+                raise ConnectionClosedError
+            self.transport.write(data)
+            self._moved += len(data)
+            await self.sent()
+            offset += len(data)
+            count -= len(data)
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Become the server's side of a TLS connection; nothing may have been received beyond the request.
