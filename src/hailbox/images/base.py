@@ -131,7 +131,11 @@ def bootstrap(engine: Engine, report: Report) -> str:
                 _run(mmdebstrap_command(tool, architecture, archive), archive)
             else:
                 _debootstrap(tool, architecture, archive)
-            engine.import_image(archive, BASE, labels=labels("base") | {PYTHON_LABEL: PYTHON})
+            try:
+                engine.import_image(archive, BASE, labels=labels("base") | {PYTHON_LABEL: PYTHON})
+            except EngineFailedError as error:
+                cache.check_disk(kept, error.problem)
+                raise
     return PYTHON
 
 

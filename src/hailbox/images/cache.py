@@ -52,7 +52,7 @@ def disk_full(path: Path) -> DiskFullError:
 def check_disk(path: Path, said: str = "") -> None:
     """Raise DiskFullError if a program failed for lack of space: next to nothing is left on the disk of `path`, or
     it `said` so (in English, LC_ALL=C), for it may have removed its own files since."""
-    if os.strerror(errno.ENOSPC) in said or shutil.disk_usage(path).free < NEARLY_FULL:
+    if os.strerror(errno.ENOSPC).lower() in said.lower() or shutil.disk_usage(path).free < NEARLY_FULL:
         raise disk_full(path)
 
 
