@@ -80,7 +80,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a log line may hold what the terminal cannot show
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="hailbox", standalone_mode=False)
     except KeyboardInterrupt:
         status = InterruptionError.exit_status
     except _ParseError as error:

@@ -84,13 +84,16 @@ def _reason(error: BaseException) -> str:
 
 
 def _translate(error: Exception, address: str) -> HailboxError:
-    if isinstance(error, docker.errors.APIError):
-        if error.response is not None and error.response.status_code in (401, 403):
+    # In the chain: the SDK wraps what the first request, for the engine's version, came to.
+    answered = [link for link in _chain(error) if isinstance(link, docker.errors.APIError)]
+    if answered:
+        said = (str(answered[0].explanation or answered[0]).splitlines() or [""])[0]
+        if answered[0].response is not None and answered[0].response.status_code in (401, 403):
             return EngineDeniedError(
-                f"the engine at {address} refuses this request: {error.explanation}", "ask whoever runs it for access"
+                f"the engine at {address} refuses this request: {said}", "ask whoever runs it for access"
             )
         return EngineFailedError(
-            f"the engine at {address} answered with an error: {error.explanation}",
+            f"the engine at {address} answered with an error: {said}",
             "run the command again; `docker info` shows whether the engine is well",
         )
     if any(isinstance(link, PermissionError) for link in _chain(error)):
@@ -98,7 +101,7 @@ def _translate(error: Exception, address: str) -> HailboxError:
             f"the engine at {address} refuses this user",
             "join the group docker and log in again, run as root, or set DOCKER_HOST to your own engine",
         )
-    if isinstance(error, requests.exceptions.ReadTimeout):
+    if any(isinstance(link, requests.exceptions.ReadTimeout) for link in _chain(error)):
         return EngineUnreachableError(
             f"the engine at {address} did not answer within {REQUEST_TIMEOUT} s", "see whether it hangs: docker info"
         )

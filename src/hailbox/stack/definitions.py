@@ -21,13 +21,14 @@ _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def _read(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}", "mend it or remove it") from error
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or "it is not YAML"
         raise ConfigurationError(f"{path}{line}: {problem}", "mend that line") from error
+    except (OSError, ValueError, RecursionError) as error:
+        # ValueError: not UTF-8, or what looks like a date or a number and is none.
+        raise ConfigurationError(f"{path} cannot be read: {error}", "mend it or remove it") from error
 
 
 def load_catalog() -> Catalog:

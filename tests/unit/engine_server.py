@@ -1,0 +1,83 @@
+"""A small real HTTP server on a Unix socket that speaks as much of the engine's API as a test needs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+Answer = Callable[[str, str], tuple[int, Any]]
+"""Takes method and path without query and version; returns status and what to send as JSON."""
+
+EMPTY: Mapping[str, Any] = {
+    "/containers/json": [],
+    "/volumes": {"Volumes": []},
+    "/networks": [],
+    "/images/json": [],
+    "/info": {"DockerRootDir": "/"},
+}
+
+
+def engine(objects: Mapping[str, Any] = EMPTY, *, version: str = "26.1.5", api: str = "1.45") -> Answer:
+    """An engine of that version which holds these objects, by path."""
+    about = {"Version": version, "ApiVersion": api, "MinAPIVersion": "1.12", "Os": "linux", "Arch": "amd64"}
+
+    def answer(method: str, path: str) -> tuple[int, Any]:
+        if path == "/version":
+            return 200, about
+        if method == "GET" and path in objects:
+            return 200, objects[path]
+        return 500, {"message": f"{method} {path} is not what this test expects"}
+
+    return answer
+
+
+def refusing(_method: str, _path: str) -> tuple[int, Any]:
+    """An engine behind a proxy that allows nothing."""
+    return 403, {"message": "not for you"}
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
+@contextlib.contextmanager
+def serve(directory: Path, answer: Answer) -> Iterator[str]:
+    """Serve on a socket in that directory; yields the value for DOCKER_HOST."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            path = urlsplit(self.path).path
+            if path.startswith("/v1."):
+                path = "/" + path.split("/", 2)[2]
+            status, document = answer(self.command, path)
+            body = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_DELETE = do_HEAD = _answer  # noqa: N815 - the base class looks for these names
+
+        def log_message(self, format: str, *args: object) -> None:
+            """The tests read standard error."""
+
+    path = directory / "engine.sock"
+    with _Server(str(path), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"unix://{path}"
+        finally:
+            server.shutdown()
+            thread.join()
+            path.unlink()

@@ -1,0 +1,58 @@
+"""Help costs little and does nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_program import command, environment, run
+
+import hailbox
+from hailbox.cli.app import app
+
+VERBS = ["up", "down", "reset", "destroy", "status", "wait", "logs", "env", "ls", "compose", "build"]
+
+
+def test_without_arguments_it_prints_help_and_starts_nothing(tmp_path: Path) -> None:
+    # No engine is where the environment says, so asking it for anything would fail.
+    ended = run(tmp_path)
+    assert ended.status == 0
+    assert ended.err == ""
+    for verb in VERBS:
+        assert f"\n  {verb} " in ended.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_is_known_here() -> None:
+    callbacks = [known.callback for known in app.registered_commands if known.callback]
+    assert [callback.__name__ for callback in callbacks] == VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_each_command_names_the_common_options(tmp_path: Path, verb: str) -> None:
+    ended = run(tmp_path, verb, "--help")
+    assert (ended.status, ended.err) == (0, "")
+    for option in ("--stack", "--json", "--quiet", "--debug", "--help"):
+        assert option in ended.out
+    assert ("--dry-run" in ended.out) == (verb in ("reset", "destroy"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version(tmp_path: Path) -> None:
+    assert run(tmp_path, "--version").out == f"hailbox {hailbox.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], []], ids=["program", "command", "nothing"])
+def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", *command(*arguments)[1:]],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "typer" in imported
+    heavy = {"docker", "requests", "yaml", "tenacity", "asyncio", "aiohttp", "rich", "hailbox.engine.docker"}
+    assert not imported & heavy

@@ -1,0 +1,90 @@
+"""Ctrl-C leaves within a second, says how things are, and no second one is needed."""
+
+import json
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cli_program import command, environment
+from engine_server import EMPTY, engine, serve
+
+
+@contextmanager
+def hanging_engine(directory: Path) -> Iterator[tuple[str, socket.socket]]:
+    """A socket that takes connections and never answers."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(directory / "hanging.sock"))
+        server.listen()
+        server.settimeout(20)
+        yield f"unix://{directory / 'hanging.sock'}", server
+
+
+def interrupt(process: "subprocess.Popen[str]") -> tuple[int, str, str, float]:
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out, err, time.monotonic() - began
+
+
+def start(directory: Path, address: str, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=directory,
+        env=environment(directory, DOCKER_HOST=address),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "state", "advice"),
+    [
+        (["up", "--stack", "x"], "stack x may be half done", "hailbox --stack x up"),
+        (["ls"], "no stack was changed", "hailbox ls"),
+    ],
+    ids=["up", "ls"],
+)
+def test_while_the_engine_does_not_answer(tmp_path: Path, arguments: list[str], state: str, advice: str) -> None:
+    with hanging_engine(tmp_path) as (address, server):
+        process = start(tmp_path, address, *arguments)
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(20)
+            assert connection.recv(16)
+            status, out, err, seconds = interrupt(process)
+    assert (status, out) == (130, "")
+    assert seconds < 1
+    first, second = err.splitlines()
+    assert first.startswith(f"hailbox: {arguments[0]} was interrupted; ")
+    assert state in first
+    assert first.endswith("[interrupted]")
+    assert advice in second
+
+
+def test_while_it_waits_for_a_stack(tmp_path: Path) -> None:
+    with serve(tmp_path, engine(EMPTY)) as address:
+        process = start(tmp_path, address, "wait", "--stack", "x", "--timeout", "60")
+        assert process.stderr is not None
+        assert "waiting" in process.stderr.readline()
+        status, out, err, seconds = interrupt(process)
+    assert (status, out) == (130, "")
+    assert seconds < 1
+    assert "wait was interrupted; no stack was changed" in err
+
+
+def test_as_json_it_is_one_object(tmp_path: Path) -> None:
+    with hanging_engine(tmp_path) as (address, server):
+        process = start(tmp_path, address, "destroy", "--stack", "x", "--json")
+        connection, _ = server.accept()
+        with connection:
+            status, out, err, _ = interrupt(process)
+    document = json.loads(out)
+    assert (status, err) == (130, "")
+    assert (document["command"], document["stack"], document["exit_code"]) == ("destroy", "x", 130)
+    assert [error["code"] for error in document["errors"]] == ["interrupted"]
