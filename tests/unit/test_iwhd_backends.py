@@ -33,18 +33,28 @@ def swift(**options: Any) -> Iterator[SwiftService]:
         thread.join()
 
 
-def cf(port: int, secret: str = KEY) -> dict[str, Any]:
-    account = {"key": USER, "secret": secret, "scheme": "http"}
+HTTP = {"scheme": "http"}
+
+
+def cf(port: int) -> dict[str, Any]:
+    account = {"key": USER, "secret": KEY, "scheme": "http"}
     return {"name": "primary", "type": "cf", "host": "127.0.0.1", "port": port, **account}
 
 
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iwhd]:
+    """The warehouse behind the provider `http`."""
+    root = tmp_path_factory.mktemp("behind")
+    with running(Iwhd(root, [fs(root)])) as daemon:
+        yield daemon
+
+
 @contextlib.contextmanager
-def settings_for(kind: str, root: Path) -> Iterator[ProviderSettings]:
+def settings_for(kind: str, root: Path, behind: Iwhd) -> Iterator[ProviderSettings]:
     if kind == "fs":
         yield ProviderSettings(**fs(root))  # type: ignore[arg-type]
     elif kind == "http":
-        with running(Iwhd(root, [fs(root)])) as behind:
-            yield ProviderSettings("primary", "http", "127.0.0.1", behind.port)
+        yield ProviderSettings("primary", "http", "127.0.0.1", behind.port)
     else:
         with swift(token_uses=3) as service:
             values = cf(service.port)
@@ -53,11 +63,16 @@ def settings_for(kind: str, root: Path) -> Iterator[ProviderSettings]:
 
 
 @pytest.fixture(params=["fs", "http", "cf"])
-async def provider(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Provider]:
-    with settings_for(request.param, tmp_path) as settings:
+async def provider(request: pytest.FixtureRequest, tmp_path: Path, behind: Iwhd) -> AsyncIterator[Provider]:
+    with settings_for(request.param, tmp_path, behind) as settings:
         provider = make(settings, tmp_path)
         await provider.recover(frozenset())
         yield provider
+        for key in ("k", "chunked", "empty", "é 1"):
+            with contextlib.suppress(ProviderError):
+                await provider.delete("b", key)
+        with contextlib.suppress(ProviderError):
+            await provider.delete_bucket("b")
         await provider.close()
 
 
@@ -137,36 +152,36 @@ async def test_an_unreachable_service(tmp_path: Path) -> None:
         await provider.close()
 
 
-def exercise(iwhd: Iwhd) -> None:
-    assert iwhd.request("PUT", "/b").status == 201
-    assert iwhd.request("PUT", "/b").status == 500
-    assert iwhd.request("PUT", "/b/k", CONTENT).status == 201
-    assert iwhd.request("GET", "/b/k").body == CONTENT
-    assert iwhd.request("GET", "/b/none").status == 404
+def exercise(iwhd: Iwhd, bucket: str) -> None:
+    assert iwhd.request("PUT", f"/{bucket}").status == 201
+    assert iwhd.request("PUT", f"/{bucket}").status == 500
+    assert iwhd.request("PUT", f"/{bucket}/k", CONTENT).status == 201
+    assert iwhd.request("GET", f"/{bucket}/k").body == CONTENT
+    assert iwhd.request("GET", f"/{bucket}/none").status == 404
     assert iwhd.request("GET", "/_health").status == 200
-    assert iwhd.request("DELETE", "/b/k").status == 200
-    assert iwhd.request("GET", "/b/k").status == 404
-    assert iwhd.request("DELETE", "/b").status == 200
+    assert iwhd.request("DELETE", f"/{bucket}/k").status == 200
+    assert iwhd.request("GET", f"/{bucket}/k").status == 404
+    assert iwhd.request("DELETE", f"/{bucket}").status == 200
 
 
 def test_cf_as_primary(tmp_path: Path) -> None:
     with swift(token_uses=4) as service, running(Iwhd(tmp_path, [cf(service.port)])) as iwhd:
-        exercise(iwhd)
+        exercise(iwhd, "cf-primary")
         assert service.containers == {}
         assert service.logins > 1
 
 
-def test_cf_with_a_wrong_key(tmp_path: Path) -> None:
-    with swift() as service, running(Iwhd(tmp_path, [cf(service.port, "wrong")])) as iwhd:
-        answer = iwhd.request("GET", "/_health")
-        assert answer.status == 503
-        assert "401" in answer.text
-        assert iwhd.request("PUT", "/b").status == 503
+async def test_cf_with_a_wrong_key(tmp_path: Path) -> None:
+    with swift() as service:
+        provider = make(ProviderSettings("p", "cf", "127.0.0.1", service.port, USER, "x", "", HTTP), tmp_path)
+        with pytest.raises(UnavailableError, match="401"):
+            await provider.create_bucket("b")
+        await provider.close()
 
 
-def test_http_as_primary(tmp_path: Path) -> None:
-    with running(Iwhd(tmp_path / "behind", [fs(tmp_path, "behind-fs")])) as behind:
-        primary = {"name": "primary", "type": "http", "host": "127.0.0.1", "port": behind.port}
-        with running(Iwhd(tmp_path / "front", [primary])) as front:
-            exercise(front)
-            assert behind.request("GET", "/").text.count("<link") == 2
+def test_http_as_primary(behind: Iwhd, tmp_path: Path) -> None:
+    buckets = behind.request("GET", "/").text
+    primary = {"name": "primary", "type": "http", "host": "127.0.0.1", "port": behind.port}
+    with running(Iwhd(tmp_path, [primary])) as front:
+        exercise(front, "http-primary")
+    assert behind.request("GET", "/").text == buckets

@@ -251,7 +251,7 @@ def test_killed_while_clients_write(tmp_path: Path) -> None:
                     assert daemon.request("PUT", f"/b/{key}/{etag}", digest).status == 201
                     acknowledged[f"{key}/{etag}"] = digest
 
-        for round_ in range(3):
+        for round_ in range(2):
             threads = [threading.Thread(target=write, args=(writer, round_)) for writer in range(4)]
             for thread in threads:
                 thread.start()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -113,12 +111,12 @@ def test_a_bad_configuration_ends_the_daemon(tmp_path: Path, capfd: pytest.Captu
     assert "cannot enter" in capfd.readouterr().err
 
 
-def test_start_and_stop(tmp_path: Path) -> None:
+def test_start_and_stop(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with running(Iwhd(tmp_path, [fs(tmp_path), fs(tmp_path, "two")])) as daemon:
         # A second daemon: on its port, and on its metadata.
-        for arguments in (["-d", f"{tmp_path}/other/"], ["-p", str(free_port())]):
-            second = [sys.executable, "-m", "haild.iwhd", *daemon.arguments, *arguments]
-            assert subprocess.run(second, capture_output=True, timeout=20).returncode == 1
+        for arguments, reason in ((["-d", f"{tmp_path}/other/"], "port"), (["-p", str(free_port())], "another iwhd")):
+            assert main([*daemon.arguments, *arguments]) == 1
+            assert reason in capfd.readouterr().err
         with socket.create_connection(("127.0.0.1", daemon.port)):  # an idle client keeps nobody from stopping
             assert daemon.stop() == 0
     assert daemon.log.read_text() == "1 replication servers defined\n"

@@ -168,15 +168,11 @@ def test_registration_elsewhere(site: Site, tmp_path: Path) -> None:
     assert site.iwhd.request("GET", "/b/k/ami-id").text == "none"
 
 
-def test_a_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    provider = {**fs(tmp_path), "type": "fs-vmw", "key": "u", "secret": "s"}
-    with running(Iwhd(tmp_path, [provider])) as iwhd:
-        assert iwhd.request("PUT", "/b").status == 201
-        form = urlencode({"op": "register", "site": "primary", "api-url": "u", "vm-host": "h"})
-        assert iwhd.request("POST", "/b/k", form, FORM).status == 500
-        assert iwhd.request("GET", "/b/k/ami-id").text == "failed dc-vmware-image is not installed"
-        assert "dc-vmware-image is not installed" in iwhd.log.read_text()
+def test_a_missing_program(site: Site) -> None:
+    (site.programs / "dc-vmware-image").unlink()
+    reason = "dc-vmware-image is not installed"
+    assert site.register("", site="vmw", api_url="u", vm_host="h") == (500, f"failed {reason}")
+    assert reason in site.iwhd.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -160,17 +160,7 @@ def test_work_survives_either_side_being_killed(pair: Pair) -> None:
     assert not leftover.exists()
 
 
-def test_a_target_that_is_no_slave(tmp_path: Path) -> None:
-    peer = Iwhd(tmp_path / "p", [fs(tmp_path, "peer")])
-    site = Iwhd(tmp_path / "s", [fs(tmp_path), http_provider("peer", peer.port)])
-    with running(peer), running(site):
-        assert site.request("PUT", "/b").status == 201
-        assert site.request("PUT", "/b/_default/_policy", "1").status == 201
-        assert site.request("PUT", "/b/k", b"x" * 300_000).status == 201
-        eventually(lambda: peer.request("GET", "/b/k").body == b"x" * 300_000, "the copy is at the peer")
-
-
-def test_providers_come_and_go(tmp_path: Path) -> None:
+def test_providers_come_and_go(pair: Pair, tmp_path: Path) -> None:
     added = tmp_path / "added"
     added.mkdir()
     with running(Iwhd(tmp_path, [fs(tmp_path)])) as iwhd:
@@ -190,6 +180,12 @@ def test_providers_come_and_go(tmp_path: Path) -> None:
         assert iwhd.request("PUT", "/b/_default/_policy", '#tier == "cold"').status == 201
         assert iwhd.request("PUT", "/b/k", b"x").status == 201
         eventually(lambda: (added / "b" / "k").exists(), "the copy is there")
+        # Another warehouse that is nobody's slave takes copies too.
+        peer = f"type=http&host=127.0.0.1&port={pair.master.port}&tier=cold"
+        assert post("/_providers/peer", peer) == 200
+        assert iwhd.request("PUT", "/b/peer", b"x" * 300_000).status == 201
+        eventually(lambda: pair.master.request("GET", "/b/peer").body == b"x" * 300_000, "the copy is at the peer")
+        assert iwhd.request("DELETE", "/_providers/peer").status == 200
         assert iwhd.request("PUT", "/_providers/none/_primary").status == 400
         assert iwhd.request("DELETE", "/_providers/primary").status == 404
         assert iwhd.request("PUT", "/_providers/added/_primary").status == 200

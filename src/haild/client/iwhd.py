@@ -20,6 +20,7 @@ from yarl import URL
 
 from haild.client.transport import (
     FAILURES,
+    IDLE_DEADLINE,
     AnsweredEarlyError,
     PushedUpload,
     authority_of,
@@ -93,10 +94,13 @@ class IwhdPut:
 class IwhdClient:
     """One warehouse. Use as an asynchronous context manager, or call close(). Methods raise IwhdError."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """Nothing is sent before the first request; must be made inside the event loop."""
+    def __init__(self, host: str, port: int, *, idle_deadline: float = IDLE_DEADLINE) -> None:
+        """Nothing is sent before the first request; must be made inside the event loop.
+
+        `idle_deadline` is how many seconds the warehouse may be silent: registrations can take many.
+        """
         self._authority = authority_of(host, port)
-        self._session = open_session()
+        self._session = open_session(idle_deadline)
 
     async def __aenter__(self) -> Self:
         return self

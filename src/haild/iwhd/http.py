@@ -10,7 +10,7 @@ from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from haild.iwhd import attributeapi, bucketapi, objectapi, rootapi
-from haild.iwhd.body import BodyTooLargeError, SlowClientError
+from haild.iwhd.body import BodyTooLargeError, SlowClientError, expects_continue
 from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.provider.base import MissingError, ProviderError, UnavailableError
 from haild.iwhd.reply import Reply, send
@@ -27,7 +27,7 @@ LINGER: Final = 1.0
 MAXIMUM_HEADER: Final = 64 * 1024
 """Bytes of the request line and of each header field."""
 
-READ_BUFFER: Final = 128 * 1024
+READ_BUFFER: Final = 256 * 1024
 """Bytes of a body that wait for its reader, per connection (twice that is the limit)."""
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,10 @@ def make_server(site: Site) -> web.Server:
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         reply = await answer(site, request)
+        if expects_continue(request) and not request.content.is_eof():
+            # No body comes any more: there is nothing to wait for before closing.
+            reply.close = True
+            request.content.feed_eof()
         try:
             return await send(request, reply)
         except (ProviderError, DatabaseError) as error:

@@ -29,6 +29,9 @@ STATE_ATTRIBUTE: Final = "ami-id"
 _LONGEST_ID: Final = 60
 _LONGEST_REASON: Final = 56
 
+FORWARD_DEADLINE: Final = 3600.0
+"""Seconds that another warehouse may take for a registration."""
+
 CONDOR_PROGRAM: Final = "dc-condor-image"
 
 logger = logging.getLogger(__name__)
@@ -65,7 +68,7 @@ class Registration:
             return 400
         form = {"op": "register", "site": rest}
         form |= {name: values[name] for name in ("kernel", "ramdisk") if name in values}
-        async with IwhdClient(settings.host, settings.port) as client:
+        async with IwhdClient(settings.host, settings.port, idle_deadline=FORWARD_DEADLINE) as client:
             try:
                 await client.operate(bucket, key, form)
             except IwhdError as error:

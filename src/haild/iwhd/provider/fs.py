@@ -27,10 +27,14 @@ OWN_DIRECTORY: Final = ".iwhd"
 """Our own directory in PATH, for uploads that are not whole; no bucket can have that name."""
 
 BLOCK: Final = 256 * 1024
-"""Bytes collected before they are written, and read at a time."""
+"""Bytes read at a time, and collected before they are written."""
 
-SYNC_INTERVAL: Final = 8 << 20
-"""Bytes after which an upload asks the disk to begin writing, so that the last fsync is short."""
+LARGE_BLOCK: Final = 1 << 20
+FEW_UPLOADS: Final = 8
+"""So many uploads may collect a large block each: the fewer changes of threads, the faster, but memory is bounded."""
+
+SYNC_INTERVAL: Final = 128 << 20
+"""Bytes after which an upload is synced in between, so that a huge one does not hold up the disk at its end."""
 
 BUCKET_MODE: Final = 0o750
 _BUCKET_GROUP: Final = 36
@@ -70,7 +74,9 @@ class _FileUpload(Upload):
     The pieces are written in a thread while the next ones arrive; at most two blocks are held.
     """
 
-    def __init__(self, staged: Path, final: Path, descriptor: int) -> None:
+    def __init__(self, uploads: set[_FileUpload], staged: Path, final: Path, descriptor: int) -> None:
+        self._uploads = uploads
+        self._uploads.add(self)
         self._staged = staged
         self._final = final
         self._descriptor = descriptor
@@ -82,7 +88,7 @@ class _FileUpload(Upload):
     async def write(self, piece: bytes) -> None:
         self._pieces.append(piece)
         self._held += len(piece)
-        if self._held >= BLOCK:
+        if self._held >= (LARGE_BLOCK if len(self._uploads) <= FEW_UPLOADS else BLOCK):
             await self._flush()
 
     async def _flush(self) -> None:
@@ -108,6 +114,7 @@ class _FileUpload(Upload):
             os.fdatasync(self._descriptor)
 
     async def prepare(self) -> str:
+        self._uploads.discard(self)
         await self._flush()
         await self._settled()
         with _translated():
@@ -126,6 +133,7 @@ class _FileUpload(Upload):
             await asyncio.to_thread(_publish, self._staged, self._final)
 
     async def abort(self) -> None:
+        self._uploads.discard(self)
         if self._writing is not None:
             await asyncio.wait({self._writing})
         await asyncio.to_thread(self._discard)
@@ -157,6 +165,7 @@ class FileProvider(Provider):
         super().__init__(settings)
         self.root = Path(settings.path).absolute()
         self._staging = self.root / OWN_DIRECTORY / "uploads"
+        self._uploads: set[_FileUpload] = set()
         self._prefix = secrets.token_hex(8)
         """Begins the names of this process's uploads: recover() leaves them alone."""
 
@@ -226,7 +235,7 @@ class FileProvider(Provider):
         except FileNotFoundError:
             self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(staged, flags, 0o666)
-        return _FileUpload(staged, final, descriptor)
+        return _FileUpload(self._uploads, staged, final, descriptor)
 
     async def settle(self, publication: Publication) -> bool:
         final = self.path(publication.bucket, publication.key)
