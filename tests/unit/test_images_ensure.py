@@ -248,7 +248,7 @@ def test_a_full_disk_of_the_engine_while_importing_is_named(tmp_path: Path, monk
         raise EngineFailedError("write /usr/bin/python3.13: no space left on device", "run the command again")
 
     monkeypatch.setattr(engine, "import_image", refuse)
-    with pytest.raises(DiskFullError):
+    with pytest.raises(DiskFullError, match="the engine's disk"):
         ensure(engine, build.plan(ALL))
 
 

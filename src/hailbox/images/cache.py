@@ -49,11 +49,9 @@ def disk_full(path: Path) -> DiskFullError:
     return DiskFullError(f"no space is left for {path}", "free some space there and run the command again")
 
 
-def check_disk(path: Path, said: str = "") -> None:
-    """Raise DiskFullError if a program failed for lack of space: next to nothing is left on the disk of `path`, or
-    it `said` so (in English, LC_ALL=C), for it may have removed its own files since."""
-    if os.strerror(errno.ENOSPC).lower() in said.lower() or shutil.disk_usage(path).free < NEARLY_FULL:
-        raise disk_full(path)
+def is_disk_full(said: str) -> bool:
+    """Whether a program that failed says, in English, that no space was left."""
+    return os.strerror(errno.ENOSPC).lower() in said.lower()
 
 
 def run(command: Sequence[str], where: Path) -> subprocess.CompletedProcess[str]:
@@ -68,7 +66,9 @@ def run(command: Sequence[str], where: Path) -> subprocess.CompletedProcess[str]
         check=False,
     )
     if done.returncode != 0:
-        check_disk(where, done.stderr + done.stdout)
+        # It may have removed its own files since, or been short of so little that it said something else.
+        if is_disk_full(done.stderr + done.stdout) or shutil.disk_usage(where).free < NEARLY_FULL:
+            raise disk_full(where)
     return done
 
 
