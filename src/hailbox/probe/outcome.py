@@ -44,7 +44,7 @@ class Outcome:
     reached: Reached
     reason: str
     seconds: float
-    """From the start of watching to the last attempt's end."""
+    """From the start of watching, or of the command that watches, to the last attempt's end."""
 
     @property
     def working(self) -> bool:

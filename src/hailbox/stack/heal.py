@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hailbox.engine.port import ContainerState
 from hailbox.model import names
@@ -65,13 +66,15 @@ class Healer:
         raise diagnosis.explain(self.context.engine, observed, current, profile, catalog, self.tried)
 
     def watch(self, replicas: list[str], deadline: float) -> dict[str, Outcome]:
-        """Probe these replicas until they work or the deadline has passed."""
+        """Probe these replicas until they work or the deadline has passed; seconds count from the command's start."""
         wanted = [target for target in targets(self.plan) if target.replica in replicas]
-        return self.context.watch(wanted, self.credentials, deadline=deadline, on_change=self._tell)
+        before = time.monotonic() - self.context.started
+        seen = self.context.watch(wanted, self.credentials, deadline=deadline, on_change=self._tell)
+        return {name: replace(outcome, seconds=before + outcome.seconds) for name, outcome in seen.items()}
 
     def _tell(self, outcome: Outcome) -> None:
         phase = Phase.WORKING if outcome.reached is Reached.FUNCTION else Phase.SERVING
-        self.context.tell(outcome.replica, phase, outcome.reason)
+        self.context.tell(outcome.replica, phase)
 
     def _restart(self, replica: str, observed: Observed) -> None:
         for container in observed.of(replica):
