@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 from collections import deque
 from typing import Final
@@ -40,10 +41,16 @@ class Channel(asyncio.Protocol):
         """Whether the connection still stands, as far as is known."""
         return self._lost is None and self._transport is not None and not self._transport.is_closing()
 
-    @property
-    def received(self) -> int:
-        """Bytes received and not yet read."""
-        return self._size
+    def is_quiet(self) -> bool:
+        """Whether nothing has arrived, not even the end of the connection; asks the socket itself.
+
+        The event loop may not have come to see yet what a node did while nobody was waiting for it.
+        """
+        if not self.alive or self._size or self._transport is None:
+            return False
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     async def start_tls(self, context: ssl.SSLContext, host: str, deadline: float) -> None:
         """Become the client side of a TLS connection. Raises OSError (ssl.SSLError included)."""

@@ -99,7 +99,7 @@ class Connection:
     @property
     def usable(self) -> bool:
         """Whether the next operation can be sent: connected, and none under way."""
-        return not self._busy and self._channel.alive and not self._channel.received
+        return not self._busy and self._channel.is_quiet()
 
     async def open_table(self, name: bytes, *, create: bool = False, exclusive: bool = False) -> None:
         """TABLE_OPEN: `name` is the exact bytes, with a NUL at the end if libhail is to find it too."""

@@ -37,9 +37,16 @@ class Pool:
         self._create = create
         self._deadline = deadline
         self._stall = stall
+        self.limit = limit
         self._slots = asyncio.Semaphore(limit)
+        self.in_use = 0
         self._idle: list[Connection] = []
         self._closed = False
+
+    @property
+    def idle(self) -> int:
+        """Connections that are open and not in use."""
+        return len(self._idle)
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -48,10 +55,16 @@ class Pool:
         Raises what Connection.open raises, and RuntimeError after `close`.
         """
         async with self._slots:
-            connection = await self._obtain()
+            self.in_use += 1
+            try:
+                connection = await self._obtain()
+            except BaseException:
+                self.in_use -= 1
+                raise
             try:
                 yield connection
             finally:
+                self.in_use -= 1
                 if connection.usable and not self._closed:
                     self._idle.append(connection)
                 else:
