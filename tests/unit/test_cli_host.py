@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_program import NO_ENGINE, environment, run
+from cli_program import NO_ENGINE, run
 from engine_server import EMPTY, engine, refusing, serve
 
 from hailbox.images import build as images
@@ -42,7 +42,6 @@ def test_no_engine(tmp_path: Path, verb: str) -> None:
     ("address", "reason"),
     [
         ("tcp://127.0.0.1:1", "refused"),
-        ("tcp://:abc", "'abc'"),
         ("gopher://127.0.0.1", "gopher://127.0.0.1"),
     ],
 )
@@ -67,13 +66,13 @@ def test_engine_that_refuses(tmp_path: Path) -> None:
     assert address in problem
 
 
-@pytest.mark.parametrize(("version", "api"), [("19.03.15", "1.40"), ("18.09.1", "1.39")])
-def test_engine_that_is_too_old(tmp_path: Path, version: str, api: str) -> None:
-    with serve(tmp_path, engine(EMPTY, version=version, api=api)) as address:
+def test_engine_that_is_too_old(tmp_path: Path) -> None:
+    with serve(tmp_path, engine(EMPTY, version="19.03.15", api="1.40")) as address:
         ended = run(tmp_path, "up", variables={"DOCKER_HOST": address})
     assert (ended.status, ended.out) == (3, "")
     code, problem, _ = ended.error()
     assert code == "engine-too-old"
+    assert "19.03.15" in problem
     assert "20.10" in problem
 
 
@@ -129,7 +128,3 @@ def test_directory_for_locks_that_cannot_be_made(tmp_path: Path) -> None:
     code, problem, _ = ended.error()
     assert (ended.status, code) == (3, "runtime-directory")
     assert str(tmp_path / "hailbox") in problem
-
-
-def test_the_environment_of_these_tests_reaches_no_engine(tmp_path: Path) -> None:
-    assert environment(tmp_path)["DOCKER_HOST"] == NO_ENGINE

@@ -11,6 +11,8 @@ from cli_program import command, environment, run
 from engine_server import EMPTY, engine, serve
 
 from hailbox.cli.envelope import envelope, plain, text
+from hailbox.cli.verb import choose
+from hailbox.model.config import Config
 from hailbox.model.errors import PortTakenError
 from hailbox.stack.down import Removal
 
@@ -119,19 +121,19 @@ def test_listing_is_about_no_stack(tmp_path: Path, holding: str) -> None:
     assert [(entry["stack"], entry["profile"]) for entry in document["data"]] == [("one", "?")]
 
 
-def test_order_of_choices_of_the_stack(tmp_path: Path, holding: str) -> None:
-    (tmp_path / "hailbox.yaml").write_text("stack: in-file\n")
+def test_order_of_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hailbox.yaml").write_text("stack: in-file\nprofile: fs\nports: {iwhd: 1, tabled: 2}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HAILBOX_STACK", raising=False)
+    assert choose(None) == Config(stack="in-file", profile="fs", ports={"iwhd": 1, "tabled": 2})
+    assert choose(None, profile=None, ports={"tabled": 3}).ports == {"iwhd": 1, "tabled": 3}
+    assert choose(None, profile="s3").profile == "s3"
+    monkeypatch.setenv("HAILBOX_STACK", "in-environment")
+    assert choose(None).stack == "in-environment"
+    assert choose("on-line").stack == "on-line"
 
-    def chosen(*arguments: str, **variables: str) -> object:
-        ended = run(tmp_path, "status", "--json", *arguments, variables={"DOCKER_HOST": holding, **variables})
-        return ended.document()["stack"]
 
-    assert chosen() == "in-file"
-    assert chosen(HAILBOX_STACK="in-environment") == "in-environment"
-    assert chosen("--stack", "on-line", HAILBOX_STACK="in-environment") == "on-line"
-
-
-@pytest.mark.parametrize("arguments", [["ls"], ["ls", "--json"], ["--help"]])
+@pytest.mark.parametrize("arguments", [["ls"], ["--help"]])
 def test_reader_that_goes_away_is_no_trouble(tmp_path: Path, holding: str, arguments: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -71,7 +71,6 @@ def test_broken_configuration_file(tmp_path: Path, case: str) -> None:
         (["status", "--stack", "nosuch"], 5, "unknown-stack", "'nosuch'", "hailbox --stack nosuch up"),
         (["reset", "nosuch", "--dry-run"], 2, "unknown-service", "'nosuch'", "chunkd"),
         (["up", "--profile", "nosuch"], 2, "unknown-profile", "'nosuch'", "s3"),
-        (["up", "--scale", "nosuch=2"], 2, "unknown-service", "'nosuch'", "chunkd"),
         (["wait", "--timeout", "0.1"], 5, "not-working", "0.1 s", "hailbox --stack hail up"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
