@@ -253,6 +253,9 @@ class Client:
         return any(op in ops for op in self.asked.values())
 
     def ask(self) -> None:
+        if self.stopped:
+            self.later.append(self.ask)
+            return
         if not self.holds and not self.waiting and not self.asking(Op.LOCK, Op.TRYLOCK):
             op = Op.LOCK if self.simulation.rng.random() < 0.7 else Op.TRYLOCK
             self.request(op, cld.LockRequest(self.handle, 0).encode())

@@ -238,7 +238,7 @@ class Operations:
         return False
 
     def lock_is_held(self, call: Request) -> bool:
-        """Whether the handle of a LOCK holds a lock by now."""
+        """Whether the handle of a LOCK holds a lock by now. Raises XdrError."""
         handle = call.session.handles.get(cld.LockRequest.decode(call.body).handle)
         return handle is not None and self.holds(handle)
 

@@ -64,11 +64,17 @@ class Outgoing:
 
     def add(self, op: int, body: bytes, xid: int) -> None:
         """Queue a message; `ready` returns its packets when they may go."""
+        self.last_op = op
+        if self.reliable and len(body) <= wire.MAXIMUM_CHUNK:
+            # The usual case: nothing to repeat, nothing to cut.
+            packet = wire.Packet(self._sid, self._user, wire.Order.ONLY, xid, op, body, self.sequence)
+            self.waiting.append(_Entry(self.sequence, op, wire.seal(packet, self._key)))
+            self.sequence = (self.sequence + 1) % wire.SEQUENCE_MODULUS
+            return
         packets = wire.fragments(self._sid, self._user, wire.Message(xid, op, body), self.sequence)
         for packet in packets:
             self.waiting.append(_Entry(packet.sequence, op, wire.seal(packet, self._key)))
         self.sequence = (self.sequence + len(packets)) % wire.SEQUENCE_MODULUS
-        self.last_op = op
 
     def ready(self, now: float) -> list[bytes]:
         """Packets to send now."""

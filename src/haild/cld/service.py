@@ -33,6 +33,7 @@ believes for ever, while its lock is free.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -309,11 +310,7 @@ class Service:
         xid, op, body = message
         known = session.answers.get(xid)
         if known is not None:
-            known_op, answer = known
-            if op == Op.LOCK and self.operations.lock_is_held(Request(session, op, xid, body)):
-                # It was queued and has been granted since; the event may be lost.
-                answer = cld.Generic(ErrorCode.OK, xid).encode()
-            self.registry.send(session, known_op, answer)
+            self._answer_again(Request(session, op, xid, body), *known)
         elif op == Op.END_SESS:
             self.registry.send(session, op, cld.Generic(ErrorCode.OK, xid).encode())
             self.registry.end(session, "as the client asked", keep=True)
@@ -321,6 +318,14 @@ class Service:
             if op == Op.NOP and body:
                 self.challenger.new_lifeline(session, body)
             self._request(Request(session, op, xid, body))
+
+    def _answer_again(self, call: Request, op: int, answer: bytes) -> None:
+        """The client has resumed and asks for an answer that it did not get."""
+        with contextlib.suppress(xdr.XdrError):
+            if call.op == Op.LOCK and self.operations.lock_is_held(call):
+                # It was queued and has been granted since; the event may be lost.
+                answer = cld.Generic(ErrorCode.OK, call.xid).encode()
+        self.registry.send(call.session, op, answer)
 
     def _request(self, call: Request) -> None:
         try:

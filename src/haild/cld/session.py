@@ -71,6 +71,7 @@ class Session:
     next_handle: int = 2
     handles: dict[int, Handle] = field(default_factory=dict)
     answers: OrderedDict[int, tuple[int, bytes]] = field(default_factory=OrderedDict)
+    packed_answers: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
     reassembly: wire.Reassembly = field(default_factory=wire.Reassembly)
     ended: bool = False
     forget_at: float = 0.0
@@ -101,13 +102,15 @@ class Session:
     def remember(self, xid: int, op: int, body: bytes) -> None:
         """Keep the answer to a request that changed something, should the client ask again."""
         self.answers[xid] = (op, body)
+        self.packed_answers[xid] = _ANSWER.pack(xid, op) + xdr.opaque(body)
         while len(self.answers) > ANSWERS:
             self.answers.popitem(last=False)
+            self.packed_answers.popitem(last=False)
 
     def row(self) -> Row:
         """The session as it is stored."""
         transport, host, port = self.address
-        answers = b"".join(_ANSWER.pack(xid, op) + xdr.opaque(body) for xid, (op, body) in self.answers.items())
+        answers = b"".join(self.packed_answers.values())
         return (
             self.user,
             transport,
@@ -154,5 +157,5 @@ def from_row(sid: bytes, row: Row, key: wire.Key, now: float) -> Session:
     decoder = xdr.Decoder(answers)
     while decoder.offset < len(answers):
         xid, op = decoder.hyper(), decoder.word()
-        session.answers[xid] = (op, decoder.opaque(cld.MAXIMUM_BODY))
+        session.remember(xid, op, decoder.opaque(cld.MAXIMUM_BODY))
     return session

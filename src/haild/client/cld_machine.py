@@ -24,7 +24,7 @@ from haild.wire.cld import ErrorCode, Op
 
 FENCE = 0.8
 """Part of the lease after which the client itself gives up a session that it could not renew."""
-RENEW = 0.3
+RENEW = 0.4
 """Part of the lease after which a quiet session is renewed."""
 WINDOW = 8
 """Requests on their way at once; a server remembers that many answers for a client that resumes."""

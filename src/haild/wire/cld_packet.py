@@ -223,6 +223,11 @@ class FrameReader:
         Raises FrameError for a wrong magic, direction or length; the reader is of no use after that.
         """
         buffer = self._buffer
+        if not buffer and len(data) > 8 and data[:4] == _FRAME_MAGIC and data[4] == self._direction:
+            size = int.from_bytes(data[5:8], "little")
+            if size == len(data) - 8 and size <= MAXIMUM_FRAME:
+                # The usual case: exactly one frame.
+                return [data[8:]]
         buffer += data
         packets: list[bytes] = []
         offset = 0
