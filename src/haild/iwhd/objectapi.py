@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -58,6 +58,8 @@ async def get_object(site: Site, request: web.BaseRequest, target: Target) -> Re
         if request.headers.get("If-None-Match") == record.etag:
             return Reply(304)
     length = None if record is None else record.size
+    if request.method == "HEAD" and record is not None:
+        return Reply(200, _nothing(), BINARY, length=length)
     async with contextlib.AsyncExitStack() as stack:
         try:
             body = await stack.enter_async_context(site.objects.open(target.bucket, target.key))
@@ -65,6 +67,12 @@ async def get_object(site: Site, request: web.BaseRequest, target: Target) -> Re
             logger.warning("get of %s/%s: %s", target.bucket, target.key, error)
             return Reply(404 if record is None else site.directory.primary.lost_body_status)
         return Reply(200, body, BINARY, length=length, resources=stack.pop_all())
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """The content of an answer that is not sent."""
+    return
+    yield b""
 
 
 async def delete_object(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
