@@ -361,6 +361,13 @@ def test_half_closing_after_a_request_still_gets_the_response(client: Client) ->
     assert client.closed()
 
 
+def test_half_closing_in_the_midst_of_the_next_request_closes_after_the_response(client: Client) -> None:
+    client.send(Operation.PUT, b"key", b"x" * 50_000 + b"CHUNKDv1", data_length=50_000)
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.response(Operation.PUT).code == Code.SUCCESS
+    assert client.closed()
+
+
 # The self-check
 
 

@@ -178,6 +178,9 @@ class Connection(asyncio.BufferedProtocol):
             coroutine = self._handler.handle(request)
             if coroutine is not None:
                 self._task = asyncio.create_task(self._run(coroutine))
+        if self._input_ended and self._task is None and not self._unsent and not self._closed:
+            # What is left is no whole request, and never will be.
+            self.close()
         self._balance()
 
     def _begin_content(self, request: Request) -> None:
@@ -206,8 +209,6 @@ class Connection(asyncio.BufferedProtocol):
         if self._content_remaining or self._pieces:
             # Whoever handled the request left content: the stream cannot be followed any further.
             self.abort()
-        elif self._input_ended and not len(self._decoder):
-            self.close()
         else:
             self._advance()
 
