@@ -61,9 +61,22 @@ def source(tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine) -> It
         patch.delenv("HAILBOX_BASE", raising=False)
         yield root
     # Other stacks may build at the same time, so only what plans of this module named is removed.
+    _remove_unfinished(engine)
     for reference in reversed(list(dict.fromkeys(MADE))):
         engine.remove_image(reference)
     assert not [reference for reference in MADE if engine.image(reference)]
+
+
+def _remove_unfinished(engine: DockerEngine) -> None:
+    """Remove what builds that failed or were killed left on the images of this module: layers without a name."""
+    ours = {image.id for reference in MADE if (image := engine.image(reference))}
+    api = docker.APIClient(version="auto")
+    for nameless in api.images(filters={"dangling": True}):
+        parent = nameless["Id"]
+        while parent and parent not in ours:
+            parent = api.inspect_image(parent)["Parent"]  # type: ignore[no-untyped-call]
+        if parent:
+            engine.remove_image(nameless["Id"])
 
 
 def plan_for(services: Sequence[str], own_base: str | None = None) -> build.ImagePlan:

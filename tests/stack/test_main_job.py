@@ -7,8 +7,9 @@ from pathlib import Path
 
 import boto3
 import pytest
-from bootimage import boot_image
-from conftest import Stack
+
+from support.bootimage import boot_image
+from support.enginestack import Stack
 
 MEGABYTE = 1_000_000
 

@@ -1,18 +1,15 @@
-"""Real stacks on the real engine: each test has its own, and nothing of it is left behind."""
+"""A stack on the real engine, driven through the command line as a user would."""
 
 import json
 import os
-import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import docker
 import docker.models.containers
-import pytest
 
 ROOT = Path(__file__).parents[2]
 ARTEFACTS = ROOT / "artefacts"
@@ -77,28 +74,3 @@ class Stack:
         label = {"label": f"org.hailbox.stack={self.name}"}
         described = [container.attrs for container in self.client.containers.list(all=True, filters=label)]
         (folder / "inspect.json").write_text(json.dumps(described, indent=1))
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    report = (yield).get_result()  # type: ignore[misc]
-    if report.when == "call":
-        item.stash[FAILED] = report.failed
-
-
-FAILED = pytest.StashKey[bool]()
-
-
-@pytest.fixture
-def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
-    """A stack that does not exist yet. Afterwards it is destroyed, and nothing of it may be left."""
-    made = Stack(f"test-{secrets.token_hex(4)}", tmp_path)
-    yield made
-    if request.node.stash.get(FAILED, True):
-        folder = ARTEFACTS / request.node.name
-        made.keep_artefacts(folder)
-        print(f"artefacts: {folder}")
-    if made.labelled():
-        made.run("destroy")
-    assert made.labelled() == []
-    made.client.close()

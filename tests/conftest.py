@@ -1,0 +1,33 @@
+"""Real stacks on the real engine: each test has its own, and nothing of it is left behind."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.enginestack import ARTEFACTS, Stack
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = (yield).get_result()  # type: ignore[misc]
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+
+
+@pytest.fixture
+def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
+    """A stack that does not exist yet. Afterwards it is destroyed, and nothing of it may be left."""
+    made = Stack(f"test-{secrets.token_hex(4)}", tmp_path)
+    yield made
+    if request.node.stash.get(FAILED, True):
+        folder = ARTEFACTS / request.node.name
+        made.keep_artefacts(folder)
+        print(f"artefacts: {folder}")
+    if made.labelled():
+        made.run("destroy")
+    assert made.labelled() == []
+    made.client.close()
