@@ -65,10 +65,11 @@ def run(command: Sequence[str], where: Path) -> subprocess.CompletedProcess[str]
         env={**os.environ, "LC_ALL": "C"},
         check=False,
     )
-    if done.returncode != 0:
-        # It may have removed its own files since, or been short of so little that it said something else.
-        if is_disk_full(done.stderr + done.stdout) or shutil.disk_usage(where).free < NEARLY_FULL:
-            raise disk_full(where)
+    if done.returncode == 0:
+        return done
+    # It may have removed its own files since, or been short of so little that it said something else.
+    if is_disk_full(done.stderr + done.stdout) or shutil.disk_usage(where).free < NEARLY_FULL:
+        raise disk_full(where)
     return done
 
 
