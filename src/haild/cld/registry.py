@@ -146,9 +146,12 @@ class Registry:
         """End a session: its handles and locks go. `keep`: for as long as its last answer may have to be repeated."""
         if session.ended:
             return
-        text = "%s: session of %s ended: %s"
-        level = logging.DEBUG if keep or isinstance(session.peer, Stream) else logging.INFO
-        logger.log(level, text, session.sid.hex().upper(), session.user.decode("latin-1"), reason)
+        transport, host, port = session.address
+        # A session that ends as it should, or with nothing in it, is not worth a line in the log.
+        level = logging.DEBUG if keep or not session.handles else logging.INFO
+        text = "session %s of %s at %s %s:%d: %s; %d handles closed"
+        user = session.user.decode("latin-1")
+        logger.log(level, text, session.sid.hex(), user, transport, host, port, reason, len(session.handles))
         session.ended = True
         for listener in self.on_end:
             listener(session)

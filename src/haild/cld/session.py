@@ -26,14 +26,15 @@ class Datagrams(NamedTuple):
 
 
 class Stream:
-    """A TCP connection; compared by identity."""
+    """A TCP connection; compared by identity. `used`: it ever carried a session."""
 
-    __slots__ = ("host", "port", "sids")
+    __slots__ = ("host", "port", "sids", "used")
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
         self.port = port
         self.sids: set[bytes] = set()
+        self.used = False
 
 
 Peer = Datagrams | Stream
@@ -135,6 +136,7 @@ def move(session: Session, peer: Peer) -> None:
     session.peer = peer
     if isinstance(peer, Stream):
         peer.sids.add(session.sid)
+        peer.used = True
         session.address = ("tcp", peer.host, peer.port)
     else:
         session.address = ("udp", peer.host, peer.port)

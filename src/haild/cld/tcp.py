@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
         self._reader = cld_packet.FrameReader(cld_packet.Direction.TO_SERVER)
         self._transport: asyncio.Transport | None = None
         self._check: asyncio.TimerHandle | None = None
-        self._had_session = False
+        self._lingering = False
         self._by_us = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,8 +102,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _silent(self) -> None:
-        if self.stream.sids or self._had_session:
-            self._had_session = bool(self.stream.sids)
+        if self.stream.sids or (self.stream.used and not self._lingering):
+            self._lingering = not self.stream.sids
             self._check = asyncio.get_running_loop().call_later(LINGER, self._silent)
         else:
             self.abort()

@@ -7,9 +7,11 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
 from haild.client.cld_errors import CldError
 from haild.client.cld_session import Session
+from haild.wire.cld_extension import DEFAULT_LEASE
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
@@ -26,6 +28,8 @@ async def keep_session(
     use: Callable[[Session], Awaitable[None]],
     *,
     name: str,
+    transport: Literal["tcp", "udp"] = "tcp",
+    lease: float = DEFAULT_LEASE,
 ) -> None:
     """For ever: connect to the next address, run `use(session)` until it ends or the session is lost, and again.
 
@@ -33,7 +37,13 @@ async def keep_session(
     it needs. Pauses grow from 0.05 s to 0.5 s, with jitter. `name` says in the log what is waited for: one line when
     something fails, one when it works again. When cancelled, the session is ended and its locks are free.
     """
-    keeper = _Keeper(addresses, user, secret, use, name)
+    if not addresses:
+        raise ValueError("at least one address is needed")
+
+    async def connect(host: str, port: int) -> Session:
+        return await Session.connect(host, port, user=user, secret=secret, transport=transport, lease=lease)
+
+    keeper = _Keeper(addresses, connect, use, name)
     while True:
         await keeper.once()
 
@@ -42,16 +52,12 @@ class _Keeper:
     def __init__(
         self,
         addresses: Sequence[tuple[str, int]],
-        user: str,
-        secret: bytes,
+        connect: Callable[[str, int], Awaitable[Session]],
         use: Callable[[Session], Awaitable[None]],
         name: str,
     ) -> None:
-        if not addresses:
-            raise ValueError("at least one address is needed")
         self._addresses = addresses
-        self._user = user
-        self._secret = secret
+        self._connect = connect
         self._use = use
         self._name = name
         self._next = 0
@@ -81,7 +87,7 @@ class _Keeper:
         self._complaint = text
 
     async def _session(self, host: str, port: int) -> None:
-        session = await Session.connect(host, port, user=self._user, secret=self._secret)
+        session = await self._connect(host, port)
         if self._complaint:
             logger.info("%s: in session with cld at %s:%d", self._name, host, port)
             self._complaint = ""
