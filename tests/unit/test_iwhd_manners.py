@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,11 +16,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from iwhd_daemon import FORM, Iwhd, eventually, fs, processor_seconds, running
+from iwhd_daemon import FORM, Iwhd, eventually, free_port, fs, processor_seconds, running
 
+from haild.iwhd import body, reply
 from haild.iwhd import settings as configuration
+from haild.iwhd.daemon import serve
 from haild.iwhd.metadata import records
-from haild.iwhd.settings import ProviderSettingsError
+from haild.iwhd.options import parse
+from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +106,56 @@ def test_bodies_that_are_too_long(iwhd: Iwhd) -> None:
         assert iwhd.request("PUT", "/b/k/a", blocks, headers, encode_chunked=True).status == 413
     assert iwhd.request("GET", "/b/k/a").status == 404
     assert iwhd.raw(b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n").split(b" ")[1] in (b"400", b"414")
+
+
+async def test_clients_that_stand_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "IDLE_DEADLINE", 0.1)
+    monkeypatch.setattr(reply, "WRITE_DEADLINE", 0.1)
+    (tmp_path / "fs" / "b").mkdir(parents=True)
+    port = free_port()
+    options = parse(["-c", "unused", "-d", f"{tmp_path}/_db", "-p", str(port)])
+    stop = asyncio.Event()
+    provider = ProviderSettings("primary", "fs", path=str(tmp_path / "fs"))
+    serving = asyncio.create_task(serve(options, [provider], stop))
+    reader, writer = await connected(port)
+    # Stops in the middle of its body.
+    writer.write(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n" + b"x" * 1000)
+    assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+    assert list((tmp_path / "fs" / ".iwhd" / "uploads").iterdir()) == []
+    reader, writer = await connected(port)
+    writer.write(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n" + b"x" * 30_000_000)
+    assert b" 201 " in await reader.readline()
+    # Reads nothing: more than the buffers of both sides hold is not sent, and then the connection is broken.
+    silent = socket.create_connection(("127.0.0.1", port))
+    silent.sendall(b"GET /b/k HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asyncio.sleep(0)
+    reader, writer = await connected(port)
+    writer.write(b"GET /b/none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
+    assert len(await asyncio.to_thread(drained, silent)) < 30_000_000
+    stop.set()
+    await serving
+
+
+async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to a daemon that may still be starting."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.01)
+
+
+def drained(connection: socket.socket) -> bytes:
+    """Everything that comes until the other side is gone, read too slowly for it."""
+    received = b""
+    with connection, contextlib.suppress(ConnectionResetError):
+        threading.Event().wait(0.5)
+        while block := connection.recv(1 << 20):
+            received += block
+    return received
 
 
 PATHS = st.lists(

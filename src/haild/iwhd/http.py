@@ -27,8 +27,10 @@ LINGER: Final = 1.0
 MAXIMUM_HEADER: Final = 64 * 1024
 """Bytes of the request line and of each header field."""
 
-READ_BUFFER: Final = 256 * 1024
-"""Bytes of a body that wait for its reader, per connection (twice that is the limit)."""
+FEW_CONNECTIONS: Final = 32
+LARGE_BUFFER: Final = 256 * 1024
+SMALL_BUFFER: Final = 64 * 1024
+"""Bytes of a body that wait for their reader (twice that is the limit); only a few connections get large ones."""
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,15 @@ HANDLERS: Final[Mapping[tuple[str, Kind], Handler]] = {
 """Every other combination is 404. HEAD is answered like GET, without the body."""
 
 
+class _Server(web.Server):
+    """Gives later connections smaller buffers, so that memory stays bounded."""
+
+    def __call__(self) -> web.RequestHandler:
+        few = len(self.connections) < FEW_CONNECTIONS
+        self._kwargs["read_bufsize"] = LARGE_BUFFER if few else SMALL_BUFFER
+        return super().__call__()
+
+
 def make_server(site: Site) -> web.Server:
     """The protocol factory of `site`; it is to be given a listening socket."""
 
@@ -82,14 +93,13 @@ def make_server(site: Site) -> web.Server:
                 request.transport.abort()
             raise ConnectionResetError("broken off") from error
 
-    return web.Server(
+    return _Server(
         handle,
         access_log=None,
         keepalive_timeout=KEEPALIVE,
         lingering_time=LINGER,
         max_line_size=MAXIMUM_HEADER,
         max_field_size=MAXIMUM_HEADER,
-        read_bufsize=READ_BUFFER,
         auto_decompress=False,
         logger=_protocol_logger,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
@@ -73,6 +73,8 @@ async def send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         await _deadline(response.write_eof())
         return response
     finally:
+        if isinstance(reply.content, AsyncGenerator):
+            await reply.content.aclose()
         if reply.resources is not None:
             await reply.resources.aclose()
 
