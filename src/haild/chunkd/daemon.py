@@ -47,6 +47,7 @@ def _register(configuration: Configuration, bound: list[BoundSocket]) -> asyncio
     return asyncio.create_task(
         keep_registered(
             configuration.cld_servers,
+            host,
             configuration.cld_user,
             configuration.cld_key,
             configuration.info_path,

@@ -11,13 +11,14 @@ from typing import Final
 
 from haild.chunkd.configuration import CldServer
 from haild.client.cld import Address, OpenMode, Session, keep_session
+from haild.client.cld_discovery import MAXIMUM_SERVERS, DiscoveryError, find_servers
 from haild.daemon.settings import SettingsError, port_number
 
 DIRECTORY_MODE: Final = OpenMode.READ | OpenMode.WRITE | OpenMode.CREATE | OpenMode.DIRECTORY
 FILE_MODE: Final = OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
-"""Seconds between looks at a port file that is not there yet."""
+"""Seconds between looks at what is not there yet: a port file, a record in DNS."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +43,40 @@ async def publish(session: Session, info_path: str, record: bytes) -> None:
     await session.wait_lost()
 
 
-async def keep_registered(servers: Sequence[CldServer], user: str, key: str, info_path: str, record: bytes) -> None:
-    """Register, and again whenever the session is lost; runs until it is cancelled."""
-    addresses = [await _address(server) for server in servers]
+async def keep_registered(
+    servers: Sequence[CldServer], host: str, user: str, key: str, info_path: str, record: bytes
+) -> None:
+    """Register, and again whenever the session is lost; runs until it is cancelled.
+
+    Without `servers` CLD is looked for in the domain of `host`.
+    """
+    if servers:
+        addresses = [await _address(server) for server in servers[:MAXIMUM_SERVERS]]
+    else:
+        addresses = await _discover(host)
 
     async def use(session: Session) -> None:
         await publish(session, info_path, record)
 
     await keep_session(addresses, user, key.encode(), use, name=f"registration {info_path}")
+
+
+async def _discover(host: str) -> list[Address]:
+    """The CLD servers in DNS, as soon as there are any."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await find_servers(host)
+        except DiscoveryError as error:
+            if pause == FIRST_PAUSE:
+                logger.warning("looking for CLD: %s", error)
+        pause = await _rest(pause)
+
+
+async def _rest(pause: float) -> float:
+    """Wait about `pause` seconds; returns the next pause."""
+    await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
+    return min(2 * pause, LONGEST_PAUSE)
 
 
 async def _address(server: CldServer) -> Address:
@@ -68,5 +95,4 @@ async def _await_port(path: Path) -> int:
         except (OSError, UnicodeDecodeError, SettingsError):
             if pause == FIRST_PAUSE:
                 logger.info("waiting for CLD's port in %s", path)
-        await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = await _rest(pause)
