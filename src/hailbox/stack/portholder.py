@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hailbox.engine.port import Engine
@@ -40,14 +41,20 @@ def _inodes(number: int, protocols: tuple[str, ...]) -> set[str]:
     return found
 
 
+def _sockets(process: Path) -> Iterator[str]:
+    for entry in (process / "fd").iterdir():
+        # One that is closed meanwhile must not hide the others.
+        with contextlib.suppress(FileNotFoundError):
+            yield os.readlink(entry)
+
+
 def _process(number: int, protocols: tuple[str, ...]) -> str | None:
     inodes = _inodes(number, protocols)
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal():
             continue
         try:
-            links = {os.readlink(entry) for entry in (process / "fd").iterdir()}
-            if links & inodes:
+            if not inodes.isdisjoint(_sockets(process)):
                 return f"the program {(process / 'comm').read_text().strip()} (pid {process.name})"
         except OSError:
             continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hailbox.model import names
 from hailbox.model.catalog import Port, Profile, Replica
 from hailbox.model.compose import preferred_port
-from hailbox.model.errors import PortTakenError, UnknownServiceError
+from hailbox.model.errors import PortTakenError, UnknownServiceError, UsageError
 from hailbox.stack import portholder
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed
@@ -53,8 +53,11 @@ def is_free(number: int, protocols: tuple[str, ...]) -> bool:
                 probe.bind((LOOPBACK, number))
                 if kind == socket.SOCK_STREAM:
                     probe.listen(1)
+            except PermissionError:
+                # A port below 1024 that only root may open; the engine, which is to listen there, may be root.
+                continue
             except OSError as error:
-                if error.errno in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+                if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
                     return False
                 raise
     return True
@@ -91,11 +94,13 @@ def assign(context: Context, profile: Profile, observed: Observed) -> Assignment
     """Choose a port of the host for every port of every replica.
 
     In this order: what the user insists on, what the replica has already, what the default stack prefers, a free
-    one. Raises PortTakenError, naming the holder, if somebody else holds a port that the user insists on.
+    one. Raises PortTakenError, naming the holder, if somebody else holds a port that the user insists on, and
+    UsageError if the user wants one twice.
     """
     wanted = _insisted(context, profile)
     known = recorded(observed)
     held = _held(observed)
+    claimed = {number: key for ports in (known, wanted) for key, number in ports.items()}
     chosen: dict[tuple[str, str], int] = {}
     substitutions: list[Substitution] = []
     for replica in profile.replicas:
@@ -103,6 +108,8 @@ def assign(context: Context, profile: Profile, observed: Observed) -> Assignment
             key = (replica.name, port.name)
 
             def usable(number: int, key: tuple[str, str] = key, port: Port = port) -> bool:
+                if claimed.get(number, key) != key:
+                    return False
                 if number in held:
                     return held[number] == key[0]
                 return number not in chosen.values() and is_free(number, port.protocols)
@@ -127,7 +134,7 @@ def assign(context: Context, profile: Profile, observed: Observed) -> Assignment
 
 def _insisted(context: Context, profile: Profile) -> dict[tuple[str, str], int]:
     by_name = {replica.name: replica for replica in profile.replicas}
-    wanted = {}
+    wanted: dict[tuple[str, str], int] = {}
     for name, number in context.config.ports.items():
         replica = by_name.get(name) or by_name.get(names.replica(name, 1))
         if replica is None:
@@ -136,6 +143,8 @@ def _insisted(context: Context, profile: Profile) -> dict[tuple[str, str], int]:
                 f"it has: {', '.join(by_name)}",
             )
         for port in context.catalog.services[replica.service].ports:
+            if number in wanted.values():
+                raise UsageError(f"port {number} is chosen twice", f"choose another one for {replica.name}")
             wanted[replica.name, port.name] = number
     return wanted
 
