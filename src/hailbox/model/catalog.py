@@ -65,6 +65,8 @@ class Profile:
     name: str
     summary: str
     replicas: tuple[Replica, ...]
+    definition: Mapping[str, Any] | None = field(default=None, compare=False)
+    """The text of the file, of a user's own profile: the next command has to know it without the file."""
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -125,7 +127,9 @@ def service_from(name: str, text: Mapping[str, Any]) -> Service:
         ) from error
 
 
-def profile_from(name: str, text: Mapping[str, Any], services: Mapping[str, Service]) -> Profile:
+def profile_from(
+    name: str, text: Mapping[str, Any], services: Mapping[str, Service], *, shipped: bool = False
+) -> Profile:
     """A profile from the content of its file. Raises ConfigurationError, UnknownServiceError."""
     try:
         replicas = tuple(
@@ -133,7 +137,7 @@ def profile_from(name: str, text: Mapping[str, Any], services: Mapping[str, Serv
             for service, entries in text["services"].items()
             for number, entry in enumerate(entries, start=1)
         )
-        profile = Profile(name, text["summary"], replicas)
+        profile = Profile(name, text["summary"], replicas, None if shipped else text)
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f"profile {name} is not usable: {error!r}", "compare it with compose/profiles/s3.yaml"

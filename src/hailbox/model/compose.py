@@ -181,10 +181,18 @@ def _replica(blueprint: Blueprint, replica: Replica) -> dict[str, Any]:
 
 def _record(blueprint: Blueprint) -> dict[str, str]:
     """What the next command has to know of this stack, as labels."""
-    return {
+    record = {
         names.PROFILE: blueprint.profile.name,
         names.SCALE: " ".join(f"{service}={count}" for service, count in sorted(blueprint.scale.items())),
-    } | {f"{names.PORT}{replica}.{port}": str(number) for (replica, port), number in blueprint.ports.items()}
+    }
+    if blueprint.own_images:
+        own = {service: blueprint.images[service] for service in sorted(blueprint.own_images)}
+        record[names.IMAGES] = " ".join(f"{service}={image}" for service, image in own.items())
+    if blueprint.profile.definition is not None:
+        record[names.DEFINITION] = json.dumps(blueprint.profile.definition, sort_keys=True)
+    return record | {
+        f"{names.PORT}{replica}.{port}": str(number) for (replica, port), number in blueprint.ports.items()
+    }
 
 
 def _one_shot(blueprint: Blueprint) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def load_catalog() -> Catalog:
         path.stem: service_from(path.stem, _read(path)) for path in sorted((folder / "services").glob("*.yaml"))
     }
     profiles: dict[str, Profile] = {
-        path.stem: profile_from(path.stem, _read(path), services)
+        path.stem: profile_from(path.stem, _read(path), services, shipped=True)
         for path in sorted((folder / "profiles").glob("*.yaml"))
     }
     return Catalog(_read(folder / "common.yaml"), services, profiles)

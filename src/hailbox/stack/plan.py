@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from hailbox.engine.port import Container, ContainerState
 from hailbox.images import build as images
 from hailbox.model import names
-from hailbox.model.catalog import ONE_SHOT, Profile
+from hailbox.model.catalog import ONE_SHOT, Profile, profile_from
 from hailbox.model.compose import Blueprint, render, services, volumes
 from hailbox.model.errors import UnknownServiceError
 from hailbox.model.progress import Phase
-from hailbox.stack import ports
+from hailbox.stack import definitions, ports
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed
 
 DEFAULT_PROFILE = "s3"
+
+PROFILE_SUFFIXES = (".yaml", ".yml")
+"""What tells the file of a user's own profile from the name of one of ours."""
+
+OUR_IMAGE = "ours"
+"""In place of an image of the user's own: go back to the one that hailbox builds."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +46,31 @@ def chosen_profile(context: Context, observed: Observed) -> tuple[Profile, dict[
     """The profile and scale that the user asks for, else those that the stack has, else the default."""
     recorded = observed.record
     name = context.config.profile or recorded.get(names.PROFILE) or DEFAULT_PROFILE
-    profile = context.catalog.profile(name)
+    if name.endswith(PROFILE_SUFFIXES):
+        profile = definitions.load_profile(Path(name), context.catalog)
+    elif name == recorded.get(names.PROFILE) and names.DEFINITION in recorded:
+        profile = profile_from(name, json.loads(recorded[names.DEFINITION]), context.catalog.services)
+    else:
+        profile = context.catalog.profile(name)
     scale: dict[str, int] = {}
-    if context.config.profile in (None, recorded.get(names.PROFILE)):
+    if profile.name == recorded.get(names.PROFILE):
         for item in recorded.get(names.SCALE, "").split():
             service, _, count = item.partition("=")
             scale[service] = int(count)
     scale |= context.config.scale
     return profile.scaled(scale), scale
+
+
+def own_images(context: Context, observed: Observed) -> dict[str, str]:
+    """By service: the images of the user's own, as chosen now or recorded. Raises UnknownServiceError."""
+    pairs = (item.partition("=") for item in observed.record.get(names.IMAGES, "").split())
+    chosen = {service: image for service, _, image in pairs} | dict(context.config.images)
+    services = set(context.catalog.services) - {ONE_SHOT}
+    if unknown := sorted(set(chosen) - services):
+        raise UnknownServiceError(
+            f"an image is chosen for the unknown service {unknown[0]!r}", f"there are: {', '.join(sorted(services))}"
+        )
+    return {service: image for service, image in chosen.items() if image != OUR_IMAGE}
 
 
 def make(context: Context, observed: Observed, references: Mapping[str, str]) -> Plan:
@@ -59,7 +84,7 @@ def make(context: Context, observed: Observed, references: Mapping[str, str]) ->
         images=references,
         ports=assignment.ports,
         scale=scale,
-        own_images=frozenset(context.config.images),
+        own_images=frozenset(own_images(context, observed)),
     )
     digests = {name: definition["labels"][names.DIGEST] for name, definition in services(blueprint).items()}
     return Plan(blueprint, digests, assignment.substitutions)
@@ -68,17 +93,14 @@ def make(context: Context, observed: Observed, references: Mapping[str, str]) ->
 def image_references(context: Context, observed: Observed) -> dict[str, str]:
     """The images by service, `credentials` included; builds what is missing, and tells of it."""
     profile, _ = chosen_profile(context, observed)
-    if unknown := sorted(set(context.config.images) - set(context.catalog.services)):
-        raise UnknownServiceError(
-            f"an image is chosen for the unknown service {unknown[0]!r}", f"there are: {', '.join(profile.services)}"
-        )
-    plan = images.plan([service for service in profile.services if service not in context.config.images])
+    own = own_images(context, observed)
+    plan = images.plan([service for service in profile.services if service not in own])
 
     def tell(progress: images.ImageProgress) -> None:
         context.tell(progress.image, Phase(progress.phase.value))
 
     built = images.ensure(context.engine, plan, progress=tell)
-    return built | dict(context.config.images) | {ONE_SHOT: plan.runtime}
+    return built | own | {ONE_SHOT: plan.runtime}
 
 
 def is_current(plan: Plan, replica: str, containers: tuple[Container, ...]) -> bool:
