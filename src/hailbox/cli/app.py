@@ -35,6 +35,7 @@ for function in (
     look.logs,
     look.env,
     look.ls,
+    look.profiles,
     look.compose,
     life.build,
 ):

@@ -12,7 +12,13 @@ from hailbox.model.config import PORT_NUMBERS, REPLICA_COUNTS
 Make = Any
 
 Profile = Annotated[
-    str | None, typer.Option("--profile", "-p", metavar="NAME", help="Which services, and how connected: s3, fs.")
+    str | None,
+    typer.Option(
+        "--profile",
+        "-p",
+        metavar="NAME",
+        help="Which services, and how connected (see: hailbox profiles), or a YAML file.",
+    ),
 ]
 Scale = Annotated[
     list[str] | None, typer.Option("--scale", metavar="SERVICE=N", help="How many replicas of a service; repeatable.")

@@ -77,6 +77,13 @@ def compose(make: Make, profile: Profile = None, scale: Scale = None, port: Port
     return Shown(run(make(profile=profile, **numbers(scale, port))), str.rstrip, essential=True)
 
 
+def profiles(make: Make) -> Shown:
+    """List the profiles: which services there are, and how they are connected."""
+    from hailbox.cli import render
+
+    return Shown(list(make().catalog.profiles.values()), render.profiles, essential=True)
+
+
 def ls(make: Make) -> Shown:
     """List all stacks on the engine."""
     from hailbox.cli import render

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from hailbox.model.catalog import Profile
 from hailbox.stack.down import Removal
 from hailbox.stack.make import BuildResult
 from hailbox.stack.reset import ResetResult
@@ -84,6 +85,15 @@ def stacks(result: Sequence[StackSummary]) -> str:
         for summary in result
     ]
     return table(("STACK", "PROFILE", "RUNNING", "VOLUMES", "ADDRESSES"), rows)
+
+
+def profiles(result: Sequence[Profile]) -> str:
+    """All profiles: how many of each service, and what for."""
+    rows = [
+        (profile.name, " ".join(f"{name}:{count}" for name, count in profile.counts.items()), profile.summary)
+        for profile in result
+    ]
+    return table(("PROFILE", "SERVICES", ""), rows)
 
 
 def env(result: dict[str, str]) -> str:

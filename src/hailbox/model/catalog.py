@@ -73,6 +73,11 @@ class Profile:
         """The services in it, each once, in order."""
         return tuple(dict.fromkeys(replica.service for replica in self.replicas))
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many replicas of each service, in order."""
+        return {name: sum(replica.service == name for replica in self.replicas) for name in self.services}
+
     def scaled(self, counts: Mapping[str, int]) -> Profile:
         """The same with other numbers of replicas; added ones are configured as the last one there is."""
         replicas: list[Replica] = []
