@@ -18,6 +18,8 @@ from haild.wire.chunklist import ListedObject, ListingParser
 
 STALL: Final = 30.0
 """Seconds that a single read or write may wait for the node."""
+JOINED: Final = 1 << 16
+"""Bytes of the largest first piece that is copied behind the request, to be sent with it."""
 READ_SIZE: Final = 1 << 18
 """Bytes of the largest block a Reader gives."""
 
@@ -128,10 +130,12 @@ class Connection:
             raise
 
     async def start_put(self, key: bytes, length: int, *, sync: bool = True) -> Put:
-        """Begin a PUT of `length` bytes that the caller writes in pieces."""
+        """Begin a PUT of `length` bytes that the caller writes in pieces.
+
+        The request goes out together with the first piece: one packet for a small object.
+        """
         flags = RequestFlag.SYNC if sync else RequestFlag.NONE
-        await self._send(Operation.PUT, key, flags=flags, data_length=length)
-        return Put(self, length)
+        return Put(self, length, self._begin(Operation.PUT, key, flags=flags, data_length=length))
 
     async def get(self, key: bytes) -> Reader:
         """The object under `key`, to be read block by block."""
@@ -231,7 +235,7 @@ class Connection:
 
     # Used by the other classes of this module.
 
-    async def _send(
+    def _begin(
         self,
         operation: Operation,
         key: bytes = b"",
@@ -240,7 +244,8 @@ class Connection:
         data_length: int = 0,
         offset: int = 0,
         source_key: bytes = b"",
-    ) -> None:
+    ) -> bytes:
+        """Make this connection busy with an operation; returns the request to send."""
         request = wire.encode_request(
             operation,
             nonce=os.urandom(4),
@@ -254,18 +259,18 @@ class Connection:
         if self._busy:
             raise RuntimeError("an operation is under way on this connection")
         self._busy = True
-        await self._channel.write(request)
+        return request
 
     async def _ask(
         self, operation: Operation, key: bytes = b"", *, data_length: int = 0, offset: int = 0
     ) -> Response:
-        await self._send(operation, key, data_length=data_length, offset=offset)
+        await self._channel.write(self._begin(operation, key, data_length=data_length, offset=offset))
         return await self._response(operation)
 
     async def _simple(
         self, operation: Operation, key: bytes = b"", *, flags: int = 0, source_key: bytes = b""
     ) -> None:
-        await self._send(operation, key, flags=flags, source_key=source_key)
+        await self._channel.write(self._begin(operation, key, flags=flags, source_key=source_key))
         await self._response(operation)
         self._busy = False
 
@@ -299,21 +304,30 @@ class Connection:
 class Put:
     """A PUT under way. Ends with `finish`, or with `abort`."""
 
-    def __init__(self, connection: Connection, length: int) -> None:
+    def __init__(self, connection: Connection, length: int, request: bytes) -> None:
         self._connection = connection
         self._remaining = length
+        self._request = request
 
     async def write(self, piece: bytes | memoryview) -> None:
         """Send a piece; returns when the node takes more. Raises ValueError for more than was announced."""
         if len(piece) > self._remaining:
             raise ValueError("more bytes than the PUT announced")
         self._remaining -= len(piece)
+        if self._request:
+            request, self._request = self._request, b""
+            if len(piece) <= JOINED:
+                piece = request + bytes(piece)
+            else:
+                await self._connection._channel.write(request)
         await self._connection._channel.write(piece)
 
     async def finish(self) -> bytes:
         """The raw SHA-1 that the node computed: the object is stored. Raises ValueError if bytes are missing."""
         if self._remaining:
             raise ValueError(f"{self._remaining} bytes fewer than the PUT announced")
+        if self._request:  # an empty object
+            await self.write(b"")
         response = await self._connection._response(Operation.PUT)
         self._connection._busy = False
         return response.sha1

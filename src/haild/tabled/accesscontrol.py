@@ -29,7 +29,7 @@ async def get_object_acl(call: Call) -> Answer:
 async def put_object_acl(call: Call) -> Answer:
     """PUT object ?acl: a canned name, or a document."""
     record = await access.readable(call, "WRITE_ACP")
-    await call.metadata.update_object(record.sequence, acl=await _wanted(call, record.acl))
+    await call.metadata.update_object(record, acl=await _wanted(call, record.acl))
     return Answer()
 
 

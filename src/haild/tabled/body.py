@@ -12,6 +12,8 @@ import binascii
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Protocol
 
 from haild.tabled import checksums
@@ -24,7 +26,16 @@ MAXIMUM_OBJECT = 5 << 30
 SILENCE = 30.0
 """Seconds that a client may pause in the middle of a body."""
 
+THREAD_SIZE = 1 << 16
+"""Bytes from which a piece is digested in a thread: below, handing it over costs more than it brings."""
+THREADS = 2
+
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, "digest")
 
 
 class Source(Protocol):
@@ -63,6 +74,7 @@ class Upload:
         self._checksums = {name: checksums.new(name) for name in names if not (name == "sha256" and self._sha256)}
         if self._sha256 is not None and "sha256" in names:
             self._checksums["sha256"] = self._sha256
+        self._digesting: asyncio.Future[None] | None = None
         self._updates = [
             self._md5.update,
             *([self._sha256.update] if self._sha256 is not None else []),
@@ -125,16 +137,33 @@ class Upload:
                 seen += len(piece)
                 if seen > self.length:
                     raise S3Error("InvalidRequest", "The body is longer than was announced.")
-                for update in self._updates:
-                    update(piece)
+                await self._digest(piece)
                 if held:
                     yield bytes(held)
                 held = piece
         if seen < self.length:
             raise _incomplete()
+        await self._digested()
         self._verify()
         if held:
             yield bytes(held)
+
+    async def _digest(self, piece: bytes | memoryview) -> None:
+        """Take a piece into all digests; a large one in a thread, while the loop sends the piece before it."""
+        await self._digested()
+        if len(piece) < THREAD_SIZE:
+            self._update(piece)
+        else:
+            self._digesting = asyncio.get_running_loop().run_in_executor(_threads(), self._update, piece)
+
+    async def _digested(self) -> None:
+        if self._digesting is not None:
+            digesting, self._digesting = self._digesting, None
+            await digesting
+
+    def _update(self, piece: bytes | memoryview) -> None:
+        for update in self._updates:
+            update(piece)
 
     async def read(self, limit: int) -> bytes:
         """The whole content of a small document. Raises S3Error, MaxMessageLengthExceeded over `limit` bytes."""

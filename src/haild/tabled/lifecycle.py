@@ -271,7 +271,7 @@ class Lifecycle:
 
 def _unchanged(record: ObjectRecord) -> Callable[[ObjectRecord | None], None]:
     def check(present: ObjectRecord | None) -> None:
-        if present is None or present.sequence != record.sequence:
+        if present is None or (present.sequence, present.modified) != (record.sequence, record.modified):
             raise _ReplacedError
 
     return check

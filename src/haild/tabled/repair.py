@@ -21,6 +21,7 @@ from haild.tabled.nodes import Node
 from haild.tabled.placement import Placement, key_of
 
 BATCH = 100
+SCAN = 10_000
 JOBS = 2
 """Bodies copied at the same time."""
 RATE = 64 << 20
@@ -168,10 +169,10 @@ class Repairer:
 
     async def _recorded_on(self, number: int) -> set[int]:
         found: set[int] = set()
-        after = -1
-        while batch := await self._metadata.bodies_on(number, after, 10_000):
+        after: int | None = -1
+        while after is not None:
+            batch, after = await self._metadata.search_bodies(after, SCAN, lambda nodes: number in nodes)
             found.update(batch)
-            after = batch[-1]
             await asyncio.sleep(0)
         return found
 
@@ -213,13 +214,18 @@ class Repairer:
         if not wanted:
             return
         self.scans += 1
-        before, after = self.restored, -1
+        before = self.restored
         limit = asyncio.Semaphore(JOBS)
-        while batch := await self._metadata.bodies_short_of(wanted, up, after, BATCH):
-            after = batch[-1]
+        present = set(up)
+        after: int | None = -1
+        while after is not None:
+            batch, after = await self._metadata.search_bodies(
+                after, BATCH, lambda nodes: len(present.intersection(nodes)) < wanted
+            )
             await asyncio.gather(*(self._restore_body(body, wanted, limit) for body in batch))
             if [node.number for node in self._placement.nodes.up()] != up:
                 return  # the event that changed this starts the next round
+            await asyncio.sleep(0)
         if self.restored > before:
             logger.info("%d copies restored", self.restored - before)
 

@@ -60,14 +60,14 @@ async def get_object_tagging(call: Call) -> Answer:
 async def put_object_tagging(call: Call) -> Answer:
     """PUT object ?tagging, by those who may write in the bucket."""
     record = await access.readable(call, "WRITE_ACP")
-    await call.metadata.update_object(record.sequence, tags=await _read(call, objects.TAG_LIMIT))
+    await call.metadata.update_object(record, tags=await _read(call, objects.TAG_LIMIT))
     return Answer(headers=objects.version_header(call, record.version))
 
 
 async def delete_object_tagging(call: Call) -> Answer:
     """DELETE object ?tagging."""
     record = await access.readable(call, "WRITE_ACP")
-    await call.metadata.update_object(record.sequence, tags=())
+    await call.metadata.update_object(record, tags=())
     return Answer(204, objects.version_header(call, record.version))
 
 

@@ -11,7 +11,7 @@ from typing import NoReturn, TextIO
 
 from haild.daemon.errors import StartError
 from haild.tabled import acl, configuration, users
-from haild.tabled.metadata import schema
+from haild.tabled.metadata import bodies, schema
 
 USAGE_ERROR = 64
 
@@ -120,14 +120,15 @@ def _acls(db: sqlite3.Connection, sink: TextIO) -> None:
 
 
 def _objects(db: sqlite3.Connection, sink: TextIO) -> None:
-    def rows() -> Iterator[str]:
-        found = db.execute(
+    def lines() -> Iterator[str]:
+        rows = db.execute(
             f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE current = 1 AND marker = 0 ORDER BY bucket, key"  # noqa: S608
         )
-        for row in found:
+        for row in rows:
             record = schema.object_from(row)
             body = record.segments[0].body if record.segments else 0
-            nodes = [str(n) for (n,) in db.execute("SELECT node FROM copies WHERE body = ? ORDER BY node", (body,))]
+            found = bodies.find(db, body)
+            nodes = [str(node) for node in (found.nodes if found else ())]
             places = ",".join([*nodes, "0", "0", "0"][:3])
             yield f"{record.bucket}\t{record.owner}\t{record.etag}\t{body:X}\t{places} {len(record.headers)}"
             yield f"key: {record.key}"
@@ -137,7 +138,7 @@ def _objects(db: sqlite3.Connection, sink: TextIO) -> None:
 
     sink.write("bucket\towner\tmd5\tsize|addr\tn_str\n")
     count = 0
-    for line in rows():
+    for line in lines():
         sink.write(f"{line}\n")
         count += line == "===="
     sink.flush()

@@ -22,6 +22,7 @@ TIMESTAMP_FORMAT = "%Y%m%dT%H%M%SZ"
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9\-_.~/]*")
 _SCOPE = re.compile(r"(?P<key>.+)/(?P<date>\d{8})/(?P<region>[^/]*)/(?P<service>[^/]*)/aws4_request")
+_TIMESTAMP = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
 _HEX_SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
 
@@ -85,10 +86,11 @@ def claim(credential: str, signed_headers: str, signature: str) -> Authorization
 
 def parse_timestamp(text: str) -> datetime | None:
     """The time of an `x-amz-date` value (YYYYMMDDTHHMMSSZ); None where it is not one."""
-    if len(text) != 16:
+    match = _TIMESTAMP.fullmatch(text)
+    if not match:
         return None
     try:
-        return datetime.strptime(text, TIMESTAMP_FORMAT).replace(tzinfo=UTC)
+        return datetime(*map(int, match.groups()), tzinfo=UTC)  # type: ignore[arg-type,misc]
     except ValueError:
         return None
 

@@ -1,17 +1,31 @@
-"""Bodies, their copies on nodes, and what nodes still have to delete: the statements.
+"""Bodies, the nodes that hold copies of them, and what nodes still have to delete: the statements.
 
 A body has as many users as segments of objects and parts name it. When the last one goes, its copies become
-garbage in the same transaction, so nothing is forgotten however the process ends.
+garbage in the same transaction, so nothing is forgotten however the process ends. The nodes stand in the body's
+own row: a PUT touches few pages, and the rare searches by node walk the table.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from haild.tabled.metadata.port import BodyMissingError
 from haild.tabled.metadata.records import Segment, StoredBody
+
+STRIDE = 10_000
+"""Rows looked at before a search gives back what it has found so far."""
+
+
+def dump_nodes(nodes: Iterable[int]) -> str:
+    """Node ids, ascending, joined by commas."""
+    return ",".join(map(str, sorted(nodes)))
+
+
+def load_nodes(text: str) -> tuple[int, ...]:
+    """The node ids that `dump_nodes` wrote."""
+    return tuple(map(int, text.split(","))) if text else ()
 
 
 def retain(db: sqlite3.Connection, segments: Iterable[Segment], stored: Sequence[StoredBody]) -> None:
@@ -22,9 +36,10 @@ def retain(db: sqlite3.Connection, segments: Iterable[Segment], stored: Sequence
     users = Counter(segment.body for segment in segments)
     for body in stored:
         count = users.pop(body.body, 0)
-        db.execute("INSERT INTO bodies (body, size, users) VALUES (?, ?, ?)", (body.body, body.size, count))
-        for node in body.nodes:
-            db.execute("INSERT INTO copies (body, node) VALUES (?, ?)", (body.body, node))
+        db.execute(
+            "INSERT INTO bodies (body, size, users, nodes) VALUES (?, ?, ?, ?)",
+            (body.body, body.size, count, dump_nodes(body.nodes)),
+        )
     for number, count in users.items():
         if not db.execute("UPDATE bodies SET users = users + ? WHERE body = ?", (count, number)).rowcount:
             raise BodyMissingError(number)
@@ -34,48 +49,61 @@ def release(db: sqlite3.Connection, segments: Iterable[Segment]) -> None:
     """The segments no longer use their bodies; bodies without a user become garbage."""
     for number, count in Counter(segment.body for segment in segments).items():
         row = db.execute(
-            "UPDATE bodies SET users = users - ? WHERE body = ? RETURNING users", (count, number)
+            "UPDATE bodies SET users = users - ? WHERE body = ? RETURNING users, nodes", (count, number)
         ).fetchone()
         if row is None or row[0] > 0:
             continue
-        db.execute(
-            "INSERT OR IGNORE INTO garbage (node, body) SELECT node, body FROM copies WHERE body = ?", (number,)
-        )
-        db.execute("DELETE FROM copies WHERE body = ?", (number,))
+        add_garbage(db, [(number, node) for node in load_nodes(row[1])])
         db.execute("DELETE FROM bodies WHERE body = ?", (number,))
+
+
+def find(db: sqlite3.Connection, body: int) -> StoredBody | None:
+    """Size and places of a body."""
+    row = db.execute("SELECT size, nodes FROM bodies WHERE body = ?", (body,)).fetchone()
+    return StoredBody(body, int(row[0]), load_nodes(row[1])) if row else None
+
+
+def _place(db: sqlite3.Connection, body: int, nodes: Iterable[int]) -> None:
+    db.execute("UPDATE bodies SET nodes = ? WHERE body = ?", (dump_nodes(nodes), body))
 
 
 def add_copy(db: sqlite3.Connection, body: int, node: int) -> bool:
     """Note a copy; if the body is gone the copy is garbage and the answer False."""
-    if db.execute("SELECT 1 FROM bodies WHERE body = ?", (body,)).fetchone() is None:
-        db.execute("INSERT OR IGNORE INTO garbage (node, body) VALUES (?, ?)", (node, body))
+    stored = find(db, body)
+    if stored is None:
+        add_garbage(db, [(body, node)])
         return False
-    db.execute("INSERT OR IGNORE INTO copies (body, node) VALUES (?, ?)", (body, node))
+    _place(db, body, {*stored.nodes, node})
     db.execute("DELETE FROM garbage WHERE node = ? AND body = ?", (node, body))
     return True
 
 
 def drop_copies(db: sqlite3.Connection, node: int, bodies: Sequence[int], collect: bool) -> None:
     """Forget copies on a node, and queue their deletion there if `collect`."""
-    pairs = [(body, node) for body in bodies]
-    db.executemany("DELETE FROM copies WHERE body = ? AND node = ?", pairs)
-    if collect:
-        db.executemany("INSERT OR IGNORE INTO garbage (body, node) VALUES (?, ?)", pairs)
+    for body in bodies:
+        stored = find(db, body)
+        if stored is not None and node in stored.nodes:
+            _place(db, body, set(stored.nodes) - {node})
+            if collect:
+                add_garbage(db, [(body, node)])
 
 
-def short_of(db: sqlite3.Connection, copies: int, nodes: Sequence[int], after: int, limit: int) -> list[int]:
-    """Bodies above `after` with fewer than `copies` copies on `nodes`, ascending."""
-    marks = ",".join("?" * len(nodes))
-    present = f"SELECT count(*) FROM copies c WHERE c.body = b.body AND c.node IN ({marks})"  # noqa: S608
-    statement = f"SELECT body FROM bodies b WHERE body > ? AND ({present}) < ? ORDER BY body LIMIT ?"  # noqa: S608
-    rows = db.execute(statement, (after, *nodes, copies, limit))
-    return [body for (body,) in rows]
+def add_garbage(db: sqlite3.Connection, copies: Sequence[tuple[int, int]]) -> None:
+    """Queue (body, node) pairs for deletion."""
+    db.executemany("INSERT OR IGNORE INTO garbage (body, node) VALUES (?, ?)", copies)
 
 
-def over(db: sqlite3.Connection, copies: int, after: int, limit: int) -> list[int]:
-    """Bodies above `after` with more than `copies` copies, ascending."""
+def search(
+    db: sqlite3.Connection, after: int, limit: int, wanted: Callable[[tuple[int, ...]], bool]
+) -> tuple[list[int], int | None]:
+    """At most `limit` bodies above `after` whose nodes are `wanted`, and where to go on (None: at the end)."""
+    found: list[int] = []
     rows = db.execute(
-        "SELECT body FROM copies WHERE body > ? GROUP BY body HAVING count(*) > ? ORDER BY body LIMIT ?",
-        (after, copies, limit),
-    )
-    return [body for (body,) in rows]
+        "SELECT body, nodes FROM bodies WHERE body > ? ORDER BY body LIMIT ?", (after, STRIDE)
+    ).fetchall()
+    for body, nodes in rows:
+        if wanted(load_nodes(nodes)):
+            found.append(body)
+            if len(found) >= limit:
+                return found, body
+    return found, rows[-1][0] if len(rows) == STRIDE else None

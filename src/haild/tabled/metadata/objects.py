@@ -119,12 +119,15 @@ def _delete_version(db: sqlite3.Connection, bucket: str, key: str, wanted: str, 
     return Deletion(wanted, marker=record.marker, found=True)
 
 
-def update(db: sqlite3.Connection, sequence: int, acl: str | None, tags: str | None) -> None:
-    """Change list or tags in place."""
+def update(db: sqlite3.Connection, record: ObjectRecord, acl: str | None, tags: str | None) -> None:
+    """Change list or tags in place, if the object is still the same one."""
+    present = version(db, record.bucket, record.key, record.version)
+    if present is None or (present.sequence, present.modified) != (record.sequence, record.modified):
+        return
     if acl is not None:
-        db.execute("UPDATE objects SET acl = ? WHERE sequence = ?", (acl, sequence))
+        db.execute("UPDATE objects SET acl = ? WHERE sequence = ?", (acl, record.sequence))
     if tags is not None:
-        db.execute("UPDATE objects SET tags = ? WHERE sequence = ?", (tags, sequence))
+        db.execute("UPDATE objects SET tags = ? WHERE sequence = ?", (tags, record.sequence))
 
 
 def complete(db: sqlite3.Connection, upload: str, record: ObjectRecord, check: Check | None) -> str:

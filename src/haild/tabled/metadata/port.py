@@ -110,9 +110,9 @@ class Metadata(Protocol):
         ...
 
     async def update_object(
-        self, sequence: int, *, acl: Acl | None = None, tags: Sequence[tuple[str, str]] | None = None
+        self, record: ObjectRecord, *, acl: Acl | None = None, tags: Sequence[tuple[str, str]] | None = None
     ) -> None:
-        """Change what may change without a new object."""
+        """Change what may change without a new object; nothing, if the object is another one by now."""
         ...
 
     async def list_objects(self, query: ListQuery) -> Page:
@@ -167,16 +167,13 @@ class Metadata(Protocol):
         """Forget copies on a node; with `collect` the node is told to delete them."""
         ...
 
-    async def bodies_on(self, node: int, after: int, limit: int) -> list[int]:
-        """Bodies with a copy on the node, ids above `after`, ascending."""
-        ...
+    async def search_bodies(
+        self, after: int, limit: int, wanted: Callable[[tuple[int, ...]], bool]
+    ) -> tuple[list[int], int | None]:
+        """Bodies with ids above `after` whose nodes are `wanted`, ascending, and where to go on (None: the end).
 
-    async def bodies_short_of(self, copies: int, nodes: Sequence[int], after: int, limit: int) -> list[int]:
-        """Bodies with fewer than `copies` copies on the given nodes, ids above `after`, ascending."""
-        ...
-
-    async def bodies_over(self, copies: int, after: int, limit: int) -> list[int]:
-        """Bodies with more than `copies` recorded copies, ids above `after`, ascending."""
+        At most `limit`, and fewer where a long stretch without any was passed.
+        """
         ...
 
     async def garbage(self, node: int, limit: int) -> list[int]:

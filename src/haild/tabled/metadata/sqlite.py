@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import merge
 from pathlib import Path
 
@@ -176,12 +176,12 @@ class SqliteMetadata:
         return await self._writer.run(lambda db: objects.delete(db, bucket, key, version, check, now))
 
     async def update_object(
-        self, sequence: int, *, acl: Acl | None = None, tags: Sequence[tuple[str, str]] | None = None
+        self, record: ObjectRecord, *, acl: Acl | None = None, tags: Sequence[tuple[str, str]] | None = None
     ) -> None:
         """Change list or tags."""
         acl_text = None if acl is None else to_text(acl)
         tags_text = None if tags is None else schema.dump(tuple(tags))
-        await self._writer.run(lambda db: objects.update(db, sequence, acl_text, tags_text))
+        await self._writer.run(lambda db: objects.update(db, record, acl_text, tags_text))
 
     async def list_objects(self, query: ListQuery) -> Page:
         """Current objects, without delete markers."""
@@ -323,13 +323,7 @@ class SqliteMetadata:
 
     async def body(self, body: int) -> StoredBody | None:
         """Size and places of a body."""
-        rows = self._read(
-            "SELECT size, node FROM bodies LEFT JOIN copies ON copies.body = bodies.body WHERE bodies.body = ?",
-            (body,),
-        ).fetchall()
-        if not rows:
-            return None
-        return StoredBody(body, int(rows[0][0]), tuple(node for _, node in rows if node is not None))
+        return bodies.find(self._reader, body)
 
     async def add_copy(self, body: int, node: int) -> bool:
         """Note a new copy."""
@@ -339,18 +333,11 @@ class SqliteMetadata:
         """Forget copies on a node."""
         await self._writer.run(lambda db: bodies.drop_copies(db, node, bodies_, collect))
 
-    async def bodies_on(self, node: int, after: int, limit: int) -> list[int]:
-        """Bodies with a copy on the node."""
-        statement = "SELECT body FROM copies WHERE node = ? AND body > ? ORDER BY body LIMIT ?"
-        return [body for (body,) in self._read(statement, (node, after, limit))]
-
-    async def bodies_short_of(self, copies: int, nodes: Sequence[int], after: int, limit: int) -> list[int]:
-        """Bodies with too few copies on the given nodes."""
-        return bodies.short_of(self._reader, copies, nodes, after, limit)
-
-    async def bodies_over(self, copies: int, after: int, limit: int) -> list[int]:
-        """Bodies with too many recorded copies."""
-        return bodies.over(self._reader, copies, after, limit)
+    async def search_bodies(
+        self, after: int, limit: int, wanted: Callable[[tuple[int, ...]], bool]
+    ) -> tuple[list[int], int | None]:
+        """Bodies whose nodes are `wanted`."""
+        return bodies.search(self._reader, after, limit, wanted)
 
     async def garbage(self, node: int, limit: int) -> list[int]:
         """Bodies that the node still has to delete."""
@@ -359,8 +346,7 @@ class SqliteMetadata:
 
     async def add_garbage(self, copies: Sequence[tuple[int, int]]) -> None:
         """Queue (body, node) pairs for deletion."""
-        statement = "INSERT OR IGNORE INTO garbage (body, node) VALUES (?, ?)"
-        await self._writer.run(lambda db: _many(db, statement, copies))
+        await self._writer.run(lambda db: bodies.add_garbage(db, copies))
 
     async def forget_garbage(self, node: int, bodies_: Sequence[int]) -> None:
         """The node has deleted them."""
