@@ -72,7 +72,7 @@ def test_configuration() -> None:
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        (b"[\n{},\n]", "line 3"),
+        (b"[\n{},\n{,}]", "line 3"),
         (b'[{"name":"a"} // x\n]', "line 1"),
         (b"\xff", "not JSON"),
         (b"[" * 100_000, "not JSON"),
