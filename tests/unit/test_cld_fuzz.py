@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from haild.cld.session import Datagrams, Stream
 from haild.client.cld_machine import Machine
 from haild.wire import cld, cld_extension, cld_packet
-from haild.wire.cld import Op
+from haild.wire.cld import ErrorCode, Op
 
 OPS = st.sampled_from([*Op, 5, 99])
 MODES = st.integers(0, 0x7F)
@@ -113,6 +113,56 @@ def test_client_takes_signed_nonsense(packets: list[tuple[int, int, bytes, int]]
         machine.receive(cld_packet.seal(data, key), now)
         machine.tick(now)
     assert machine.valid_until <= now + 5
+
+
+def test_messages_that_are_never_completed_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("haild.cld.registry.MAXIMUM_PARTIAL", 100_000)
+    world = World()
+    clients = [Original(world).start() for _ in range(20)]
+    for client in clients:
+        client.send(client.packet(Op.PUT, bytes(20_000))[:-1])
+        client.sequence -= 1
+    registry = world.service.registry
+    assert registry._partial <= 100_000
+    assert registry._partial == sum(session.reassembly.size for session in registry.sessions.values())
+    clients[-1].read()
+    assert clients[-1].answer()[0] == ErrorCode.BAD_PKT
+    for client in clients[:-5]:
+        assert client.call(Op.END_SESS)[0] == ErrorCode.OK
+    world.pass_time(61)
+    assert not registry.sessions
+    assert registry._partial == 0
+
+
+def test_what_waits_for_all_clients_together_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("haild.cld.registry.MAXIMUM_QUEUED", 1000)
+    world = World()
+    clients = [Original(world).start() for _ in range(20)]
+    for client in clients:
+        handle = client.open(b"/big", 0x13)
+        client.code(Op.PUT, cld.PutRequest(handle, bytes(131072)).encode())
+        client.send(client.packet(Op.GET, cld.HandleRequest(handle).encode()))
+    registry = world.service.registry
+    assert 5 <= len(registry.sessions) < 20
+    assert registry._queued == sum(session.outgoing.queued() for session in registry.sessions.values()) <= 1200
+
+
+def test_handles_and_locks_have_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("haild.cld.operations.MAXIMUM_TOTAL", 10)
+    world = World()
+    client = Original(world).start()
+    handles = [client.open(b"/f", 0x14) for _ in range(10)]
+    assert client.code(Op.OPEN, cld.OpenRequest(0x14, 0, b"/f").encode()) == ErrorCode.OOM
+    codes = [client.lock(handles[0]) for _ in range(12)]
+    assert codes[0] == ErrorCode.OK
+    assert codes[-1] == ErrorCode.OOM
+    assert codes.count(ErrorCode.LOCK_PENDING) == 9
+    assert client.code(Op.CLOSE, cld.HandleRequest(handles[0]).encode()) == ErrorCode.OK
+    assert client.lock(client.open(b"/f", 0x14)) == ErrorCode.OK
+    other = Original(world).start()
+    client.call(Op.DEL, cld.PathRequest(b"/f").encode())
+    assert world.service.operations._handles == 0
+    assert other.lock(other.open(b"/f", 0x14)) == ErrorCode.OK
 
 
 @pytest.mark.parametrize("tcp", [False, True])

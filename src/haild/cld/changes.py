@@ -45,15 +45,18 @@ Rows = dict[tuple[Any, ...], Row | None]
 
 
 class Changes:
-    """A batch of changed rows; None stands for a deleted one."""
+    """A batch of changed rows; None stands for a deleted one. `weight`: bytes of file contents, roughly."""
 
-    __slots__ = ("tables",)
+    __slots__ = ("tables", "weight")
 
     def __init__(self) -> None:
         self.tables: dict[Table, Rows] = {table: {} for table in Table}
+        self.weight = 0
 
     def put(self, table: Table, key: Row, row: Row) -> None:
         self.tables[table][key] = row
+        if table is Table.CONTENTS:
+            self.weight += len(row[0])
 
     def delete(self, table: Table, key: Row) -> None:
         self.tables[table][key] = None
@@ -65,6 +68,7 @@ class Changes:
         """Hand over what has gathered and begin anew."""
         taken = Changes()
         taken.tables, self.tables = self.tables, taken.tables
+        taken.weight, self.weight = self.weight, 0
         return taken
 
     def __bool__(self) -> bool:

@@ -14,6 +14,8 @@ from haild.cld.service import Service
 from haild.cld.session import Peer
 from haild.cld.store import Store
 
+OVERLOAD = 16 << 20
+"""Bytes of file contents waiting to be stored from which on nothing more is read from clients."""
 Output = list[tuple[Peer, bytes]]
 _RETRY_FOR = 5.0
 """Seconds in which a failed commit is tried again before the daemon gives up: it must not answer without one."""
@@ -45,6 +47,11 @@ class Committer:
             self._held += output
         else:
             self._release(output)
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether more waits to be stored than should."""
+        return self._service.changes.weight + self._batch.weight > OVERLOAD
 
     def _start(self) -> None:
         self._batch = self._service.changes.take()

@@ -31,11 +31,16 @@ class LockTable:
     def __init__(self) -> None:
         self._inodes: dict[int, list[Lock]] = {}
         self._next = 1
+        self._count = 0
 
     def restore(self, lock: Lock) -> None:
         """Take a stored lock. Locks are given in the order of their numbers."""
         self._inodes.setdefault(lock.inum, []).append(lock)
         self._next = max(self._next, lock.number + 1)
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
 
     def __iter__(self) -> Iterator[Lock]:
         return (lock for locks in self._inodes.values() for lock in locks)
@@ -54,6 +59,7 @@ class LockTable:
         lock = Lock(self._next, inum, owner, shared, held, now)
         self._next += 1
         self._inodes.setdefault(inum, []).append(lock)
+        self._count += 1
         return lock
 
     def of(self, inum: int, owner: Owner) -> list[Lock]:
@@ -64,12 +70,15 @@ class LockTable:
         """Take a lock out; waiters are granted by `grant`."""
         locks = self._inodes[lock.inum]
         locks.remove(lock)
+        self._count -= 1
         if not locks:
             del self._inodes[lock.inum]
 
     def clear(self, inum: int) -> list[Lock]:
         """Take out all locks on an inode that goes away."""
-        return self._inodes.pop(inum, [])
+        locks = self._inodes.pop(inum, [])
+        self._count -= len(locks)
+        return locks
 
     def grant(self, inum: int, now: int) -> list[Lock]:
         """Let the waiters have what is free now; returns those that hold from now on."""

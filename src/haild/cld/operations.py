@@ -21,7 +21,9 @@ from haild.wire.cld import ErrorCode, EventMask, Op, OpenMode
 CHANGING = frozenset({Op.OPEN, Op.PUT, Op.CLOSE, Op.DEL, Op.LOCK, Op.TRYLOCK, Op.UNLOCK})
 """Requests that must not be executed twice."""
 MAXIMUM_HANDLES = 4096
-"""Handles and locks one session may have."""
+"""Handles one session may have, and locks one handle."""
+MAXIMUM_TOTAL = 100_000
+"""Handles, and locks, of all sessions together."""
 
 Notify = Callable[[Owner, int], None]
 
@@ -63,6 +65,7 @@ class Operations:
         self._wall = wall
         self._on_inode: dict[int, dict[Owner, Handle]] = {}
         self._volatile: set[bytes] = set()
+        self._handles = 0
         self._handlers: dict[int, Callable[[Request], Response]] = {
             Op.NOP: self._nop,
             Op.OPEN: self._open,
@@ -91,6 +94,7 @@ class Operations:
     def restore_handle(self, handle: Handle) -> None:
         """Enter a stored handle."""
         self._on_inode.setdefault(handle.inum, {})[handle.sid, handle.number] = handle
+        self._handles += 1
 
     # --- requests
 
@@ -103,7 +107,7 @@ class Operations:
         mode, path = request.mode, request.path
         if not valid_path(path) or (mode & OpenMode.CREATE and path == b"/"):
             raise RefusedError(ErrorCode.NAME_INVAL)
-        if len(session.handles) >= MAXIMUM_HANDLES:
+        if len(session.handles) >= MAXIMUM_HANDLES or self._handles >= MAXIMUM_TOTAL:
             raise RefusedError(ErrorCode.OOM)
         now = int(self._wall())
         inode = self.tree.find(path)
@@ -173,7 +177,7 @@ class Operations:
             self._notify(owner, EventMask.DELETED)
             self._sessions[handle.sid].handles.pop(handle.number, None)
             self._forget_handle_row(handle)
-        self._on_inode.pop(inode.inum, None)
+        self._handles -= len(self._on_inode.pop(inode.inum, ()))
         for lock in self.locks.clear(inode.inum):
             self._changes.delete(Table.LOCKS, (lock.number,))
         self.tree.take_out(inode, parent)
@@ -188,7 +192,8 @@ class Operations:
         if not free and call.op == Op.TRYLOCK:
             raise RefusedError(ErrorCode.LOCK_CONFLICT)
         owner = (handle.sid, handle.number)
-        if not free and len(self.locks.of(handle.inum, owner)) >= MAXIMUM_HANDLES:
+        own = len(self.locks.of(handle.inum, owner)) if not free or shared else 0
+        if own >= MAXIMUM_HANDLES or len(self.locks) >= MAXIMUM_TOTAL:
             raise RefusedError(ErrorCode.OOM)
         lock = self.locks.add(handle.inum, owner, shared=shared, held=free, now=int(self._wall()))
         self._note(lock)
@@ -275,8 +280,8 @@ class Operations:
     def _drop_handle(self, session: Session, handle: Handle) -> None:
         session.handles.pop(handle.number, None)
         handles = self._on_inode.get(handle.inum)
-        if handles is not None:
-            handles.pop((handle.sid, handle.number), None)
+        if handles is not None and handles.pop((handle.sid, handle.number), None) is not None:
+            self._handles -= 1
             if not handles:
                 del self._on_inode[handle.inum]
         self._forget_handle_row(handle)

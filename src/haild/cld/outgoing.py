@@ -129,9 +129,13 @@ class Outgoing:
                 packets.append(entry.data)
         return packets
 
+    def queued(self) -> int:
+        """Packets that are kept."""
+        return len(self.waiting) + len(self.sent)
+
     def overflows(self) -> bool:
         """Whether more has gathered than one client may make the server keep."""
-        return len(self.waiting) + len(self.sent) > MAXIMUM_QUEUE
+        return self.queued() > MAXIMUM_QUEUE
 
     def renew(self, *, reliable: bool) -> None:
         """Begin again after RESUME: what was on its way is asked for again by the client."""

@@ -17,6 +17,11 @@ from haild.wire.cld import Op
 
 ENDED = 15.0
 """Seconds an ended session is kept to repeat the answer to END_SESS."""
+MAXIMUM_QUEUED = 32_768
+"""Packets that wait in all sessions on UDP together; beyond that, who makes more than its share wait is given up."""
+_SHARE = 64
+MAXIMUM_PARTIAL = 32 << 20
+"""Bytes of messages that are not complete yet, of all sessions together."""
 _EVENTS_PER_PING = 4
 
 logger = logging.getLogger(__name__)
@@ -39,6 +44,8 @@ class Registry:
         self._ticket = itertools.count()
         self._trailing: dict[bytes, Session] = {}
         self._doomed: list[Session] = []
+        self._queued = 0
+        self._partial = 0
 
     # --- keys
 
@@ -74,8 +81,34 @@ class Registry:
         self.emit(session, packets)
         if packets and not session.outgoing.reliable:
             self.schedule(session)
-        if session.outgoing.overflows():
+        self._count(session)
+        crowded = self._queued > MAXIMUM_QUEUED and session.queued > _SHARE
+        if crowded or session.outgoing.overflows():
             self._doomed.append(session)
+
+    def _count(self, session: Session) -> None:
+        queued = 0 if session.sid not in self.sessions else session.outgoing.queued()
+        self._queued += queued - session.queued
+        session.queued = queued
+
+    def assemble(self, session: Session, packet: wire.Packet) -> wire.Message | None:
+        """Put a packet to the fragments of its message. Raises TooLongError, also where all together are too much."""
+        reassembly = session.reassembly
+        self._partial -= reassembly.size
+        try:
+            message = reassembly.feed(packet)
+            if self._partial + reassembly.size > MAXIMUM_PARTIAL:
+                xid, op = reassembly.xid, reassembly.op
+                session.reassembly = reassembly = wire.Reassembly()
+                raise wire.TooLongError(xid, op)
+        finally:
+            self._partial += reassembly.size
+        return message
+
+    def disassemble(self, session: Session) -> None:
+        """Drop the fragments of a message that will not be completed."""
+        self._partial -= session.reassembly.size
+        session.reassembly = wire.Reassembly()
 
     def emit(self, session: Session, packets: list[bytes]) -> None:
         """Send packets as they are; without a connection they are lost."""
@@ -168,6 +201,8 @@ class Registry:
         if isinstance(session.peer, Stream):
             session.peer.sids.discard(session.sid)
         self.sessions.pop(session.sid, None)
+        self._count(session)
+        self.disassemble(session)
 
     # --- timers
 

@@ -9,7 +9,7 @@ import random
 import resource
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Server:
         self._timer_at = 0.0
         self._flushing = False
         self._closing = False
+        self._turns: list[Callable[[], None]] = []
 
     @classmethod
     async def start(cls, directory: Path, port: int, secrets: Mapping[bytes, bytes] | None) -> Server:
@@ -105,6 +106,15 @@ class Server:
             connection.abort()
         self._connections[connection.stream] = connection
 
+    def slow(self, connection: tcp.Connection) -> None:
+        """A client does not read; only so many may do that at once."""
+        if sum(1 for other in self._connections.values() if other.is_slow) > tcp.MAXIMUM_SLOW:
+            connection.abort()
+
+    def after_release(self, turn: Callable[[], None]) -> None:
+        """Call `turn` when packets were released the next time."""
+        self._turns.append(turn)
+
     def received(self, stream: Stream, packets: list[bytes]) -> None:
         """Packets came on a connection."""
         now = time.monotonic()
@@ -156,6 +166,10 @@ class Server:
         output, registry.output = registry.output, []
         if output or self.service.changes:
             self._committer.submit(output)
+            if self._endpoint is not None and self._committer.overloaded:
+                self._endpoint.pause()
+        else:
+            self._take_turns()
         if not self._closing:
             self._set_timer()
 
@@ -170,6 +184,16 @@ class Server:
             connection = self._connections.get(stream)
             if connection is not None:
                 connection.send(packets)
+        if self._endpoint is not None and not self._committer.overloaded:
+            self._endpoint.go_on()
+        self._take_turns()
+
+    def _take_turns(self) -> None:
+        if self._committer.overloaded:
+            return
+        turns, self._turns = self._turns, []
+        for turn in turns:
+            asyncio.get_running_loop().call_soon(turn)
 
     def _set_timer(self) -> None:
         deadline = self.service.deadline()

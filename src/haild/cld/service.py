@@ -210,7 +210,7 @@ class Service:
             self._refuse(peer, packet, ErrorCode.SESS_INVAL, session.key)
             return
         try:
-            message = session.reassembly.feed(packet)
+            message = self.registry.assemble(session, packet)
         except wire.TooLongError as error:
             body = cld.Generic(ErrorCode.BAD_PKT, error.xid).encode()
             self.registry.send(session, error.op, body)
@@ -290,7 +290,7 @@ class Service:
         registry = self.registry
         move(session, peer)
         session.expected = (packet.sequence + 1) % wire.SEQUENCE_MODULUS
-        session.reassembly = wire.Reassembly()
+        registry.disassemble(session)
         session.last_contact = registry.now
         session.restored = False
         session.pinged = None

@@ -81,6 +81,7 @@ class Session:
     challenge_at: float = 0.0
     challenged: float = float("-inf")
     events: int = 0
+    queued: int = 0
     wake_at: float = float("inf")
     restored: bool = False
     early: list[tuple[wire.Packet, Peer]] = field(default_factory=list)

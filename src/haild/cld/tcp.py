@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from haild.cld.session import Stream
@@ -18,6 +20,12 @@ LINGER = 300.0
 server before it has given up by itself, which it does after 120 s (cld.md 1.2)."""
 MAXIMUM_BACKLOG = 2 << 20
 """Bytes that may wait for a client that does not read."""
+MAXIMUM_SLOW = 32
+"""Connections whose clients do not read what they asked for; beyond that the next one is given up at once."""
+SLOW = 30.0
+"""Seconds such a client has until it is given up."""
+TURN = 8
+"""Packets of one connection that are handled before what they asked for was sent."""
 _SEND_BUFFER = 512 << 10
 _PROOFS = (ConnectionResetError, BrokenPipeError)
 
@@ -31,6 +39,10 @@ class Owner(Protocol):
 
     def opened(self, connection: Connection) -> None: ...
 
+    def slow(self, connection: Connection) -> None: ...
+
+    def after_release(self, turn: Callable[[], None]) -> None: ...
+
 
 class Connection(asyncio.Protocol):
     """One TCP connection."""
@@ -43,6 +55,9 @@ class Connection(asyncio.Protocol):
         self._check: asyncio.TimerHandle | None = None
         self._lingering = False
         self._by_us = False
+        self._packets: deque[bytes] = deque()
+        self._slow: asyncio.TimerHandle | None = None
+        self._turn_due = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)
@@ -62,20 +77,48 @@ class Connection(asyncio.Protocol):
         except cld_packet.FrameError:
             self.abort()
             return
+        self._packets += packets
+        if not self._turn_due:
+            self._turn()
+
+    def _turn(self) -> None:
+        """Handle some packets; the others only when the answers to these were sent, so that no answers pile up."""
+        self._turn_due = False
+        transport = self._transport
+        if self._slow is not None or transport is None or transport.is_closing():
+            return
+        packets = [self._packets.popleft() for _ in range(min(TURN, len(self._packets)))]
         if packets:
             self._owner.received(self.stream, packets)
+        if self._packets:
+            transport.pause_reading()
+            self._turn_due = True
+            self._owner.after_release(self._turn)
+        else:
+            transport.resume_reading()
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the client does not take what it asked for."""
+        return self._slow is not None
 
     def pause_writing(self) -> None:
+        self._slow = asyncio.get_running_loop().call_later(SLOW, self.abort)
         if self._transport is not None:
             self._transport.pause_reading()
+        self._owner.slow(self)
 
     def resume_writing(self) -> None:
-        if self._transport is not None:
-            self._transport.resume_reading()
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+        if not self._turn_due:
+            self._turn()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._check is not None:
-            self._check.cancel()
+        for timer in (self._check, self._slow):
+            if timer is not None:
+                timer.cancel()
         # A connection that timed out, or that we gave up, proves nothing about its client.
         self._owner.closed(self, proof=not self._by_us and (exc is None or isinstance(exc, _PROOFS)))
 

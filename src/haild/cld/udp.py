@@ -66,6 +66,7 @@ class Endpoint:
         self._socket = sock
         self._received = received
         self._port_closed = port_closed
+        self._reading = True
         asyncio.get_running_loop().add_reader(sock.fileno(), self._ready)
 
     def _ready(self) -> None:
@@ -113,6 +114,18 @@ class Endpoint:
                 # May be the pending error of an earlier packet, to somebody else: once more.
                 continue
             return
+
+    def pause(self) -> None:
+        """Read nothing for a while; what comes waits in the socket, or is lost, as datagrams may be."""
+        if self._reading:
+            self._reading = False
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+
+    def go_on(self) -> None:
+        """Read again."""
+        if not self._reading:
+            self._reading = True
+            asyncio.get_running_loop().add_reader(self._socket.fileno(), self._ready)
 
     def close(self) -> None:
         """Stop and close the socket."""

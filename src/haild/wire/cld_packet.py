@@ -175,7 +175,7 @@ class TooLongError(ValueError):
 
 @dataclass(slots=True)
 class Reassembly:
-    """Puts the fragments of one direction of one session together (section 4)."""
+    """Puts the fragments of one direction of one session together (section 4). `size`: bytes kept so far."""
 
     xid: int = 0
     op: int = 0
@@ -185,7 +185,7 @@ class Reassembly:
     def feed(self, packet: Packet) -> Message | None:
         """Take the next packet; return the message it completes. Raises TooLongError once for a long one."""
         if packet.order == Order.ONLY:
-            self.chunks = None
+            self.chunks, self.size = None, 0
             return Message(packet.xid, packet.op, packet.chunk)
         if packet.order & Order.FIRST:
             self.xid, self.op, self.chunks, self.size = packet.xid, packet.op, [], 0
@@ -193,13 +193,13 @@ class Reassembly:
             return None
         self.size += len(packet.chunk)
         if self.size > cld.MAXIMUM_BODY:
-            self.chunks = None
+            self.chunks, self.size = None, 0
             raise TooLongError(self.xid, self.op)
         self.chunks.append(packet.chunk)
         if not packet.order & Order.LAST:
             return None
         body = b"".join(self.chunks)
-        self.chunks = None
+        self.chunks, self.size = None, 0
         return Message(self.xid, self.op, body)
 
 
