@@ -21,7 +21,7 @@ from haild.iwhd.directory import ProviderDirectory
 from haild.iwhd.metadata import journal, records
 from haild.iwhd.metadata.database import Database
 from haild.iwhd.object import Objects
-from haild.iwhd.provider.base import MissingError, Publication, UnavailableError, Upload
+from haild.iwhd.provider.base import MissingError, ProviderError, Publication, UnavailableError, Upload
 from haild.iwhd.provider.fs import FileProvider
 from haild.iwhd.queue import ReplicationQueue
 from haild.iwhd.settings import ProviderSettings
@@ -278,3 +278,16 @@ def agree(daemon: Iwhd, acknowledged: dict[str, str]) -> None:
         words = body.split(b" ")
         assert body == b" ".join([*words[:3], b""]) * (len(words) // 3)
     assert list((Path(daemon.directory) / "primary" / ".iwhd" / "uploads").iterdir()) == []
+
+
+async def test_a_bucket_that_disappears_during_a_put(tmp_path: Path) -> None:
+    async with opened(tmp_path) as warehouse:
+        await warehouse.buckets.create("b")
+        put = await warehouse.objects.start_put("b", "k", 3)
+        await put.write(b"new")
+        (tmp_path / "fs" / "b").rmdir()
+        with pytest.raises(ProviderError):
+            await put.finish()
+        assert await warehouse.state() is None
+        assert await warehouse.database.read(journal.pending) == []
+    assert list((tmp_path / "fs" / ".iwhd" / "uploads").iterdir()) == []

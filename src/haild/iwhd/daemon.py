@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,12 +61,13 @@ async def serve(options: Options, providers: Sequence[ProviderSettings], stop: a
     metadata = metadata_directory(options, providers[0])
     database = Database(metadata)
     try:
+        spool = _spool(metadata)
         try:
-            directory = ProviderDirectory(providers, _spool(metadata))
+            directory = ProviderDirectory(providers, spool)
         except ProviderSettingsError as error:
             raise StartError(str(error)) from error
         try:
-            await _serve(options, database, directory, stop)
+            await _serve(options, database, directory, spool, stop)
         finally:
             await directory.close()
     finally:
@@ -73,16 +75,19 @@ async def serve(options: Options, providers: Sequence[ProviderSettings], stop: a
 
 
 def _spool(metadata: Path) -> Path:
-    """The directory of temporary files; they have no names in it."""
+    """The directory of temporary files, emptied of what a killed daemon left."""
     spool = metadata / "spool"
     try:
+        shutil.rmtree(spool, ignore_errors=True)
         spool.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StartError(f"{spool}: {error.strerror}") from error
     return spool
 
 
-async def _serve(options: Options, database: Database, directory: ProviderDirectory, stop: asyncio.Event) -> None:
+async def _serve(
+    options: Options, database: Database, directory: ProviderDirectory, spool: Path, stop: asyncio.Event
+) -> None:
     queue = ReplicationQueue(database, directory)
     objects = Objects(database, directory, queue)
     buckets = Buckets(database, directory, queue)
@@ -95,11 +100,12 @@ async def _serve(options: Options, database: Database, directory: ProviderDirect
         buckets=buckets,
         health=HealthCheck(database, directory),
         bodies=BodyReader(),
-        registration=Registration(database, directory, queue),
+        registration=Registration(database, directory, queue, spool),
         master=master,
     )
     await objects.start()
     replication = asyncio.create_task(Replicator(database, directory, queue, objects).run())
+    replication.add_done_callback(_report)
     try:
         await _listen(options, site, stop)
     finally:
@@ -108,6 +114,12 @@ async def _serve(options: Options, database: Database, directory: ProviderDirect
         await objects.close()
         if master is not None:
             await master.close()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Have the log say so if a part that runs for ever ends by a defect."""
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("replication ended", exc_info=task.exception())
 
 
 async def _listen(options: Options, site: Site, stop: asyncio.Event) -> None:

@@ -92,9 +92,10 @@ class Objects:
                 for bucket, key in list(self._unsettled):
                     async with self._locks.held(bucket, key):
                         await self._settle(bucket, key)
-            except (ProviderError, DatabaseError) as error:
+            except Exception as error:
                 if not waiting:
-                    logger.warning("waiting for provider %s: %s", provider.name, error)
+                    expected = isinstance(error, ProviderError | DatabaseError)
+                    logger.warning("waiting for provider %s: %s", provider.name, error, exc_info=not expected)
                     waiting = True
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 pause = min(pause * 2, LONGEST_PAUSE)

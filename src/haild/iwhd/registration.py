@@ -40,7 +40,11 @@ logger = logging.getLogger(__name__)
 class Registration:
     """Registers the images of one daemon."""
 
-    def __init__(self, database: Database, directory: ProviderDirectory, queue: ReplicationQueue) -> None:
+    def __init__(
+        self, database: Database, directory: ProviderDirectory, queue: ReplicationQueue, temporary: Path
+    ) -> None:
+        """`temporary` is a directory for files that are handed to programs."""
+        self._temporary = temporary
         self._database = database
         self._directory = directory
         self._queue = queue
@@ -77,7 +81,7 @@ class Registration:
 
     async def _run(self, settings: ProviderSettings, bucket: str, key: str, values: dict[str, str]) -> int:
         invocation = INVOCATIONS[settings.type]
-        with tempfile.TemporaryDirectory(prefix="iwhd-register-") as directory:
+        with tempfile.TemporaryDirectory(prefix="register-", dir=self._temporary) as directory:
             try:
                 arguments = invocation.arguments(settings, bucket, key, values, Path(directory))
             except MissingParameterError as error:

@@ -201,7 +201,7 @@ class FileProvider(Provider):
 
     def _create_bucket(self, path: Path) -> None:
         path.mkdir(mode=BUCKET_MODE)
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(OSError):  # not permitted, or no such group in this user namespace
             os.chown(path, -1, _BUCKET_GROUP)
         sync_directory(self.root)
 
@@ -248,7 +248,10 @@ class FileProvider(Provider):
             return final.is_file() and _identity(final.stat()) == identity
         try:
             _publish(staged, final)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno in _UNAVAILABLE:
+                raise
+            # The bucket is gone, or on another file system: it will not work later either.
             staged.unlink(missing_ok=True)
             return False
         return True
