@@ -6,6 +6,7 @@ Medians of five where a time is measured; the client is this process, the server
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import resource
@@ -239,6 +240,46 @@ async def silent(daemon: Daemon) -> None:
     await session.end()
 
 
+async def slow(daemon: Daemon) -> None:
+    """Clients that ask for 128 KiB sixty times and read one byte a second, others that stop in a message."""
+    session = await daemon.session()
+    handle = await session.open("/big", OpenMode.READ | OpenMode.WRITE | OpenMode.CREATE)
+    await session.put(handle, bytes(cld.MAXIMUM_DATA))
+    before = daemon.memory()
+    key = cld_packet.Key(b"slow")
+    sockets = []
+    for number in range(200):
+        sock = socket.create_connection(("127.0.0.1", daemon.port))
+        sock.setblocking(False)
+        requests = [(Op.NEW_SESS, b""), (Op.OPEN, cld.OpenRequest(OpenMode.READ, 0, b"/big").encode())]
+        requests += [(Op.GET, cld.HandleRequest(2).encode())] * 60
+        packets = [
+            cld_packet.Packet(b"slow%04d" % number, b"slow", 3, count, op, body, count)
+            for count, (op, body) in enumerate(requests, 1)
+        ]
+        stream = [
+            cld_packet.frame(cld_packet.seal(packet, key), cld_packet.Direction.TO_SERVER) for packet in packets
+        ]
+        with contextlib.suppress(OSError):
+            sock.send(b"".join(stream) if number % 2 else stream[0] + stream[1][:50])
+        sockets.append(sock)
+    highest = 0.0
+    for _ in range(5):
+        await asyncio.sleep(1)
+        highest = max(highest, daemon.memory())
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                sock.recv(1)
+    show(
+        "lock and unlock beside 200 clients that do not read or stop halfway",
+        f"{await latency(session) * 1000:.2f} ms",
+    )
+    show("  memory of the server before and at most", f"{before:.0f}, {highest:.0f} MiB")
+    for sock in sockets:
+        sock.close()
+    await session.end()
+
+
 async def mutated(daemon: Daemon) -> None:
     """100,000 changed packets, half over UDP, half over TCP; most are signed, so that they reach the bodies."""
     rng = random.Random(4)
@@ -318,7 +359,8 @@ async def mutated(daemon: Daemon) -> None:
 
 
 MEASUREMENTS: dict[str, Callable[[Daemon], Awaitable[None]]] = {
-    function.__name__: function for function in (startup, unused, pairs, death, resumption, silent, mutated, idle)
+    function.__name__: function
+    for function in (startup, unused, pairs, death, resumption, silent, slow, mutated, idle)
 }
 
 

@@ -49,6 +49,11 @@ class Committer:
             self._release(output)
 
     @property
+    def held(self) -> int:
+        """Packets that wait for a commit."""
+        return len(self._held) + len(self._next)
+
+    @property
     def overloaded(self) -> bool:
         """Whether more waits to be stored than should."""
         return self._service.changes.weight + self._batch.weight > OVERLOAD

@@ -9,6 +9,7 @@ import random
 import resource
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from haild.daemon.errors import StartError
 
 _ATTEMPTS = 50
 _SID = slice(8, 16)
+_TURN = 64
+"""Packets that one connection may cause to be sent before others get their turn; the last answer may be longer."""
+_CONGESTION = 8192
+"""Packets waiting to be sent from which on no connection gets a turn."""
 
 logger = logging.getLogger(__name__)
 
@@ -115,11 +120,13 @@ class Server:
         """Call `turn` when packets were released the next time."""
         self._turns.append(turn)
 
-    def received(self, stream: Stream, packets: list[bytes]) -> None:
-        """Packets came on a connection."""
+    def received(self, stream: Stream, packets: deque[bytes]) -> None:
+        """Packets came on a connection: take those from `packets` whose answers there is room for."""
         now = time.monotonic()
-        for packet in packets:
-            self._receive(packet, stream, now)
+        output = self.service.registry.output
+        limit = min(len(output) + _TURN, _CONGESTION - self._committer.held)
+        while packets and len(output) < limit:
+            self._receive(packets.popleft(), stream, now)
         self.flush()
 
     def received_datagrams(self, datagrams: list[tuple[bytes, Datagrams]]) -> None:

@@ -24,8 +24,6 @@ MAXIMUM_SLOW = 32
 """Connections whose clients do not read what they asked for; beyond that the next one is given up at once."""
 SLOW = 30.0
 """Seconds such a client has until it is given up."""
-TURN = 8
-"""Packets of one connection that are handled before what they asked for was sent."""
 _SEND_BUFFER = 512 << 10
 _PROOFS = (ConnectionResetError, BrokenPipeError)
 
@@ -33,7 +31,7 @@ _PROOFS = (ConnectionResetError, BrokenPipeError)
 class Owner(Protocol):
     """What a connection reports to."""
 
-    def received(self, stream: Stream, packets: list[bytes]) -> None: ...
+    def received(self, stream: Stream, packets: deque[bytes]) -> None: ...
 
     def closed(self, connection: Connection, *, proof: bool) -> None: ...
 
@@ -82,14 +80,13 @@ class Connection(asyncio.Protocol):
             self._turn()
 
     def _turn(self) -> None:
-        """Handle some packets; the others only when the answers to these were sent, so that no answers pile up."""
+        """Handle what the owner takes; the others only when answers were sent, so that no answers pile up."""
         self._turn_due = False
         transport = self._transport
         if self._slow is not None or transport is None or transport.is_closing():
             return
-        packets = [self._packets.popleft() for _ in range(min(TURN, len(self._packets)))]
-        if packets:
-            self._owner.received(self.stream, packets)
+        if self._packets:
+            self._owner.received(self.stream, self._packets)
         if self._packets:
             transport.pause_reading()
             self._turn_due = True
