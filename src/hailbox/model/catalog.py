@@ -89,7 +89,8 @@ class Profile:
         for service in self.services:
             present = [replica for replica in self.replicas if replica.service == service]
             wanted = counts.get(service, len(present))
-            present += [replace(present[-1], number=number) for number in range(len(present) + 1, wanted + 1)]
+            last = present[-1]
+            present += [replace(last, number=last.number + more) for more in range(1, wanted - len(present) + 1)]
             replicas += present[:wanted]
         return replace(self, replicas=tuple(replicas))
 
@@ -138,9 +139,14 @@ def profile_from(
     """A profile from the content of its file. Raises ConfigurationError, UnknownServiceError."""
     try:
         replicas = tuple(
-            Replica(service, number, entry.get("configuration", "default"), tuple(entry.get("arguments", ())))
+            Replica(
+                service,
+                entry.get("number", position),
+                entry.get("configuration", "default"),
+                tuple(entry.get("arguments", ())),
+            )
             for service, entries in text["services"].items()
-            for number, entry in enumerate(entries, start=1)
+            for position, entry in enumerate(entries, start=1)
         )
         profile = Profile(name, text["summary"], replicas, None if shipped else text)
     except (KeyError, TypeError, AttributeError) as error:
