@@ -214,6 +214,14 @@ async def test_concurrent_puts_end_with_one_of_them_whole(tmp_path: Path) -> Non
         assert state == (etags[bodies.index(state[1])], state[1])
 
 
+async def test_one_of_concurrent_creations_succeeds(tmp_path: Path) -> None:
+    async with opened(tmp_path) as warehouse:
+        creations = [warehouse.buckets.create("b") for _ in range(8)]
+        results = await asyncio.gather(*creations, return_exceptions=True)
+        assert results.count(None) == 1
+        assert await warehouse.database.read(records.buckets) == ["b"]
+
+
 async def test_failed_changes_take_no_others_with_them(tmp_path: Path) -> None:
     async with opened(tmp_path) as warehouse:
 

@@ -26,6 +26,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def iwhd(root: Path) -> Iterator[Iwhd]:
     with running(Iwhd(root, [fs(root), fs(root, "second")])) as daemon:
         yield daemon
+        assert "Traceback" not in daemon.log.read_text()
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ class AnsweredEarlyError(OSError):
 def open_session(idle_deadline: float = IDLE_DEADLINE) -> aiohttp.ClientSession:
     """A session that sends just the headers it is given and follows nothing; the deadline is in seconds."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=128),
+        connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_DEADLINE, sock_read=idle_deadline),
         auto_decompress=False,
         read_bufsize=BLOCK,

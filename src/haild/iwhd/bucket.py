@@ -6,6 +6,7 @@ import sqlite3
 from typing import Final
 
 from haild.iwhd.directory import ProviderDirectory
+from haild.iwhd.keylock import KeyLocks
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import Database
 from haild.iwhd.provider.base import ExistsError, MissingError, ProviderError, UnavailableError
@@ -26,6 +27,7 @@ class Buckets:
         self._database = database
         self._directory = directory
         self._queue = queue
+        self._locks = KeyLocks()
 
     async def create(self, bucket: str) -> None:
         """Create a bucket. Raises ExistsError, other ProviderErrors, DatabaseError.
@@ -34,14 +36,15 @@ class Buckets:
         from then on, but reported to exist all the same.
         """
         provider = self._directory.primary
-        try:
-            await provider.create_bucket(bucket)
-        except ExistsError:
-            await provider.check_bucket(bucket)
-            await self._record(bucket)
-            raise
-        if not await self._record(bucket):
-            raise ExistsError(f"bucket {bucket} is there already")
+        async with self._locks.held(bucket, ""):
+            try:
+                await provider.create_bucket(bucket)
+            except ExistsError:
+                await provider.check_bucket(bucket)
+                await self._record(bucket)
+                raise
+            if not await self._record(bucket):
+                raise ExistsError(f"bucket {bucket} is there already")
 
     async def _record(self, bucket: str) -> bool:
         """Make the record of a bucket; False if there was one."""
@@ -60,6 +63,10 @@ class Buckets:
 
     async def delete(self, bucket: str) -> None:
         """Delete an empty bucket. Raises MissingError, NotEmptyError, other ProviderErrors, DatabaseError."""
+        async with self._locks.held(bucket, ""):
+            await self._delete(bucket)
+
+    async def _delete(self, bucket: str) -> None:
         known, filled = await self._database.read(
             lambda connection: (records.is_bucket(connection, bucket), records.has_objects(connection, bucket))
         )
