@@ -46,7 +46,8 @@ def fake() -> FakeEngine:
     engine = FakeEngine()
     plan = images.plan(["cld", "chunkd", "tabled", "iwhd"])
     for reference in (plan.runtime, *plan.services.values()):
-        engine.all_images[reference] = Image(reference, (reference,), {names.IMAGE: reference})
+        name = reference.partition("/")[2].partition(":")[0]
+        engine.all_images[reference] = Image(reference, (reference,), {names.IMAGE: name})
     return engine
 
 

@@ -10,7 +10,7 @@ from cli_program import command, environment, run
 import hailbox
 from hailbox.cli.app import app
 
-VERBS = ["up", "down", "reset", "destroy", "status", "wait", "logs", "env", "ls", "compose", "build"]
+VERBS = ["up", "down", "reset", "destroy", "status", "wait", "logs", "env", "ls", "profiles", "compose", "build"]
 
 
 def test_without_arguments_it_prints_help_and_starts_nothing(tmp_path: Path) -> None:
@@ -36,6 +36,13 @@ def test_help_of_each_command_names_the_common_options(tmp_path: Path, verb: str
         assert option in ended.out
     assert ("--dry-run" in ended.out) == (verb in ("reset", "destroy"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_profiles_are_listed_without_an_engine(tmp_path: Path) -> None:
+    ended = run(tmp_path, "profiles", "--json")
+    document = ended.document()
+    assert (ended.status, document["stack"]) == (0, None)
+    assert {"s3", "fs"} <= {profile["name"] for profile in document["data"]}
 
 
 def test_version(tmp_path: Path) -> None:

@@ -89,6 +89,15 @@ def test_scaled_to_any_numbers(first: int, second: int) -> None:
     assert all(replica.configuration == "other" for replica in scaled.replicas[1:first])
 
 
+def test_scaled_where_the_numbers_do_not_begin_with_one() -> None:
+    profile = Profile("p", "s", (Replica("a", 2, "other"),))
+    assert profile.scaled({"a": 3}).replicas == (
+        Replica("a", 2, "other"),
+        Replica("a", 3, "other"),
+        Replica("a", 4, "other"),
+    )
+
+
 def test_scaled_by_nothing_is_the_same() -> None:
     assert PROFILE.scaled({}) == PROFILE
 

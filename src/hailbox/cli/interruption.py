@@ -9,7 +9,7 @@ from types import FrameType
 from hailbox.cli import envelope, output
 from hailbox.model.errors import InterruptionError
 
-_ONLY_LOOK = {"status", "wait", "logs", "env", "compose", "ls", "build"}
+_ONLY_LOOK = {"status", "wait", "logs", "env", "compose", "ls", "profiles", "build"}
 
 
 def explain(asked: output.Asked) -> None:

@@ -77,11 +77,12 @@ def compose(make: Make, profile: Profile = None, scale: Scale = None, port: Port
     return Shown(run(make(profile=profile, **numbers(scale, port))), str.rstrip, essential=True)
 
 
-def profiles(make: Make) -> Shown:
+def profiles(_make: Make) -> Shown:
     """List the profiles: which services there are, and how they are connected."""
     from hailbox.cli import render
+    from hailbox.stack.definitions import load_catalog
 
-    return Shown(list(make().catalog.profiles.values()), render.profiles, essential=True)
+    return Shown(list(load_catalog().profiles.values()), render.profiles, essential=True)
 
 
 def ls(make: Make) -> Shown:

@@ -31,7 +31,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 _COMMON = {"stack": Stack, "json": Json, "quiet": Quiet, "debug": Debug}
 _DEFAULTS: dict[str, Any] = {"stack": None, "json": False, "quiet": False, "debug": False}
 
-_ABOUT_NO_STACK = {"ls"}
+_ABOUT_NO_STACK = {"ls", "profiles"}
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,7 @@ class FakeEngine:
             id=identifier,
             name=name,
             image=definition["image"],
-            image_id=f"sha256:{definition['image']}",
+            image_id=known.id if (known := self.all_images.get(definition["image"])) else "sha256:unknown",
             state=ContainerState.CREATED,
             labels=definition["labels"],
             ports=tuple(_published(text) for text in definition.get("ports", ())),

@@ -189,7 +189,7 @@ def _record(blueprint: Blueprint) -> dict[str, str]:
         own = {service: blueprint.images[service] for service in sorted(blueprint.own_images)}
         record[names.IMAGES] = " ".join(f"{service}={image}" for service, image in own.items())
     if blueprint.profile.definition is not None:
-        record[names.DEFINITION] = json.dumps(blueprint.profile.definition, sort_keys=True)
+        record[names.DEFINITION] = json.dumps(blueprint.profile.definition, sort_keys=True, default=str)
     return record | {
         f"{names.PORT}{replica}.{port}": str(number) for (replica, port), number in blueprint.ports.items()
     }

@@ -28,7 +28,10 @@ def _read(path: Path) -> Any:
         raise ConfigurationError(f"{path}{line}: {problem}", "mend that line") from error
     except (OSError, ValueError, RecursionError) as error:
         # ValueError: not UTF-8, or what looks like a date or a number and is none.
-        raise ConfigurationError(f"{path} cannot be read: {error}", "mend it or remove it") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(
+            f"{path} cannot be read: {reason}", "see that it is there and readable, or go without it"
+        ) from error
 
 
 def load_catalog() -> Catalog:

@@ -102,12 +102,25 @@ def discard(engine: Engine, observed: Observed, volumes: Iterable[str], containe
     each(engine.remove_volume, list(volumes))
 
 
+def _unused_images(engine: Engine, observed: Observed) -> list[str]:
+    """The tags of our images without those that other containers were made from, and what those were built on."""
+    made = engine.images({names.IMAGE: None})
+    ours = {container.id for container in observed.containers}
+    used = {container.image_id for container in engine.containers({}) if container.id not in ours}
+    shared = {"base", "runtime"} if any(image.id in used for image in made) else set()
+    unused = [image for image in made if image.id not in used and image.labels[names.IMAGE] not in shared]
+    return sorted(tag for image in unused for tag in image.tags)
+
+
 def destroy(context: Context, *, dry_run: bool = False, images: bool = False) -> Removal:
-    """Remove everything of the stack; with `images` also all images that hailbox made. Raises UnknownStackError."""
+    """Remove everything of the stack; with `images` also the images that hailbox made and nobody else uses.
+
+    Raises UnknownStackError.
+    """
     engine = context.engine
     with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
         observed = present(engine, context.stack) if not images else observe(engine, context.stack)
-        made = sorted(tag for image in engine.images({names.IMAGE: None}) for tag in image.tags) if images else []
+        made = _unused_images(engine, observed) if images else []
         volumes = sorted(volume.name for volume in observed.volumes)
         if not dry_run:
             discard(engine, observed, volumes, observed.containers)
