@@ -399,6 +399,20 @@ class TestRestart:
         client.read()
         assert client.answer()[0] == ErrorCode.OK
 
+    def test_session_that_was_stored_but_not_confirmed(self) -> None:
+        world = World()
+        client = Original(world)
+        new = client.packet(Op.NEW_SESS)
+        client.send(new)
+        world.mail.clear()
+        world.restart()
+        world.pass_time(0.5)
+        client.mail()
+        client.send(new)
+        client.read()
+        assert client.answer()[0] == ErrorCode.OK
+        assert client.code(Op.NOP, b"") == ErrorCode.OK
+
     def test_what_was_sent_meanwhile_is_put_in_order(self) -> None:
         world = World()
         client = Original(world).start()

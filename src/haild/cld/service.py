@@ -187,7 +187,10 @@ class Service:
             self._acknowledged(session, packet.sequence)
             return
         if packet.first and packet.op == Op.NEW_SESS:
-            if packet.sequence == session.first_sequence and not session.restored:
+            if session.restored and wire.newer(session.expected, packet.sequence) == 1:
+                # We stored the session and were killed before the reply got there.
+                self._greet(session, packet.xid)
+            elif packet.sequence == session.first_sequence and not session.restored:
                 registry.emit(session, session.outgoing.first_again())
             else:
                 self._refuse(peer, packet, ErrorCode.SESS_EXISTS, session.key)
@@ -270,18 +273,23 @@ class Service:
         session = Session(packet.sid, packet.user, key, None, outgoing, expected, registry.now, int(self._wall()))
         session.first_sequence = packet.sequence
         move(session, peer)
-        body = cld.Generic(ErrorCode.OK, packet.xid).encode()
         lease = cld_extension.lease_of(packet.sid)
         if lease is not None:
             session.ours, session.lease = True, lease
-            body += cld_extension.Grant(int(lease * 1000)).encode()
         elif not reliable:
             outgoing.stored = outgoing.sequence
         if not session.durable:
             self.operations.volatile(session.sid)
         registry.add(session)
         registry.save(session)
-        registry.send(session, Op.NEW_SESS, body)
+        self._greet(session, packet.xid)
+
+    def _greet(self, session: Session, xid: int) -> None:
+        session.restored = False
+        body = cld.Generic(ErrorCode.OK, xid).encode()
+        if session.ours:
+            body += cld_extension.Grant(int(session.lease * 1000)).encode()
+        self.registry.send(session, Op.NEW_SESS, body)
 
     def _resume(self, session: Session, packet: wire.Packet, peer: Peer) -> None:
         """Go on with a session of our client where it is now (`haild.wire.cld_extension`)."""

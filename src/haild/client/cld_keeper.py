@@ -95,10 +95,9 @@ class _Keeper:
         losing = asyncio.ensure_future(session.wait_lost())
         try:
             await asyncio.wait({using, losing}, return_when=asyncio.FIRST_COMPLETED)
-            if using.done():
+            session.raise_if_lost()
+            if not using.cancelled():
                 using.result()
-            else:
-                session.raise_if_lost()
         finally:
             losing.cancel()
             using.cancel()
