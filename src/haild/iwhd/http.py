@@ -92,6 +92,11 @@ def make_server(site: Site) -> web.Server:
                 # A reset, for clients of HTTP/1.0, to whom an orderly end means that the body is complete.
                 request.transport.abort()
             raise ConnectionResetError("broken off") from error
+        except ConnectionError:
+            raise
+        except Exception as error:
+            logger.exception("%s %s", request.method, request.raw_path[:200])
+            raise ConnectionResetError("broken off") from error
 
     return _Server(
         handle,

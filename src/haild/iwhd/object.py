@@ -83,24 +83,33 @@ class Objects:
         intents = [intent for each in self._unsettled.values() for intent in each]
         tokens = frozenset(intent.token for intent in intents if intent.provider == provider.name)
         pause = FIRST_PAUSE
-        recovered = waiting = False
-        while not recovered or self._unsettled:
-            try:
-                if not recovered:
-                    await provider.recover(tokens)
-                    recovered = True
-                for bucket, key in list(self._unsettled):
-                    async with self._locks.held(bucket, key):
-                        await self._settle(bucket, key)
-            except Exception as error:
-                if not waiting:
-                    expected = isinstance(error, ProviderError | DatabaseError)
-                    logger.warning("waiting for provider %s: %s", provider.name, error, exc_info=not expected)
-                    waiting = True
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                pause = min(pause * 2, LONGEST_PAUSE)
+        waiting = False
+        while error := await self._recover_once(provider, tokens):
+            if not waiting:
+                expected = isinstance(error, ProviderError | DatabaseError)
+                logger.warning(
+                    "waiting for provider %s: %s", provider.name, error, exc_info=None if expected else error
+                )
+                waiting = True
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
         if waiting:
             logger.warning("provider %s is back", provider.name)
+
+    async def _recover_once(self, provider: Provider, tokens: frozenset[str]) -> Exception | None:
+        """Try all that is open; returns the last failure. One object that fails holds up no other."""
+        failure: Exception | None = None
+        try:
+            await provider.recover(tokens)
+        except ProviderError as error:
+            failure = error
+        for bucket, key in list(self._unsettled):
+            try:
+                async with self._locks.held(bucket, key):
+                    await self._settle(bucket, key)
+            except Exception as error:
+                failure = error
+        return failure
 
     def _settle_later(self, intent: Intent) -> None:
         self._unsettled.setdefault((intent.bucket, intent.key), []).append(intent)
@@ -186,7 +195,7 @@ class Objects:
         try:
             published = await self._publish_or_settle(put, intent)
             await self._end_put(intent, published=published)
-        except (ProviderError, DatabaseError) as error:
+        except Exception as error:
             self._settle_later(intent)
             raise UnavailableError(str(error)) from error
         return published
