@@ -62,7 +62,7 @@ def count(report: Path) -> dict[str, Counter[str]]:
         return outcomes
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it a moment ago
         # What could not even be collected has its module as its name.
-        folder = "/".join((case.get("classname") or case.get("name", "")).split(".")[:2])
+        folder = "/".join((case.get("classname") or case.get("name") or "").split(".")[:2])
         kinds = {child.tag for child in case}
         outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
         outcomes.setdefault(folder, Counter())[outcome] += 1
