@@ -36,6 +36,9 @@ def stack(result: StackResult) -> str:
     if result.healed:
         lines.append(f"healed: {', '.join(result.healed)}")
     lines += [
+        f"LOST: the data of {name} was gone (its volume had been removed); it started empty" for name in result.lost
+    ]
+    lines += [
         f"port {given.wanted} is held by {given.holder}; {given.replica} is at {given.given} instead"
         for given in result.substitutions
     ]

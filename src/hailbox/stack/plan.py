@@ -111,6 +111,14 @@ def is_current(plan: Plan, replica: str, containers: tuple[Container, ...]) -> b
     return state is (ContainerState.EXITED if replica == ONE_SHOT else ContainerState.RUNNING)
 
 
+def lost(plan: Plan, observed: Observed) -> list[str]:
+    """The replicas that the stack has had, and whose data is gone: somebody else removed the volume."""
+    known = {replica for replica, _ in ports.recorded(observed)}
+    present = {volume.labels.get(names.REPLICA) for volume in observed.data_volumes()}
+    keeping = {replica.name for replica in plan.blueprint.profile.replicas if replica.name in volumes(plan.blueprint)}
+    return sorted(keeping & known - present)
+
+
 def outdated(plan: Plan, observed: Observed) -> list[str]:
     """The replicas, and other objects by name, for which something has to be done."""
     changed = [replica for replica in plan.digests if not is_current(plan, replica, observed.of(replica))]

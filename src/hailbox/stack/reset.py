@@ -47,7 +47,7 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
         for container in containers:
             context.tell(container.labels.get(names.REPLICA, container.name), Phase.REMOVED)
         discard(context.engine, observed, volumes, containers)
-        return ResetResult(removal, bring_up(context))
+        return ResetResult(removal, bring_up(context, replicas))
 
 
 def _replicas(context: Context, observed: Observed, wanted: Sequence[str]) -> frozenset[str]:

@@ -36,6 +36,8 @@ class StackResult:
     healed: tuple[str, ...] = ()
     """Replicas that did not work before."""
     substitutions: tuple[Substitution, ...] = ()
+    lost: tuple[str, ...] = ()
+    """Replicas whose data volume was gone, not removed by this command, and is new and empty."""
 
     @property
     def working(self) -> bool:

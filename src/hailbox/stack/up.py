@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from hailbox.engine.port import ContainerState
 from hailbox.model import names
@@ -40,8 +41,8 @@ def waits_for(context: Context, holder: str) -> None:
     context.tell(context.stack, Phase.WAITING, f"{holder} works on this stack; waiting for it to end")
 
 
-def bring_up(context: Context) -> StackResult:
-    """The same for a command that holds the stack's lock already."""
+def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
+    """The same for a command that holds the stack's lock already, and has `discarded` these replicas' data."""
     engine = context.engine
     preflight.check_engine(engine)
     observed = observe(engine, context.stack)
@@ -50,12 +51,14 @@ def bring_up(context: Context) -> StackResult:
     references = plan.image_references(context, observed)
     planned = plan.make(context, observed, references)
     changed = plan.outdated(planned, observed)
+    lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
         planned = _converge(context, planned, observed, references)
     healer = Healer(context, planned, _credentials(context))
     outcomes = healer.watch(list(planned.digests), FRESH_DEADLINE if changed else STEADY_DEADLINE)
     healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
-    return _result(planned, healer.heal(outcomes), tuple(changed), healed)
+    result = _result(planned, healer.heal(outcomes))
+    return replace(result, changed=tuple(changed), healed=healed, lost=tuple(lost))
 
 
 def _looks_complete(context: Context, observed: Observed) -> bool:
@@ -105,9 +108,7 @@ def _credentials(context: Context) -> Mapping[str, str]:
     return credentials.await_them(context.engine, context.stack)
 
 
-def _result(
-    planned: Plan, outcomes: dict[str, Outcome], changed: tuple[str, ...], healed: tuple[str, ...]
-) -> StackResult:
+def _result(planned: Plan, outcomes: dict[str, Outcome]) -> StackResult:
     where = endpoints(planned.blueprint.ports)
     replicas = tuple(
         ReplicaResult(replica.name, replica.service, outcome.working, where[replica.name], outcome.seconds)
@@ -115,5 +116,5 @@ def _result(
         if (outcome := outcomes.get(replica.name))
     )
     return StackResult(
-        planned.blueprint.stack, planned.blueprint.profile.name, replicas, changed, healed, planned.substitutions
+        planned.blueprint.stack, planned.blueprint.profile.name, replicas, substitutions=planned.substitutions
     )
