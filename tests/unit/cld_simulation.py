@@ -189,7 +189,7 @@ class Client:
             wire.closed = True
             if wire is self.wire:
                 self.machine.disconnected(self.clock)
-        else:
+        elif wire is self.wire:
             self.machine.receive(data, self.clock)
         self.flush()
 

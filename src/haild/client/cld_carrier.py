@@ -43,7 +43,7 @@ class _Stream(asyncio.Protocol):
             if self.transport is not None:
                 self.transport.abort()
             return
-        self.owner.received(packets)
+        self.owner.received(packets, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.owner.stream_lost(self)
@@ -68,7 +68,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        self.owner.received([data])
+        self.owner.received([data], self)
 
     def error_received(self, exc: Exception) -> None:
         if isinstance(exc, ConnectionRefusedError):
@@ -141,8 +141,11 @@ class Carrier:
         _, datagrams = await loop.create_datagram_endpoint(lambda: _Datagrams(self), remote_addr=(host, port))
         return datagrams
 
-    def received(self, packets: list[bytes]) -> None:
+    def received(self, packets: list[bytes], link: _Stream | _Datagrams) -> None:
         """Packets came."""
+        if link is not self._link:
+            # Of the connection before: what it answers there, a session that has moved, is asked again.
+            return
         now = clock()
         for packet in packets:
             self._machine.receive(packet, now)
