@@ -8,9 +8,9 @@ import ssl
 from collections import deque
 from typing import Final
 
-HIGH_WATER: Final = 1 << 20
+HIGH_WATER: Final = 1 << 18
 """Bytes received and not yet read at which the socket is no longer read."""
-LOW_WATER: Final = 1 << 18
+LOW_WATER: Final = 1 << 17
 
 
 class Channel(asyncio.Protocol):

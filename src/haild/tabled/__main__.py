@@ -40,13 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     log.configure("tabled", to_stderr=options.stderr, debug=options.debug > 0)
     try:
         settings = configuration.read(options.config)
-        if not settings.cld:
-            raise StartError("no <CLD> in the configuration; finding it by DNS is not supported")
         if not options.foreground:
             lifecycle.go_to_background()
         with lifecycle.pid_file(options.pid or settings.pid_file):
+            from haild.tabled import cldaddresses
             from haild.tabled.daemon import Daemon
 
+            cldaddresses.check(settings)
             daemon = Daemon(settings)
             return lifecycle.run(daemon.run)
     except (StartError, lifecycle.PidFileLockedError, OSError) as error:

@@ -22,14 +22,14 @@ from typing import Any
 
 from aiohttp import web
 
-from haild.client.cld import Address, keep_session
+from haild.client.cld import keep_session
 from haild.daemon.errors import StartError
 from haild.daemon.lifecycle import write_port_file
 from haild.daemon.settings import await_file
-from haild.tabled import users
+from haild.tabled import cldaddresses, users
 from haild.tabled.call import Services
 from haild.tabled.collector import Collector
-from haild.tabled.configuration import CldAddress, Configuration
+from haild.tabled.configuration import Configuration
 from haild.tabled.group import Group
 from haild.tabled.http import S3Server, low_level_server
 from haild.tabled.lifecycle import Lifecycle
@@ -147,7 +147,7 @@ class Daemon:
 
     async def _keep_member(self) -> None:
         configuration = self.configuration
-        addresses = [await _resolve(address) for address in configuration.cld]
+        addresses = await cldaddresses.find(configuration)
         await keep_session(
             addresses, configuration.cld_user, configuration.cld_key.encode(), self.group.use, name="group"
         )
@@ -322,20 +322,3 @@ def _reuse_and_bind(sock: socket.socket, host: str, port: int) -> None:
     except OSError:
         sock.close()
         raise
-
-
-async def _resolve(address: CldAddress) -> Address:
-    """The address, once its port file holds a port: looked for again and again (tabled.md section 3)."""
-    told = False
-    while address.port_file is not None:
-        try:
-            text = address.port_file.read_text(encoding="ascii").strip()
-        except (OSError, ValueError):
-            text = ""
-        if text.isdecimal() and 0 < int(text) < 65536:
-            return Address(address.host, int(text))
-        if not told:
-            logger.info("waiting for a port number in %s", address.port_file)
-            told = True
-        await asyncio.sleep(0.2)
-    return Address(address.host, address.port)

@@ -26,6 +26,8 @@ from haild.wire import s3xml
 SERVER = "tabled 0.5.2"
 STALL = 60.0
 """Seconds that a client may leave an answer unread."""
+HEAD_DEADLINE = 30.0
+"""Seconds in which the head of a request must arrive whole."""
 LINGER = 5.0
 """Seconds during which the rest of a refused body is read and dropped, so that the client sees the answer."""
 
@@ -204,6 +206,34 @@ def _send_error(request: web.BaseRequest, error: S3Error, request_id: str) -> we
 class _Connection(RequestHandler):
     """One connection; what the parser refuses gets the protocol's error document."""
 
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A request's head is expected soon."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Nothing is expected any more."""
+        self._head_arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a head without its end must be followed by the rest in time."""
+        super().data_received(data)
+        if self._messages or self._current_request is not None:
+            self._head_arrived()
+        elif self._head_timer is None:
+            self._await_head()
+
+    def _await_head(self) -> None:
+        self._head_timer = asyncio.get_running_loop().call_later(HEAD_DEADLINE, self.force_close)
+
+    def _head_arrived(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
     def handle_error(
         self, request: Any, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
@@ -233,5 +263,5 @@ def low_level_server(server: S3Server) -> web.Server:
         lingering_time=LINGER,
         max_line_size=16384,
         max_field_size=16384,
-        read_bufsize=1 << 17,
+        read_bufsize=1 << 16,
     )
