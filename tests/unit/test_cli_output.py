@@ -11,6 +11,7 @@ from cli_program import command, environment, run
 from engine_server import EMPTY, engine, serve
 
 from hailbox.cli.envelope import envelope, plain, text
+from hailbox.cli.output import lines
 from hailbox.cli.verb import choose
 from hailbox.model.config import Config
 from hailbox.model.errors import PortTakenError
@@ -214,6 +215,11 @@ def test_what_json_does_not_know_is_made_plain() -> None:
         },
         "5": [1],
     }
+
+
+def test_code_stands_on_the_first_line_whatever_is_quoted_behind_it() -> None:
+    error = PortTakenError("it said:\n  one\n  two", "do")
+    assert lines(error) == "hailbox: it said: [port-taken]\n  one\n  two\n  → do"
 
 
 def test_exit_code_is_that_of_the_error() -> None:

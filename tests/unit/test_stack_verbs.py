@@ -698,7 +698,8 @@ def test_wait_in_vain(fake: FakeEngine, make_context: MakeContext) -> None:
     set_state(fake, "cld-1", ContainerState.PAUSED)
     with pytest.raises(NotWorkingError) as caught:
         wait(make_context(), deadline=0)
-    assert "cld-1 does not work: its container is paused" in caught.value.problem
+    assert caught.value.problem == "cld-1 does not work: its container is paused"
+    assert caught.value.remedy.startswith("heal it with: hailbox --stack test up; "), "nothing was tried yet"
 
 
 def test_logs_are_merged_in_order_of_time(

@@ -65,4 +65,5 @@ def error(asked: Asked, wrong: HailboxError) -> None:
 
 def lines(wrong: HailboxError) -> str:
     """An error as text for a person."""
-    return f"hailbox: {wrong.problem} [{wrong.code}]\n  → {wrong.remedy}"
+    first, *quoted = wrong.problem.split("\n")
+    return "\n".join([f"hailbox: {first} [{wrong.code}]", *quoted, f"  → {wrong.remedy}"])

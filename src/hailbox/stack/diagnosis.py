@@ -44,29 +44,35 @@ def examine(engine: Engine, observed: Observed, outcome: Outcome) -> Sick:
     container = containers[0]
     details = engine.container_details(container.id)
     lines = [line.decode(errors="replace") for line in engine.logs(container.id, tail=_LINES)]
+    ended = container.state in (ContainerState.EXITED, ContainerState.RESTARTING, ContainerState.DEAD)
     if details.out_of_memory:
         state = "its container ran out of memory"
     elif container.state is ContainerState.RUNNING:
         state = f"its container runs (restarted {details.restart_count} times)"
-    else:
+    elif ended:
         state = f"its container is {container.state.value}, exit status {details.exit_code}"
-    ended = container.state in (ContainerState.EXITED, ContainerState.RESTARTING) or details.restart_count > 0
-    return Sick(outcome.replica, outcome.reason, state, details.exit_code if ended else None, tuple(lines))
+    else:
+        state = f"its container is {container.state.value}"
+    status = details.exit_code if ended or details.restart_count > 0 else None
+    return Sick(outcome.replica, outcome.reason, state, status, tuple(lines))
 
 
 def error(sick: Sick, followers: Collection[str], tried: Collection[str], stack: str) -> StackError:
     """The error that says what `sick` is, who waits for it, what was tried, and the next command."""
-    waiting = f"; {', '.join(sorted(followers))} wait for it" if followers else ""
+    verb = "waits" if len(followers) == 1 else "wait"
+    waiting = f"; {', '.join(sorted(followers))} {verb} for it" if followers else ""
     attempts = f"; tried: {', '.join(tried)}" if tried else ""
     last = "".join(f"\n  {line.partition(' ')[2]}" for line in sick.lines)
     says = f"; its last lines:{last}" if last else ""
-    problem = f"{sick.replica} does not work: {sick.reason}; {sick.container}{waiting}{attempts}{says}"
+    why = sick.container if sick.container.startswith(sick.reason) else f"{sick.reason}; {sick.container}"
+    problem = f"{sick.replica} does not work: {why}{waiting}{attempts}{says}"
     discard = f"hailbox --stack {stack} reset {sick.replica}"
+    more = f"see more with: hailbox --stack {stack} logs {sick.replica}"
+    if not tried:
+        return NotWorkingError(problem, f"heal it with: hailbox --stack {stack} up; {more}")
     if sick.exit_code == DAMAGED_DATA_STATUS:
         return DataDamagedError(problem, f"its data is damaged; discard it and start empty with: {discard}")
-    return NotWorkingError(
-        problem, f"see more with: hailbox --stack {stack} logs {sick.replica}; discard its data with: {discard}"
-    )
+    return NotWorkingError(problem, f"{more}; discard its data with: {discard}")
 
 
 def explain(
