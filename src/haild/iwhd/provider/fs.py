@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from haild.iwhd.provider import writeback
 from haild.iwhd.provider.base import (
     Body,
     ExistsError,
@@ -33,8 +34,8 @@ LARGE_BLOCK: Final = 1 << 20
 FEW_UPLOADS: Final = 8
 """So many uploads may collect a large block each: the fewer changes of threads, the faster, but memory is bounded."""
 
-SYNC_INTERVAL: Final = 128 << 20
-"""Bytes after which an upload is synced in between, so that a huge one does not hold up the disk at its end."""
+WRITEBACK_INTERVAL: Final = 8 << 20
+"""Bytes after which an upload has the disk begin to write them."""
 
 BUCKET_MODE: Final = 0o750
 _BUCKET_GROUP: Final = 36
@@ -82,7 +83,8 @@ class _FileUpload(Upload):
         self._descriptor = descriptor
         self._pieces: list[bytes] = []
         self._held = 0
-        self._unsynced = 0
+        self._written = 0
+        self._begun = 0
         self._writing: asyncio.Future[None] | None = None
 
     async def write(self, piece: bytes) -> None:
@@ -108,10 +110,10 @@ class _FileUpload(Upload):
             view = memoryview(piece)
             while view:
                 view = view[os.write(self._descriptor, view) :]
-            self._unsynced += len(piece)
-        if self._unsynced >= SYNC_INTERVAL:
-            self._unsynced = 0
-            os.fdatasync(self._descriptor)
+            self._written += len(piece)
+        if self._written - self._begun >= WRITEBACK_INTERVAL:
+            writeback.begin(self._descriptor, self._begun, self._written - self._begun)
+            self._begun = self._written
 
     async def prepare(self) -> str:
         self._uploads.discard(self)
