@@ -135,6 +135,34 @@ async def test_what_is_not_published_is_not_there(provider: Provider) -> None:
     assert await provider.settle(old)
 
 
+async def test_the_metadata_are_no_bucket(tmp_path: Path) -> None:
+    """In a stack they are below the path of the provider (-d /var/lib/iwhd/_db)."""
+    settings = ProviderSettings(**fs(tmp_path))  # type: ignore[arg-type]
+    root = Path(settings.path)
+    spool = root / "_db" / "spool"
+    spool.mkdir(parents=True)
+    provider = make(settings, spool)
+    await provider.recover(frozenset())
+    for bucket in ("_db", ".iwhd", "..", "a/b", "a\0b"):
+        for action in (
+            provider.create_bucket(bucket),
+            provider.delete_bucket(bucket),
+            provider.check_bucket(bucket),
+            provider.start_upload(bucket, "iwhd.db", length=1, etag="e"),
+            provider.delete(bucket, "iwhd.db"),
+        ):
+            with pytest.raises(MissingError):
+                await action
+        with pytest.raises(MissingError):
+            async with provider.open(bucket, "iwhd.db"):
+                pass
+    await provider.create_bucket("b")
+    for key in ("", ".", "..", "../_db", "a\0b"):
+        with pytest.raises(MissingError):
+            await provider.start_upload("b", key, length=1, etag="e")
+    assert sorted(path.name for path in root.iterdir()) == [".iwhd", "_db", "b"]
+
+
 async def test_an_unreachable_service(tmp_path: Path) -> None:
     for settings in (
         ProviderSettings("p", "http", "127.0.0.1", free_port()),

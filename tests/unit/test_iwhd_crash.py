@@ -91,7 +91,7 @@ class Warehouse:
         settings = ProviderSettings("primary", "fs", path=str(root / "fs"))
         self.database = Database(root / "_db")
         self.directory = ProviderDirectory([settings], root)
-        self.provider = CutProvider(settings)
+        self.provider = CutProvider(settings, root)
         self.provider.cut = cut
         self.directory.primary = self.directory._providers["primary"] = self.provider
         queue = ReplicationQueue(self.database, self.directory)

@@ -10,10 +10,10 @@ from haild.iwhd.provider.base import Provider
 from haild.iwhd.settings import ProviderSettings
 
 
-def _fs(settings: ProviderSettings, _spool: Path) -> Provider:
+def _fs(settings: ProviderSettings, spool: Path) -> Provider:
     from haild.iwhd.provider.fs import FileProvider
 
-    return FileProvider(settings)
+    return FileProvider(settings, spool)
 
 
 def _s3(settings: ProviderSettings, spool: Path) -> Provider:
@@ -47,5 +47,8 @@ _MAKERS: Final[Mapping[str, Callable[[ProviderSettings, Path], Provider]]] = {
 
 
 def make(settings: ProviderSettings, spool: Path) -> Provider:
-    """The provider that `settings` describe; `spool` is a directory for bodies whose length is not known yet."""
+    """The provider that `settings` describe.
+
+    `spool` is a directory of the daemon, beside its metadata, for bodies whose length is not known yet.
+    """
     return _MAKERS[settings.type](settings, spool)

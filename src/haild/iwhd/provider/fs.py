@@ -163,16 +163,20 @@ class FileProvider(Provider):
 
     lost_body_status = 500
 
-    def __init__(self, settings: ProviderSettings) -> None:
+    def __init__(self, settings: ProviderSettings, private: Path) -> None:
+        """`private` is a directory of the daemon's own; where it is below ours, no bucket leads there."""
         super().__init__(settings)
         self.root = Path(settings.path).absolute()
+        self._reserved = {"", ".", "..", OWN_DIRECTORY}
+        if private.resolve().is_relative_to(self.root.resolve()):
+            self._reserved.update(private.resolve().relative_to(self.root.resolve()).parts[:1])
         self._staging = self.root / OWN_DIRECTORY / "uploads"
         self._uploads: set[_FileUpload] = set()
         self._prefix = secrets.token_hex(8)
         """Begins the names of this process's uploads: recover() leaves them alone."""
 
     def _bucket(self, bucket: str) -> Path:
-        if bucket in ("", ".", "..", OWN_DIRECTORY) or "/" in bucket or "\0" in bucket:
+        if bucket in self._reserved or "/" in bucket or "\0" in bucket:
             raise MissingError(f"{bucket!r} cannot be a bucket")
         return self.root / bucket
 
