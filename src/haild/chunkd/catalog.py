@@ -141,15 +141,9 @@ class Catalog:
         return batch, True
 
     def _commit(self, batch: list[_Submission]) -> None:
-        database = self._writer
         try:
-            database.execute("BEGIN IMMEDIATE")
-            for submission in batch:
-                _apply(database, submission)
-            database.execute("COMMIT")
-        except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                database.execute("ROLLBACK")
+            self._transact(batch)
+        except Exception as error:
             for submission in batch:
                 submission.error = CatalogError(str(error))
             return
@@ -160,8 +154,26 @@ class Catalog:
                 except OSError as error:
                     submission.error = error
 
+    def _transact(self, batch: list[_Submission]) -> None:
+        database = self._writer
+        for last in (False, True):
+            try:
+                database.execute("BEGIN IMMEDIATE")
+                for submission in batch:
+                    _apply(database, submission)
+                database.execute("COMMIT")
+                return
+            except sqlite3.Error as error:
+                with contextlib.suppress(sqlite3.Error):
+                    database.execute("ROLLBACK")
+                if last or getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+                    raise
+                # The disk is full: the log gives back its space once it has been copied to the database.
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
 
 def _apply(database: sqlite3.Connection, submission: _Submission) -> None:
+    submission.error = None
     database.execute("SAVEPOINT one")
     try:
         submission.result = submission.write(database)

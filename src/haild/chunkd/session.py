@@ -279,8 +279,11 @@ class Session:
     async def _send_listing(self, request: Request, table: int) -> None:
         store = self._store
         listing = await store.in_thread(write_listing, store.catalog.path, table, self._user, store.bodies.scratch)
+        header = Response(ResponseCode.SUCCESS, request.nonce, listing.size, magic=request.magic).encode()
+        if listing.file is None:
+            self._connection.send(header + listing.text)
+            return
         with listing.file as file:
-            header = Response(ResponseCode.SUCCESS, request.nonce, listing.size, magic=request.magic).encode()
             self._connection.send(header)
             for offset in range(0, listing.size, WINDOW):
                 await self._connection.send_file(file, offset, min(WINDOW, listing.size - offset))
@@ -291,6 +294,7 @@ class Session:
         if request.data_length > MAXIMUM_LENGTH:
             return self._refuse_and_close(request, ResponseCode.INVALID_ARGUMENT)
         table = self._required_table()
+        self._store.require_room(request.data_length)
         self._store.reserve(table, request.key)
         return self._answering(request, self._store_content(request, table))
 

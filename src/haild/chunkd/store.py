@@ -36,6 +36,9 @@ from haild.wire.chunk import ResponseCode
 INLINE_SIZE: Final = 32768
 """Bytes of the largest body that is kept in the catalog itself."""
 THREADS: Final = 8
+LARGEST_RESERVE: Final = 64 << 20
+RESERVED_SHARE: Final = 0.05
+"""Of the disk, up to LARGEST_RESERVE bytes, bodies do not get: a full store must still be able to delete."""
 CATALOG: Final = "catalog.sqlite"
 
 logger = logging.getLogger(__name__)
@@ -61,6 +64,7 @@ class Store:
         self._reserved: set[tuple[int, bytes]] = set()
         self._removed: list[int] = []
         self._verified = Verified()
+        self._full = False
         self._next_number = _highest_number(catalog.reader) + 1
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
 
@@ -166,6 +170,17 @@ class Store:
     def release(self, table: int, key: bytes) -> None:
         """End a reservation: the object has been stored, or will not be."""
         self._reserved.discard((table, key))
+
+    def require_room(self, size: int) -> None:
+        """Raise Refusal if a body of `size` bytes would use up what deleting and listing need of the disk."""
+        status = os.statvfs(self.root)
+        reserve = min(LARGEST_RESERVE, int(status.f_blocks * status.f_frsize * RESERVED_SHARE))
+        full = status.f_bavail * status.f_frsize < size + reserve
+        if full != self._full:
+            self._full = full
+            logger.warning("the disk is full: nothing more is stored" if full else "there is room on the disk again")
+        if full:
+            raise Refusal(ResponseCode.INTERNAL_ERROR)
 
     def writer(self) -> BodyWriter:
         """A writer for a new body file."""
