@@ -294,14 +294,14 @@ class DockerEngine:
                 yield rest
 
     def pull_image(self, reference: str) -> None:
-        repository, _, tag = reference.partition(":")
+        repository, tag = docker.utils.parse_repository_tag(reference)
         with _asking(self.address):
             for line in self._api.pull(repository, tag=tag or "latest", stream=True, decode=True):
                 if "error" in line:
                     raise EngineFailedError(f"cannot pull {reference}: {line['error']}", "check the network")
 
     def import_image(self, archive: Path, reference: str, *, labels: Mapping[str, str]) -> None:
-        repository, _, tag = reference.partition(":")
+        repository, tag = docker.utils.parse_repository_tag(reference)
         changes = [f'LABEL {name}="{value}"' for name, value in labels.items()]
         with _asking(self.address):
             self._api.import_image_from_file(str(archive), repository=repository, tag=tag, changes=changes)

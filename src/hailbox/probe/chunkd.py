@@ -1,4 +1,7 @@
-"""chunkd works if an object can be stored, read back and removed."""
+"""chunkd works if a small and a large object can be stored, read back and removed.
+
+Ours keeps small bodies in its catalog and large ones as files: one may fail where the other does not.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,26 @@ from haild.client.chunk import ChunkError, Connection
 
 _TABLE = b"hailbox-probe\0"
 
+_SIZES = (64, 128 * 1024)
+"""Bytes."""
+
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:
     yield content
 
 
+async def _round_trip(connection: Connection, size: int) -> None:
+    key, content = secrets.token_bytes(16), secrets.token_bytes(size)
+    await connection.put(key, size, _once(content))
+    reader = await connection.get(key)
+    read = b"".join([block async for block in reader])
+    await connection.delete(key)
+    if read != content:
+        raise ProbeError(Reached.ANSWER, "an object read back differs from what was stored")
+
+
 async def probe(host: str, port: int, credentials: Credentials) -> None:
     """See `outcome.Probe`."""
-    key, content = secrets.token_bytes(16), secrets.token_bytes(64)
     try:
         connection = await Connection.open(
             host,
@@ -29,13 +44,9 @@ async def probe(host: str, port: int, credentials: Credentials) -> None:
             deadline=ATTEMPT_DEADLINE,
         )
         try:
-            await connection.put(key, len(content), _once(content))
-            reader = await connection.get(key)
-            read = b"".join([block async for block in reader])
-            await connection.delete(key)
+            for size in _SIZES:
+                await _round_trip(connection, size)
         finally:
             await connection.close()
     except ChunkError as error:
         raise ProbeError(Reached.ANSWER, f"chunkd refused the round trip: {error.code.name}") from error
-    if read != content:
-        raise ProbeError(Reached.ANSWER, "an object read back differs from what was stored")

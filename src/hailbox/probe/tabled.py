@@ -15,6 +15,10 @@ from hailbox.probe.outcome import Credentials, ProbeError, Reached
 from haild.wire import sigv2
 
 
+_SIZE = 128 * 1024
+"""Bytes: enough to be a file on a storage node of ours, which keeps smaller bodies elsewhere."""
+
+
 class _Caller:
     def __init__(self, client: Client, credentials: Credentials) -> None:
         self._client = client
@@ -34,7 +38,7 @@ class _Caller:
 
 def _round_trip(host: str, port: int, credentials: Credentials) -> None:
     bucket = f"/hailbox-probe-{secrets.token_hex(6)}"
-    content = secrets.token_bytes(64)
+    content = secrets.token_bytes(_SIZE)
     with Client(host, port) as client:
         caller = _Caller(client, credentials)
         caller.ask("PUT", bucket)
