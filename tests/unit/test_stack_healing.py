@@ -154,6 +154,17 @@ def test_a_container_that_ran_out_of_memory_is_told_of(patient: Patient, monkeyp
     assert "its container ran out of memory" in caught.value.problem
 
 
+def test_services_read_credentials_that_had_to_be_made_anew(patient: Patient) -> None:
+    volume = "hailbox-test-credentials"
+    patient.fake.contents[volume] = replace(patient.fake.contents[volume], credentials=None)
+    assert up(patient.context).working
+    assert sorted(patient.restarted) == ["chunkd-1", "cld-1", "iwhd-1", "tabled-1"]
+    assert patient.recreated == []
+    patient.restarted.clear()
+    assert up(patient.context).working
+    assert patient.restarted == []
+
+
 def test_a_frozen_container_is_let_go_on(patient: Patient) -> None:
     (frozen,) = [c for c in patient.fake.all_containers.values() if c.labels[names.REPLICA] == "cld-1"]
     patient.fake.all_containers[frozen.id] = replace(frozen, state=ContainerState.PAUSED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from hailbox.engine.port import ContainerState
@@ -54,8 +55,9 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
         planned = _converge(context, planned, observed, references)
-    healer = Healer(context, planned, _credentials(context))
-    outcomes = healer.watch(list(planned.digests), FRESH_DEADLINE if changed else STEADY_DEADLINE)
+    secrets, restarted = _credentials(context)
+    healer = Healer(context, planned, secrets)
+    outcomes = healer.watch(list(planned.digests), FRESH_DEADLINE if changed or restarted else STEADY_DEADLINE)
     healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
     result = _result(planned, healer.heal(outcomes))
     return replace(result, changed=tuple(changed), healed=healed, lost=tuple(lost))
@@ -98,14 +100,22 @@ def _clear_the_way(context: Context, planned: Plan, observed: Observed) -> None:
             context.engine.unpause_container(container.id)
 
 
-def _credentials(context: Context) -> Mapping[str, str]:
-    found = credentials.read(context.engine, observed := observe(context.engine, context.stack))
+def _credentials(context: Context) -> tuple[Mapping[str, str], bool]:
+    """The stack's credentials; and whether all services were restarted, as damaged ones had to be made anew."""
+    engine = context.engine
+    found = credentials.read(engine, observed := observe(engine, context.stack))
     if found is not None:
-        return found
-    for container in observed.of(ONE_SHOT):
-        if container.state is ContainerState.EXITED:
-            context.engine.start_container(container.id)
-    return credentials.await_them(context.engine, context.stack)
+        return found, False
+    ended = [container for container in observed.of(ONE_SHOT) if container.state is ContainerState.EXITED]
+    for container in ended:
+        engine.start_container(container.id)
+    found = credentials.await_them(engine, context.stack)
+    if ended:
+        # What runs has read the earlier ones.
+        running = [container.id for container in observed.containers if container.state is ContainerState.RUNNING]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda identifier: engine.restart_container(identifier, stop_timeout=1), running))
+    return found, bool(ended)
 
 
 def _result(planned: Plan, outcomes: dict[str, Outcome]) -> StackResult:
