@@ -540,7 +540,11 @@ def test_destroy_of_a_part(fake: FakeEngine, make_context: MakeContext) -> None:
 # invariants
 
 
-@pytest.mark.parametrize("verb", [down, destroy, status, env, lambda context: list(logs(context))], ids=str)
+@pytest.mark.parametrize(
+    "verb",
+    [down, destroy, status, env, lambda context: list(logs(context))],
+    ids=["down", "destroy", "status", "env", "logs"],
+)
 def test_what_needs_a_stack_says_which_there_are(
     make_context: MakeContext, verb: Callable[[Context], object]
 ) -> None:
