@@ -8,7 +8,17 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src"
 
 ALLOWED = {
-    "hailbox.cli": {"hailbox.cli", "hailbox.stack", "hailbox.model", "hailbox.engine.docker", "hailbox"},
+    "hailbox.cli": {
+        "hailbox.cli",
+        "hailbox.stack",
+        "hailbox.fault",
+        "hailbox.snapshot",
+        "hailbox.model",
+        "hailbox.engine.docker",
+        "hailbox",
+    },
+    "hailbox.fault": {"hailbox.fault", "hailbox.stack", "hailbox.engine.port", "hailbox.model"},
+    "hailbox.snapshot": {"hailbox.snapshot", "hailbox.stack", "hailbox.engine.port", "hailbox.model"},
     "hailbox.stack": {
         "hailbox.stack",
         "hailbox.images",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import hailbox
-from hailbox.cli import life, look, output
+from hailbox.cli import fault, life, look, output, snapshot
 from hailbox.cli.verb import Debug, Json, Quiet, Stack, before_command, verb
 from hailbox.model.errors import InterruptionError, UsageError
 
@@ -40,6 +40,8 @@ for function in (
     life.build,
 ):
     app.command()(verb(function))
+app.add_typer(snapshot.app)
+app.add_typer(fault.app)
 
 
 def _show_version(wanted: bool) -> None:

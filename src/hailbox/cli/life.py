@@ -8,6 +8,7 @@ import typer
 
 from hailbox.cli.verb import Shown, pairs
 from hailbox.model.config import PORT_NUMBERS, REPLICA_COUNTS
+from hailbox.model.errors import UsageError
 
 Make = Any
 
@@ -55,11 +56,22 @@ def down(make: Make) -> Shown:
     return Shown(run(make()), render.removal("down"))
 
 
-def reset(make: Make, services: Services = None, dry_run: DryRun = False) -> Shown:
+To = Annotated[
+    str | None, typer.Option("--to", metavar="SNAPSHOT", help="To the data of a snapshot instead of to none.")
+]
+
+
+def reset(make: Make, services: Services = None, to: To = None, dry_run: DryRun = False) -> Shown:
     """Discard the data, of all services or of some, and bring the stack up again."""
     from hailbox.cli import render
     from hailbox.stack.reset import reset as run
 
+    if to is not None:
+        from hailbox.cli.snapshot import restore
+
+        if services:
+            raise UsageError("a snapshot is of all services", "leave the services out, or leave --to out")
+        return restore(make, to, dry_run)
     return Shown(run(make(), services or (), dry_run=dry_run), render.reset)
 
 

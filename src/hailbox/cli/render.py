@@ -33,6 +33,8 @@ def stack(result: StackResult) -> str:
     lines = [f"stack {result.stack}, profile {result.profile}"]
     if rows:
         lines.append(table(("REPLICA", "STATE", "ADDRESS", ""), rows))
+    if result.ended_faults:
+        lines.append(f"ended faults: {', '.join(result.ended_faults)}")
     if result.healed:
         lines.append(f"healed: {', '.join(result.healed)}")
     lines += [

@@ -83,15 +83,18 @@ def make_context(command: str, config: Config, report: Any) -> Context:
     return Context(DockerEngine(), load_catalog(), config, report, command)
 
 
-def verb(function: Callable[..., Shown]) -> Callable[..., None]:
-    """Make a command of a function that takes `make` (call it for the context) and its own options."""
+def verb(function: Callable[..., Shown], name: str | None = None) -> Callable[..., None]:
+    """Make a command of a function that takes `make` (call it for the context) and its own options.
+
+    `name` is what the user types, where that is not the function's name: `fault ls`.
+    """
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-    name = function.__name__
+    typed = name or function.__name__
 
     @functools.wraps(function)
     def command(**options: Any) -> None:
         common = {key: options.pop(key) or getattr(before_command, key) for key in _COMMON}
-        raise typer.Exit(_run(name, function, options, Choices(**common)))
+        raise typer.Exit(_run(typed, function, options, Choices(**common)))
 
     parameters = own + [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS[key], annotation=kind)

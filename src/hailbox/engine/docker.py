@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import shutil
 import tarfile
@@ -16,6 +17,7 @@ import docker.errors
 import docker.utils
 import requests.exceptions
 from docker.context import ContextAPI
+from docker.types import LogConfig
 
 from hailbox.engine import composecli
 from hailbox.engine.port import (
@@ -24,6 +26,7 @@ from hailbox.engine.port import (
     ContainerDetails,
     ContainerState,
     EngineVersion,
+    Helper,
     Image,
     Network,
     PublishedPort,
@@ -35,6 +38,7 @@ from hailbox.model.errors import (
     EngineFailedError,
     EngineUnreachableError,
     HailboxError,
+    HelperFailedError,
     ImageError,
     UsageError,
 )
@@ -46,6 +50,8 @@ NEARLY_FULL = 64 << 20
 """Bytes left on the engine's disk below which a failed build is put down to the full disk."""
 
 _KEPT_BUILD_LINES = 12
+
+_HELPER_MEMORY = "256m"
 
 
 def _engine_address() -> str | None:
@@ -292,6 +298,63 @@ class DockerEngine:
                 yield from lines
             if rest:
                 yield rest
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        with _asking(self.address):
+            self._api.create_volume(name, labels=dict(labels))
+
+    def disk_free(self) -> int | None:
+        if not self.address.startswith("unix:"):
+            return None
+        with _asking(self.address):
+            root = self._api.info().get("DockerRootDir") or ""
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(root).free
+        return None
+
+    def create_helper(self, helper: Helper) -> str:
+        binds = [f"{volume}:{place}" for volume, place in helper.mounts.items()]
+        with _asking(self.address):
+            host = self._api.create_host_config(
+                binds=binds,
+                network_mode=helper.network,
+                pid_mode="host" if helper.host_processes else None,
+                cap_drop=["ALL"],
+                cap_add=list(helper.capabilities),
+                devices=[f"{device}:{device}:rwm" for device in helper.devices],
+                read_only=True,
+                security_opt=["no-new-privileges:true"],
+                mem_limit=_HELPER_MEMORY,
+                restart_policy={"Name": "on-failure"} if helper.restart_on_failure else None,
+                log_config=LogConfig(type="json-file", config={"max-size": "1m", "max-file": "1"}),
+            )
+            answer = self._api.create_container(
+                helper.image,
+                [],
+                entrypoint=list(helper.command),
+                name=helper.name,
+                labels=dict(helper.labels),
+                user="0:0",
+                working_dir="/",
+                host_config=host,
+            )
+        return str(answer["Id"])
+
+    def await_exit(self, container_id: str, *, deadline: float) -> int:
+        with _asking(self.address):
+            return int(self._api.wait(container_id, timeout=math.ceil(deadline))["StatusCode"])
+
+    def run_helper(self, helper: Helper, *, deadline: float) -> bytes:
+        identifier = self.create_helper(helper)
+        try:
+            self.start_container(identifier)
+            status = self.await_exit(identifier, deadline=deadline)
+            lines = [line.partition(b" ")[2] for line in self.logs(identifier)]
+        finally:
+            self.remove_container(identifier)
+        if status != 0:
+            raise HelperFailedError.of(helper.name, status, lines)
+        return b"\n".join(lines)
 
     def pull_image(self, reference: str) -> None:
         repository, tag = docker.utils.parse_repository_tag(reference)

@@ -22,6 +22,7 @@ from hailbox.engine.port import (
     ContainerDetails,
     ContainerState,
     EngineVersion,
+    Helper,
     Image,
     Network,
     PublishedPort,
@@ -82,6 +83,13 @@ class FakeEngine:
         self.contents: dict[str, VolumeContent] = {}
         self.all_networks: dict[str, Network] = {}
         self.all_images: dict[str, Image] = {}
+        self.helpers: dict[str, Helper] = {}
+        """The helper containers that were ever made, by id."""
+        self.work: Callable[[Helper], bytes] = lambda helper: b""
+        """What a helper does when it is started, and what it prints; a test puts its own here."""
+        self.output: dict[str, bytes] = {}
+        self.free: int | None = None
+        """What `disk_free` answers."""
         self._ids = itertools.count(1)
 
     @_request
@@ -169,7 +177,46 @@ class FakeEngine:
         self, container_id: str, *, tail: int | None = None, follow: bool = False, since: int | None = None
     ) -> Iterator[bytes]:
         self._container(container_id)
-        return iter(())
+        return iter([b"2026-01-01T00:00:00Z " + line for line in self.output.get(container_id, b"").splitlines()])
+
+    @_request
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        if name not in self.all_volumes:
+            self.all_volumes[name] = Volume(name, dict(labels))
+            self.contents[name] = VolumeContent()
+
+    @_request
+    def disk_free(self) -> int | None:
+        return self.free
+
+    @_request
+    def create_helper(self, helper: Helper) -> str:
+        if any(container.name == helper.name for container in self.all_containers.values()):
+            raise EngineFailedError(f"the name {helper.name} is taken", "remove that container")
+        identifier = f"container-{next(self._ids)}"
+        self.all_containers[identifier] = Container(
+            id=identifier,
+            name=helper.name,
+            image=helper.image,
+            image_id=f"sha256:{helper.image}",
+            state=ContainerState.CREATED,
+            labels=dict(helper.labels),
+            mounts=tuple(helper.mounts),
+        )
+        self.helpers[identifier] = helper
+        return identifier
+
+    @_request
+    def await_exit(self, container_id: str, *, deadline: float) -> int:
+        self._end(container_id)
+        return 0
+
+    def run_helper(self, helper: Helper, *, deadline: float) -> bytes:
+        identifier = self.create_helper(helper)
+        self.start_container(identifier)
+        self.await_exit(identifier, deadline=deadline)
+        self.remove_container(identifier)
+        return self.output.get(identifier, b"")
 
     @_request
     def pull_image(self, reference: str) -> None:
@@ -240,6 +287,10 @@ class FakeEngine:
 
     def _start(self, identifier: str) -> None:
         container = self._container(identifier)
+        if helper := self.helpers.get(identifier):
+            self._set_state(identifier, ContainerState.RUNNING)
+            self.output[identifier] = self.work(helper)
+            return
         if container.labels.get(names.REPLICA) != ONE_SHOT:
             self._set_state(identifier, ContainerState.RUNNING)
             return

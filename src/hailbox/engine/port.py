@@ -109,6 +109,28 @@ class ComposeVersion:
     version: str
 
 
+@dataclass(frozen=True)
+class Helper:
+    """A short-lived container that does a piece of work beside the stack: it sees no network, no host and no
+    volume but those named here, and runs as root with no capability but those named here."""
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    """In place of the image's entry point."""
+    labels: Mapping[str, str]
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    """By volume name: where it is mounted; with `:ro` behind it read-only."""
+    network: str = "none"
+    """Or `container:ID`, whose network name space it then shares."""
+    host_processes: bool = False
+    """Whether it sees all processes of the engine's host."""
+    capabilities: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    restart_on_failure: bool = False
+    """Whether the engine starts it again when it ends with a status other than 0 that nobody asked for."""
+
+
 class Engine(Protocol):
     """What the driver asks of the engine and of Compose."""
 
@@ -170,6 +192,25 @@ class Engine(Protocol):
         self, container_id: str, *, tail: int | None = None, follow: bool = False, since: int | None = None
     ) -> Iterator[bytes]:
         """Lines (without their ends) of standard output and error, each behind its time stamp and a blank."""
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make a volume; one of that name that is there already stays as it is."""
+
+    def disk_free(self) -> int | None:
+        """Bytes left where the engine keeps its data; None if that is not a disk of this machine."""
+
+    def create_helper(self, helper: Helper) -> str:
+        """Make a helper container without starting it; returns its id."""
+
+    def await_exit(self, container_id: str, *, deadline: float) -> int:
+        """Wait until the container has ended; returns its exit status. Raises EngineUnreachableError after
+        `deadline` seconds."""
+
+    def run_helper(self, helper: Helper, *, deadline: float) -> bytes:
+        """Run a helper to its end and remove it; returns what it printed.
+
+        Raises HelperFailedError with its last lines if its exit status is not 0.
+        """
 
     def pull_image(self, reference: str) -> None:
         """Pull from a registry. Raises EngineFailedError where none answers or has it."""

@@ -7,7 +7,11 @@ says what is wrong and one that says what to do next.
     ├── UsageError                 2   bad-usage
     │   ├── UnknownServiceError        unknown-service
     │   ├── UnknownProfileError        unknown-profile
-    │   └── ConfigurationError         bad-configuration
+    │   ├── ConfigurationError         bad-configuration
+    │   ├── UnknownFaultError          unknown-fault
+    │   ├── FaultActiveError           fault-active
+    │   ├── UnknownSnapshotError       unknown-snapshot
+    │   └── SnapshotExistsError        snapshot-exists
     ├── HostError                  3
     │   ├── EngineUnreachableError     engine-unreachable
     │   ├── EngineDeniedError          engine-denied
@@ -23,16 +27,19 @@ says what is wrong and one that says what to do next.
     │   ├── UnknownStackError          unknown-stack
     │   ├── NotWorkingError            not-working
     │   ├── DataDamagedError           data-damaged
+    │   ├── FaultFailedError           fault-failed
     │   └── BusyError                  stack-busy
     ├── EngineFailedError          6   engine-failed
-    │   └── ComposeFailedError         compose-failed
+    │   ├── ComposeFailedError         compose-failed
+    │   └── HelperFailedError          helper-failed
     ├── InternalError              70  internal-error
     └── InterruptionError          130 interrupted
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 
 class HailboxError(Exception):
@@ -81,6 +88,30 @@ class ConfigurationError(UsageError):
     """`hailbox.yaml` or a profile cannot be used."""
 
     code = "bad-configuration"
+
+
+class UnknownFaultError(UsageError):
+    """No such fault is in effect."""
+
+    code = "unknown-fault"
+
+
+class FaultActiveError(UsageError):
+    """The fault asked for is in effect already."""
+
+    code = "fault-active"
+
+
+class UnknownSnapshotError(UsageError):
+    """The stack has no such snapshot."""
+
+    code = "unknown-snapshot"
+
+
+class SnapshotExistsError(UsageError):
+    """The stack has a snapshot of that name already."""
+
+    code = "snapshot-exists"
 
 
 class HostError(HailboxError):
@@ -174,6 +205,12 @@ class DataDamagedError(StackError):
     code = "data-damaged"
 
 
+class FaultFailedError(StackError):
+    """A fault could not be brought about."""
+
+    code = "fault-failed"
+
+
 class BusyError(StackError):
     """Another command works on the stack and did not finish in time."""
 
@@ -191,3 +228,18 @@ class ComposeFailedError(EngineFailedError):
     """Compose ended with an error."""
 
     code = "compose-failed"
+
+
+class HelperFailedError(EngineFailedError):
+    """A helper container, which copies volumes or makes a fault, ended with an error."""
+
+    code = "helper-failed"
+
+    @classmethod
+    def of(cls, name: str, status: int, lines: Sequence[bytes]) -> Self:
+        """The error for a helper's exit status and what it printed."""
+        said = "".join(f"\n  {line.decode(errors='replace')}" for line in lines[-5:]) or " nothing"
+        return cls(
+            f"the helper container {name} ended with status {status}; it said:{said}",
+            "run the command again; if it persists, report it with: hailbox doctor --bundle FILE",
+        )

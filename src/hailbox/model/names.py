@@ -29,6 +29,25 @@ DEFINITION = "org.hailbox.definition"
 PORT = "org.hailbox.port."
 """With replica and port name behind it (`chunkd-1.chunk`): the port on the host."""
 
+HELPER = "org.hailbox.helper"
+"""Of a container that is not a service but does a piece of work beside the stack: FAULT, SAVE or RESTORE."""
+
+FAULT = "fault"
+FAULT_KIND = "org.hailbox.fault.kind"
+FAULT_TARGETS = "org.hailbox.fault.targets"
+"""The replicas that a fault is about, separated by blanks."""
+FAULT_DETAIL = "org.hailbox.fault.detail"
+FAULT_UNTIL = "org.hailbox.fault.until"
+"""Seconds since the epoch at which the fault ends by itself; absent if it does not."""
+
+SAVE = "save"
+RESTORE = "restore"
+SNAPSHOT = "snapshot"
+"""KIND of a volume with copies of data volumes."""
+SEAL = "snapshot-seal"
+"""KIND of the empty volume whose presence says that a snapshot is whole, and whose labels describe it."""
+SNAPSHOT_NAME = "org.hailbox.snapshot.name"
+
 DATA = "data"
 CREDENTIALS = "credentials"
 
@@ -71,3 +90,8 @@ def data_volume(stack: str, replica_name: str) -> str:
 def credentials_volume(stack: str) -> str:
     """Name of the volume with the stack's credentials and configuration files."""
     return f"{project(stack)}-credentials"
+
+
+def fault_container(stack: str, identifier: str) -> str:
+    """Name of the helper container of a fault."""
+    return f"{project(stack)}-fault-{identifier}"

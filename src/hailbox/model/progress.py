@@ -20,6 +20,8 @@ class Phase(StrEnum):
     SERVING = "serving"
     WORKING = "working"
     HEALING = "healing"
+    RESTORING = "restoring"
+    SAVING = "saving"
     STOPPING = "stopping"
     REMOVED = "removed"
     FAILED = "failed"

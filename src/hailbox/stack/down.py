@@ -12,7 +12,7 @@ from hailbox.engine.port import Container, ContainerState, Engine
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
-from hailbox.stack import lock
+from hailbox.stack import helpers, lock
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, observe, present
 from hailbox.stack.up import waits_for
@@ -53,6 +53,9 @@ def down(context: Context) -> Removal:
     """
     with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
         observed = present(context.engine, context.stack)
+        if any(names.HELPER in container.labels for container in observed.containers):
+            helpers.settle(context, observed)
+            observed = present(context.engine, context.stack)
         services = [c for c in observed.containers if c.labels.get(names.REPLICA) != ONE_SHOT]
         killed: list[str] = []
 

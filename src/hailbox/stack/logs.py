@@ -40,7 +40,8 @@ def logs(
 
 
 def _select(observed: Observed, wanted: Sequence[str]) -> list[Container]:
-    by_replica = sorted(observed.containers, key=lambda container: container.labels.get(names.REPLICA, ""))
+    services = [container for container in observed.containers if names.HELPER not in container.labels]
+    by_replica = sorted(services, key=lambda container: container.labels.get(names.REPLICA, ""))
     if not wanted:
         return by_replica
     chosen: list[Container] = []

@@ -9,7 +9,7 @@ from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import UnknownServiceError
 from hailbox.model.progress import Phase
-from hailbox.stack import lock, plan
+from hailbox.stack import helpers, lock, plan
 from hailbox.stack.context import Context
 from hailbox.stack.down import Removal, discard
 from hailbox.stack.observe import Observed, observe
@@ -44,10 +44,22 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
         )
         if dry_run:
             return ResetResult(removal, None)
+        _end_helpers(context, observed, partly=bool(wanted))
         for container in containers:
             context.tell(container.labels.get(names.REPLICA, container.name), Phase.REMOVED)
         discard(context.engine, observed, volumes, containers)
         return ResetResult(removal, bring_up(context, replicas))
+
+
+def _end_helpers(context: Context, observed: Observed, *, partly: bool) -> None:
+    """No fault survives, and none of the volumes may be in use. What was being restored is discarded with them."""
+    if partly:
+        helpers.settle(context, observed)
+        return
+    helpers.end_faults(context, observed)
+    for container in observed.containers:
+        if names.HELPER in container.labels:
+            context.engine.remove_container(container.id)
 
 
 def _replicas(context: Context, observed: Observed, wanted: Sequence[str]) -> frozenset[str]:

@@ -38,6 +38,8 @@ class StackResult:
     substitutions: tuple[Substitution, ...] = ()
     lost: tuple[str, ...] = ()
     """Replicas whose data volume was gone, not removed by this command, and is new and empty."""
+    ended_faults: tuple[str, ...] = ()
+    """Faults made on purpose that were in effect before."""
 
     @property
     def working(self) -> bool:

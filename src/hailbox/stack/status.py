@@ -129,7 +129,7 @@ def ls(engine: Engine) -> list[StackSummary]:
             tuple(thing for thing in volumes if thing.labels[names.STACK] == name),
             tuple(thing for thing in networks if thing.labels[names.STACK] == name),
         )
-        services = [c for c in observed.containers if c.labels.get(names.REPLICA) != ONE_SHOT]
+        services = [c for c in observed.containers if c.labels.get(names.REPLICA, ONE_SHOT) != ONE_SHOT]
         running = sum(container.state is ContainerState.RUNNING for container in services)
         summaries.append(
             StackSummary(

@@ -1,0 +1,78 @@
+"""The commands `hailbox snapshot …`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hailbox.cli.life import DryRun
+from hailbox.cli.verb import Shown, verb
+
+if TYPE_CHECKING:
+    from hailbox.snapshot.catalog import Snapshot
+    from hailbox.snapshot.restore import Restored
+
+Make = Any
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What the snapshot is called.")]
+
+
+def _size(count: int) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count} {unit}"
+        count //= 1024
+    return f"{count} GiB"
+
+
+def _table(found: list[Snapshot]) -> str:
+    from hailbox.cli.render import table
+
+    if not found:
+        return "no snapshots; make one with: hailbox snapshot save NAME"
+    rows = [(s.name, s.taken, _size(s.size), s.profile, " ".join(s.replicas)) for s in found]
+    return table(("NAME", "TAKEN", "SIZE", "PROFILE", "DATA OF"), rows)
+
+
+def save(make: Make, name: Name) -> Shown:
+    """Save all data of the stack; its services are frozen while it is copied, and go on."""
+    from hailbox.snapshot.save import save as run
+
+    return Shown(run(make(), name), lambda snapshot: _table([snapshot]))
+
+
+def ls(make: Make) -> Shown:
+    """List the snapshots of the stack."""
+    from hailbox.snapshot.manage import ls as run
+
+    return Shown(run(make()), _table, essential=True)
+
+
+def restored(result: Restored) -> str:
+    """The stack after restoring, or what would be discarded."""
+    from hailbox.cli import render
+
+    return render.removal("restore")(result.removal) if result.stack is None else render.stack(result.stack)
+
+
+def restore(make: Make, name: Name, dry_run: DryRun = False) -> Shown:
+    """Discard the stack's data, put that of the snapshot in its place, and bring the stack up."""
+    from hailbox.snapshot.restore import restore as run
+
+    return Shown(run(make(), name, dry_run=dry_run), restored)
+
+
+def rm(make: Make, name: Name, dry_run: DryRun = False) -> Shown:
+    """Remove a snapshot."""
+    from hailbox.cli import render
+    from hailbox.snapshot.manage import remove
+
+    return Shown(remove(make(), name, dry_run=dry_run), render.removal("snapshot rm"))
+
+
+app = typer.Typer(
+    name="snapshot", help="Save and restore all data of a stack.", rich_markup_mode=None, no_args_is_help=True
+)
+for function in (save, ls, restore, rm):
+    app.command()(verb(function, f"snapshot {function.__name__}"))

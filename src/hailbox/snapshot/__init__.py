@@ -1,0 +1,1 @@
+"""Snapshots of a stack's data: saving, listing, restoring and removing them."""

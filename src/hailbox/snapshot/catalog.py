@@ -1,0 +1,97 @@
+"""Which snapshots a stack has.
+
+A snapshot is a volume with copies of the data volumes, and a seal: an empty volume that is made when the copy is
+whole and whose labels describe it. Without its seal a copy is half-made: never listed, never restored, and discarded
+by the next command that changes snapshots.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from hailbox.engine.port import Volume
+from hailbox.model import names
+from hailbox.model.errors import UnknownSnapshotError, UsageError
+from hailbox.stack.observe import Observed
+
+TAKEN = "org.hailbox.snapshot.taken"
+SIZE = "org.hailbox.snapshot.bytes"
+REPLICAS = "org.hailbox.snapshot.replicas"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot that is whole."""
+
+    name: str
+    taken: str
+    """ISO 8601, UTC."""
+    size: int
+    """Bytes of all files."""
+    profile: str
+    scale: str
+    """As the stack's record has it: `chunkd=3`."""
+    replicas: tuple[str, ...]
+    """Of which it has the data."""
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a snapshot may be called so. Raises UsageError."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name a snapshot",
+            "use 1 to 63 lower-case letters, digits, dots, underscores and hyphens; begin with a letter or digit",
+        )
+    return name
+
+
+def volume(stack: str, name: str) -> str:
+    """Name of the volume with the copies."""
+    return f"{names.project(stack)}-snapshot-{name}"
+
+
+def seal(stack: str, name: str) -> str:
+    """Name of the seal."""
+    return f"{names.project(stack)}-snapshot-seal-{name}"
+
+
+def _of_kind(observed: Observed, kind: str) -> dict[str, Volume]:
+    return {v.labels[names.SNAPSHOT_NAME]: v for v in observed.volumes if v.labels.get(names.KIND) == kind}
+
+
+def snapshots(observed: Observed) -> list[Snapshot]:
+    """Those that are whole, by name."""
+    copies, seals = _of_kind(observed, names.SNAPSHOT), _of_kind(observed, names.SEAL)
+    return [
+        Snapshot(
+            name=name,
+            taken=seals[name].labels.get(TAKEN, ""),
+            size=int(seals[name].labels.get(SIZE, "0")),
+            profile=seals[name].labels.get(names.PROFILE, ""),
+            scale=seals[name].labels.get(names.SCALE, ""),
+            replicas=tuple(seals[name].labels.get(REPLICAS, "").split()),
+        )
+        for name in sorted(seals.keys() & copies.keys())
+    ]
+
+
+def half_made(observed: Observed) -> list[Volume]:
+    """What a killed command left: copies without a seal, and seals without a copy."""
+    copies, seals = _of_kind(observed, names.SNAPSHOT), _of_kind(observed, names.SEAL)
+    return [copies.get(name) or seals[name] for name in sorted(copies.keys() ^ seals.keys())]
+
+
+def find(observed: Observed, name: str) -> Snapshot:
+    """The snapshot of that name. Raises UnknownSnapshotError."""
+    known = snapshots(observed)
+    for snapshot in known:
+        if snapshot.name == name:
+            return snapshot
+    listed = ", ".join(snapshot.name for snapshot in known)
+    raise UnknownSnapshotError(
+        f"stack {observed.stack} has no snapshot {name!r}",
+        f"it has: {listed}" if listed else f"make one with: hailbox --stack {observed.stack} snapshot save {name}",
+    )

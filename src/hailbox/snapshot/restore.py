@@ -1,0 +1,87 @@
+"""`snapshot restore` and `reset --to`: the data as it was, from whatever state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from hailbox.engine.port import Container
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT
+from hailbox.snapshot import catalog, copying
+from hailbox.snapshot.catalog import Snapshot
+from hailbox.snapshot.save import discard_half_made
+from hailbox.stack import helpers, lock, plan
+from hailbox.stack.context import Context
+from hailbox.stack.down import Removal, discard
+from hailbox.stack.observe import Observed, observe
+from hailbox.stack.result import StackResult
+from hailbox.stack.up import bring_up, waits_for
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was discarded, and the stack afterwards (None with `--dry-run`)."""
+
+    snapshot: Snapshot
+    removal: Removal
+    """The data volumes whose content was replaced, or that are not part of the snapshot."""
+    stack: StackResult | None
+
+
+def restore(context: Context, name: str, *, dry_run: bool = False) -> Restored:
+    """Discard the data of the stack, put the snapshot's in its place, and bring the stack up as it was then.
+
+    A killed run is finished by the next `up`: the helper container that copies is made before anything is
+    discarded, and stays until all is copied. Raises UnknownSnapshotError, and what `up` raises.
+    """
+    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+        observed = observe(context.engine, context.stack)
+        snapshot = catalog.find(observed, name)
+        removal = Removal(
+            context.stack, dry_run, volumes=tuple(sorted(volume.name for volume in observed.data_volumes()))
+        )
+        if dry_run:
+            return Restored(snapshot, removal, None)
+        context = _as_then(context, observed, snapshot)
+        helpers.end_faults(context, observed)
+        discard_half_made(context, observed)
+        observed = _with_all_volumes(context, observe(context.engine, context.stack), snapshot)
+        earlier = helpers.of_kind(observed, names.RESTORE)
+        image = plan.image_references(context, observed)[ONE_SHOT]
+        helper = copying.restoring(context.stack, name, image, snapshot.replicas)
+        identifier = context.engine.create_helper(helper)
+        for container in earlier:
+            context.engine.remove_container(container.id)
+        observed = observe(context.engine, context.stack)
+        made = next(container for container in observed.containers if container.id == identifier)
+        helpers.finish_restore(context, observed, made)
+        _discard_others(context, observed, snapshot)
+        return Restored(snapshot, removal, bring_up(context))
+
+
+def _as_then(context: Context, observed: Observed, snapshot: Snapshot) -> Context:
+    """The context with the profile and scale that the stack had when the snapshot was taken."""
+    recorded = f"{snapshot.scale} {observed.record.get(names.SCALE, '')}"
+    scaled = {item.partition("=")[0] for item in recorded.split()}
+    counts = Counter(replica.rpartition("-")[0] for replica in snapshot.replicas)
+    scale = {service: counts[service] for service in scaled if counts[service]}
+    return replace(context, config=replace(context.config, profile=snapshot.profile, scale=scale))
+
+
+def _with_all_volumes(context: Context, observed: Observed, snapshot: Snapshot) -> Observed:
+    """Have every volume that is copied to, made as Compose makes them; from empty ones, if any is missing."""
+    present = {volume.labels.get(names.REPLICA) for volume in observed.data_volumes()}
+    if present >= set(snapshot.replicas):
+        return observed
+    mounting: list[Container] = [c for c in observed.containers if c.labels.get(names.REPLICA) != ONE_SHOT]
+    discard(context.engine, observed, [volume.name for volume in observed.data_volumes()], mounting)
+    bring_up(context, snapshot.replicas)
+    return observe(context.engine, context.stack)
+
+
+def _discard_others(context: Context, observed: Observed, snapshot: Snapshot) -> None:
+    """What replicas that were added since have stored belongs to the data that is discarded."""
+    others = frozenset(volume.labels[names.REPLICA] for volume in observed.data_volumes()) - set(snapshot.replicas)
+    containers = [c for c in observed.containers if c.labels.get(names.REPLICA) in others]
+    discard(context.engine, observed, [volume.name for volume in observed.data_volumes(others)], containers)

@@ -1,0 +1,110 @@
+"""`snapshot save`: one copy of all data volumes, consistent across the services."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from hailbox.engine.port import Container, ContainerState
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT, Service
+from hailbox.model.errors import FaultActiveError, NotWorkingError, SnapshotExistsError
+from hailbox.model.progress import Phase
+from hailbox.snapshot import catalog, copying
+from hailbox.snapshot.catalog import Snapshot
+from hailbox.stack import helpers, lock, plan
+from hailbox.stack.context import Context
+from hailbox.stack.down import each
+from hailbox.stack.observe import Observed, present
+from hailbox.stack.up import waits_for
+
+DEADLINE = 3600.0
+
+
+def save(context: Context, name: str) -> Snapshot:
+    """Copy all data while the services are frozen; they go on as if nothing had been.
+
+    Frozen as a whole, they leave what a power failure would, with everything that they acknowledged.
+    Raises SnapshotExistsError, UnknownStackError, FaultActiveError, NotWorkingError if the data is being restored.
+    """
+    catalog.check_name(name)
+    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+        observed = present(context.engine, context.stack)
+        _check(context, observed, name)
+        discard_half_made(context, observed)
+        profile, _ = plan.chosen_profile(context, observed)
+        replicas = sorted(volume.labels[names.REPLICA] for volume in observed.data_volumes())
+        image = plan.image_references(context, observed)[ONE_SHOT]
+        labels = {names.STACK: context.stack, names.SNAPSHOT_NAME: name}
+        context.engine.create_volume(catalog.volume(context.stack, name), labels | {names.KIND: names.SNAPSHOT})
+        context.tell(name, Phase.SAVING)
+        with frozen(context, observed):
+            said = context.engine.run_helper(copying.saving(context.stack, name, image, replicas), deadline=DEADLINE)
+        description = {
+            names.KIND: names.SEAL,
+            names.PROFILE: profile.name,
+            names.SCALE: observed.record.get(names.SCALE, ""),
+            catalog.TAKEN: datetime.now(UTC).isoformat(timespec="seconds"),
+            catalog.SIZE: (said.split() or [b"0"])[0].decode(),
+            catalog.REPLICAS: " ".join(replicas),
+        }
+        context.engine.create_volume(catalog.seal(context.stack, name), labels | description)
+        return catalog.find(present(context.engine, context.stack), name)
+
+
+def _check(context: Context, observed: Observed, name: str) -> None:
+    if any(snapshot.name == name for snapshot in catalog.snapshots(observed)):
+        raise SnapshotExistsError(
+            f"stack {context.stack} has a snapshot {name!r} already",
+            f"choose another name, or remove it: hailbox --stack {context.stack} snapshot rm {name}",
+        )
+    if active := helpers.active_faults(observed):
+        raise FaultActiveError(
+            f"the fault {helpers.fault_id(active[0])} is in effect, and would be in the snapshot",
+            f"end it first: hailbox --stack {context.stack} fault clear",
+        )
+    if helpers.of_kind(observed, names.RESTORE) or not observed.data_volumes():
+        raise NotWorkingError(
+            f"the data of stack {context.stack} is not whole",
+            f"bring it up first: hailbox --stack {context.stack} up",
+        )
+
+
+def discard_half_made(context: Context, observed: Observed) -> None:
+    """Remove what a killed command left of a snapshot that was being made or removed."""
+    for container in helpers.of_kind(observed, names.SAVE):
+        context.engine.remove_container(container.id)
+    for volume in catalog.half_made(observed):
+        context.engine.remove_volume(volume.name)
+
+
+@contextlib.contextmanager
+def frozen(context: Context, observed: Observed) -> Iterator[None]:
+    """Freeze the running services, those that use others first, so that nothing is half told; then let them go on."""
+    running = [
+        container
+        for container in observed.containers
+        if container.state is ContainerState.RUNNING
+        and container.labels.get(names.SERVICE) in context.catalog.services
+    ]
+    by_depth: dict[int, list[Container]] = {}
+    for container in running:
+        by_depth.setdefault(_depth(context.catalog.services, container.labels[names.SERVICE]), []).append(container)
+    held: list[str] = []
+
+    def freeze(container: Container) -> None:
+        context.engine.pause_container(container.id)
+        held.append(container.id)
+
+    try:
+        for depth in sorted(by_depth, reverse=True):
+            each(freeze, by_depth[depth])
+        yield
+    finally:
+        each(context.engine.unpause_container, held)
+
+
+def _depth(services: Mapping[str, Service], name: str) -> int:
+    """How many services deep the chain of those that it needs is."""
+    return 1 + max((_depth(services, needed) for needed in services[name].needs if needed in services), default=0)

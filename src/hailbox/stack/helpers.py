@@ -1,0 +1,111 @@
+"""Helper containers beside a stack: ending faults, and finishing or discarding what a killed command left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from hailbox.engine.port import Container, ContainerState
+from hailbox.model import names
+from hailbox.model.errors import HelperFailedError
+from hailbox.model.progress import Phase
+from hailbox.stack.context import Context
+from hailbox.stack.observe import Observed
+
+RESTORE_DEADLINE = 3600.0
+"""Seconds; what is copied back may be large, and stopping half-way is worse than waiting."""
+
+_STOP_TIMEOUT = 3
+_ACTIVE = (ContainerState.RUNNING, ContainerState.RESTARTING, ContainerState.PAUSED)
+_ENDED_WELL = (0, 75)
+"""Exit statuses of a fault's agent that has undone it, or whose replica was gone."""
+
+
+def of_kind(observed: Observed, kind: str) -> list[Container]:
+    """The helper containers of one kind: names.FAULT, SAVE or RESTORE."""
+    return [container for container in observed.containers if container.labels.get(names.HELPER) == kind]
+
+
+def active_faults(observed: Observed) -> list[Container]:
+    """The helpers of the faults that are in effect."""
+    return [container for container in of_kind(observed, names.FAULT) if container.state in _ACTIVE]
+
+
+def fault_id(container: Container) -> str:
+    """What the user calls a fault: `pause-chunkd-1`."""
+    return container.name.removeprefix(names.fault_container(container.labels[names.STACK], ""))
+
+
+def end_faults(context: Context, observed: Observed, chosen: Iterable[Container] | None = None) -> tuple[str, ...]:
+    """End these faults (None: all), remove their helpers, and return which were in effect."""
+    helpers = of_kind(observed, names.FAULT) if chosen is None else list(chosen)
+
+    def end(container: Container) -> str | None:
+        active = container.state in _ACTIVE
+        if active:
+            if container.state is ContainerState.PAUSED:
+                context.engine.unpause_container(container.id)
+            context.engine.stop_container(container.id, stop_timeout=_STOP_TIMEOUT)
+            if context.engine.container_details(container.id).exit_code not in _ENDED_WELL:
+                _make_good(context, observed, container)
+        context.engine.remove_container(container.id)
+        return fault_id(container) if active else None
+
+    if not helpers:
+        return ()
+    with ThreadPoolExecutor() as pool:
+        return tuple(sorted(name for name in pool.map(end, helpers) if name))
+
+
+def _make_good(context: Context, observed: Observed, helper: Container) -> None:
+    """The agent could not undo its fault: a start of the replica's container does."""
+    for replica in helper.labels.get(names.FAULT_TARGETS, "").split()[:1]:
+        for container in observed.of(replica):
+            if container.state is ContainerState.RUNNING:
+                context.engine.restart_container(container.id, stop_timeout=1)
+
+
+def settle(context: Context, observed: Observed) -> tuple[str, ...]:
+    """Leave no helper: end all faults (returned), discard copies that were not finished, finish restoring."""
+    ended = end_faults(context, observed)
+    for container in of_kind(observed, names.SAVE):
+        context.engine.remove_container(container.id)
+    for container in of_kind(observed, names.RESTORE):
+        finish_restore(context, observed, container)
+    return ended
+
+
+def finish_restore(context: Context, observed: Observed, helper: Container) -> None:
+    """Copy a snapshot back, from the start: the services' containers are removed first, as their data changes.
+
+    The helper is the record that data is being replaced, so it goes last. Raises HelperFailedError.
+    """
+    engine = context.engine
+    context.tell(context.stack, Phase.RESTORING, helper.labels.get(names.SNAPSHOT_NAME, ""))
+    services = [c for c in observed.containers if names.HELPER not in c.labels and c.labels.get(names.SERVICE)]
+
+    def end(container: Container) -> None:
+        if container.state in (ContainerState.RUNNING, ContainerState.PAUSED):
+            engine.kill_container(container.id)
+        elif container.state is not ContainerState.EXITED:
+            # The engine would start it again in the midst of the copying.
+            engine.remove_container(container.id)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(end, services))
+    if helper.state is not ContainerState.RUNNING:
+        engine.start_container(helper.id)
+    status = engine.await_exit(helper.id, deadline=RESTORE_DEADLINE)
+    if status != 0:
+        lines = [line.partition(b" ")[2] for line in engine.logs(helper.id, tail=5)]
+        failed = HelperFailedError.of(helper.name, status, lines)
+        remedy = f"run it again; to give the data up: hailbox --stack {context.stack} reset"
+        raise HelperFailedError(failed.problem, remedy)
+    engine.remove_container(helper.id)
+
+
+def discard(context: Context, observed: Observed, name: str) -> None:
+    """Remove a helper of that name that a killed command left."""
+    for container in observed.containers:
+        if container.name == name:
+            context.engine.remove_container(container.id)
