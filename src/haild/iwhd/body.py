@@ -17,7 +17,6 @@ IDLE_DEADLINE: Final = 30.0
 MAXIMUM_COLLECTED: Final = 4 << 20
 """Bytes of a form, an attribute or a query."""
 
-_CONTINUED: Final = "continued"
 _SMALL: Final = 64 * 1024
 _LARGE_AT_A_TIME: Final = 8
 
@@ -73,15 +72,15 @@ class BodyReader:
 
 
 def expects_continue(request: web.BaseRequest) -> bool:
-    """Whether the client still waits to be asked for the body: it sends none if it gets an answer first."""
+    """Whether the client waits to be asked for the body: it sends none if it gets an answer first."""
     expectation = request.headers.get("Expect", "").lower()
-    return expectation == "100-continue" and request.version >= HttpVersion11 and _CONTINUED not in request
+    waits = expectation == "100-continue" and request.version >= HttpVersion11
+    return waits and not request.content.total_bytes
 
 
 async def _let_continue(request: web.BaseRequest) -> None:
     """Ask a client that waits for it to send the body (RFC 9110, 10.1.1)."""
     if expects_continue(request):
-        request[_CONTINUED] = True
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # The writer counts this as part of the answer, which has not begun.
         request.writer.output_size = 0
