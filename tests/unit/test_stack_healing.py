@@ -165,6 +165,16 @@ def test_services_read_credentials_that_had_to_be_made_anew(patient: Patient) ->
     assert patient.restarted == []
 
 
+def test_also_when_compose_makes_the_credentials_anew(patient: Patient) -> None:
+    """It starts the one-shot container whenever it runs; what it makes anew itself has read the new ones."""
+    volume = "hailbox-test-credentials"
+    patient.fake.contents[volume] = replace(patient.fake.contents[volume], credentials=None)
+    (gone,) = [c for c in patient.fake.all_containers.values() if c.labels[names.REPLICA] == "tabled-1"]
+    del patient.fake.all_containers[gone.id]
+    assert up(patient.context).working
+    assert sorted(patient.restarted) == ["chunkd-1", "cld-1", "iwhd-1"]
+
+
 def test_a_frozen_container_is_let_go_on(patient: Patient) -> None:
     (frozen,) = [c for c in patient.fake.all_containers.values() if c.labels[names.REPLICA] == "cld-1"]
     patient.fake.all_containers[frozen.id] = replace(frozen, state=ContainerState.PAUSED)

@@ -12,7 +12,7 @@ from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import ComposeFailedError
 from hailbox.model.progress import Phase
 from hailbox.probe.outcome import Outcome
-from hailbox.stack import credentials, helpers, lock, plan, preflight
+from hailbox.stack import credentials, lock, plan, preflight
 from hailbox.stack.context import Context
 from hailbox.stack.heal import COMPOSE_UP, Healer
 from hailbox.stack.observe import Observed, observe
@@ -47,9 +47,7 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     engine = context.engine
     preflight.check_engine(engine)
     observed = observe(engine, context.stack)
-    ended = helpers.settle(context, observed)
-    if any(names.HELPER in container.labels for container in observed.containers):
-        observed = observe(engine, context.stack)
+    known = credentials.read(engine, observed)
     if not _looks_complete(context, observed):
         engine.compose_version()
     references = plan.image_references(context, observed)
@@ -58,12 +56,13 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
         planned = _converge(context, planned, observed, references)
-    secrets, restarted = _credentials(context)
+    secrets = _credentials(context) if changed or known is None else known
+    restarted = secrets != known and _restart_what_ran(context, observed)
     healer = Healer(context, planned, secrets)
     outcomes = healer.watch(list(planned.digests), FRESH_DEADLINE if changed or restarted else STEADY_DEADLINE)
     healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
     result = _result(planned, healer.heal(outcomes))
-    return replace(result, changed=tuple(changed), healed=healed, lost=tuple(lost), ended_faults=ended)
+    return replace(result, changed=tuple(changed), healed=healed, lost=tuple(lost))
 
 
 def _looks_complete(context: Context, observed: Observed) -> bool:
@@ -103,22 +102,24 @@ def _clear_the_way(context: Context, planned: Plan, observed: Observed) -> None:
             context.engine.unpause_container(container.id)
 
 
-def _credentials(context: Context) -> tuple[Mapping[str, str], bool]:
-    """The stack's credentials; and whether all services were restarted, as damaged ones had to be made anew."""
-    engine = context.engine
-    found = credentials.read(engine, observed := observe(engine, context.stack))
+def _credentials(context: Context) -> Mapping[str, str]:
+    found = credentials.read(context.engine, observed := observe(context.engine, context.stack))
     if found is not None:
-        return found, False
-    ended = [container for container in observed.of(ONE_SHOT) if container.state is ContainerState.EXITED]
-    for container in ended:
-        engine.start_container(container.id)
-    found = credentials.await_them(engine, context.stack)
-    if ended:
-        # What runs has read the earlier ones.
-        running = [container.id for container in observed.containers if container.state is ContainerState.RUNNING]
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda identifier: engine.restart_container(identifier, stop_timeout=1), running))
-    return found, bool(ended)
+        return found
+    for container in observed.of(ONE_SHOT):
+        if container.state is ContainerState.EXITED:
+            context.engine.start_container(container.id)
+    return credentials.await_them(context.engine, context.stack)
+
+
+def _restart_what_ran(context: Context, before: Observed) -> bool:
+    """Restart the services that ran before and do now: they have read credentials that are no more."""
+    engine = context.engine
+    running = {c.id for c in observe(engine, context.stack).containers if c.state is ContainerState.RUNNING}
+    stale = [c.id for c in before.containers if c.state is ContainerState.RUNNING and c.id in running]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda identifier: engine.restart_container(identifier, stop_timeout=1), stale))
+    return bool(stale)
 
 
 def _result(planned: Plan, outcomes: dict[str, Outcome]) -> StackResult:
