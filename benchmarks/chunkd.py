@@ -263,6 +263,31 @@ class Own:
         return " ".join(peak.split()[1:])
 
 
+def disk(directory: Path) -> tuple[float, float]:
+    """What the disk does without a daemon: 4 KiB appends with flush a second, MiB/s of 16 MiB files with flush."""
+    path = directory / "disk"
+    content = os.urandom(LARGE)
+    with path.open("wb", buffering=0) as file:
+        begin = time.perf_counter()
+        for _ in range(300):
+            file.write(content[:SMALL])
+            os.fdatasync(file.fileno())
+        appends = 300 / (time.perf_counter() - begin)
+    begin = time.perf_counter()
+    for _ in range(5):
+        with path.open("wb", buffering=0) as file:
+            file.write(content)
+            os.fsync(file.fileno())
+    rate = 5 * 16 / (time.perf_counter() - begin)
+    path.unlink()
+    return appends, rate
+
+
+def print_disk(directory: Path) -> None:
+    appends, rate = disk(directory)
+    print(f"the disk by itself:    {appends:8.0f} flushed 4 KiB appends/s, {rate:8.0f} MiB/s flushed", flush=True)
+
+
 def measure(port: int, options: argparse.Namespace) -> None:
     keys = Keys()
     for count in (1, 16):
@@ -292,7 +317,9 @@ def main() -> None:
         print(f"ready {own.ready:.3f} s after the start", flush=True)
         port = int(own.port_file.read_text())
         try:
+            print_disk(Path(name))
             measure(port, options)
+            print_disk(Path(name))
             print("one table, 16 connections:", flush=True)
             curve(port, options)
             print(f"peak memory {own.memory()}")
