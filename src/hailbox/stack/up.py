@@ -12,7 +12,7 @@ from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import ComposeFailedError
 from hailbox.model.progress import Phase
 from hailbox.probe.outcome import Outcome
-from hailbox.stack import credentials, lock, plan, preflight
+from hailbox.stack import credentials, helpers, lock, plan, preflight
 from hailbox.stack.context import Context
 from hailbox.stack.heal import COMPOSE_UP, Healer
 from hailbox.stack.observe import Observed, observe
@@ -47,6 +47,9 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     engine = context.engine
     preflight.check_engine(engine)
     observed = observe(engine, context.stack)
+    ended = helpers.settle(context, observed)
+    if any(names.HELPER in container.labels for container in observed.containers):
+        observed = observe(engine, context.stack)
     known = credentials.read(engine, observed)
     if not _looks_complete(context, observed):
         engine.compose_version()
@@ -62,7 +65,7 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     outcomes = healer.watch(list(planned.digests), FRESH_DEADLINE if changed or restarted else STEADY_DEADLINE)
     healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
     result = _result(planned, healer.heal(outcomes))
-    return replace(result, changed=tuple(changed), healed=healed, lost=tuple(lost))
+    return replace(result, changed=tuple(changed), healed=healed, lost=tuple(lost), ended_faults=ended)
 
 
 def _looks_complete(context: Context, observed: Observed) -> bool:
