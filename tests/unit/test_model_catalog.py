@@ -53,11 +53,37 @@ def test_profile_counts_the_replicas_of_each_service() -> None:
     assert [replica.name for replica in profile.replicas] == ["b-1", "b-2", "a-1"]
 
 
-@pytest.mark.parametrize("text", [{}, {"summary": "x"}, {"summary": "x", "services": ["a"]}, None, {"services": {}}])
-def test_profile_that_is_not_usable(text: Any) -> None:
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (None, "names no services"),
+        ([], "names no services"),
+        ({"summary": "x"}, "names no services"),
+        ({"services": {}}, "names no services"),
+        ({"services": ["a"]}, "names no services"),
+        ({"services": {"a": 3}}, "a is 3"),
+        ({"services": {"a": []}}, "a is []"),
+        ({"services": {"a": [None]}}, "a is [None]"),
+        ({"services": {"a": [{"config": "x"}]}}, "a is [{'config': 'x'}]"),
+        ({"services": {"a": [{"number": "x"}]}}, "a is [{'number': 'x'}]"),
+        ({"services": {"a": [{"number": 0}]}}, "a is [{'number': 0}]"),
+        ({"services": {"a": [{"configuration": ["x"]}]}}, "a is [{'configuration': ['x']}]"),
+        ({"services": {"a": [{"arguments": "-x"}]}}, "a is [{'arguments': '-x'}]"),
+        ({"services": {"a": [{"arguments": [1]}]}}, "a is [{'arguments': [1]}]"),
+        ({"services": {"a": [{"number": 2}, {}]}}, "two replicas of a have one number"),
+    ],
+    ids=str,
+)
+def test_profile_that_is_not_usable(text: Any, named: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         profile_from("p", text, SERVICES)
-    assert "profile p" in caught.value.problem
+    assert caught.value.problem.startswith("profile p")
+    assert named in caught.value.problem
+
+
+def test_profile_with_numbers_of_its_own() -> None:
+    profile = profile_from("p", {"services": {"a": [{"number": 2}, {"number": 5}]}}, SERVICES)
+    assert [replica.name for replica in profile.replicas] == ["a-2", "a-5"]
 
 
 @pytest.mark.parametrize("service", ["nosuch", ONE_SHOT])

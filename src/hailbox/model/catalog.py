@@ -5,7 +5,7 @@ Made from the mappings in `compose/services/*.yaml` and `compose/profiles/*.yaml
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -133,26 +133,41 @@ def service_from(name: str, text: Mapping[str, Any]) -> Service:
         ) from error
 
 
+_PROFILE_FORM = "a profile is a mapping such as: {summary: TEXT, services: {cld: [{}], chunkd: [{}, {}]}}"
+_ENTRY_FORM = "write a list with a mapping for each replica; its keys may be: arguments, configuration, number"
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether this may stand for one replica in the file of a profile."""
+    if not isinstance(entry, Mapping) or not entry.keys() <= {"configuration", "number", "arguments"}:
+        return False
+    number, arguments = entry.get("number", 1), entry.get("arguments", [])
+    if type(number) is not int or number < 1 or not isinstance(entry.get("configuration", ""), str):
+        return False
+    return isinstance(arguments, list) and all(isinstance(argument, str) for argument in arguments)
+
+
+def _replicas_from(profile: str, service: Any, entries: Any) -> Iterator[Replica]:
+    if not (isinstance(entries, list) and entries and all(_is_entry(entry) for entry in entries)):
+        raise ConfigurationError(f"profile {profile}: {service} is {entries!r}", _ENTRY_FORM)
+    numbers = [entry.get("number", position) for position, entry in enumerate(entries, start=1)]
+    if len(set(numbers)) < len(numbers):
+        raise ConfigurationError(f"profile {profile}: two replicas of {service} have one number", _ENTRY_FORM)
+    for number, entry in zip(numbers, entries, strict=True):
+        yield Replica(service, number, entry.get("configuration", "default"), tuple(entry.get("arguments", ())))
+
+
 def profile_from(
     name: str, text: Mapping[str, Any], services: Mapping[str, Service], *, shipped: bool = False
 ) -> Profile:
     """A profile from the content of its file. Raises ConfigurationError, UnknownServiceError."""
-    try:
-        replicas = tuple(
-            Replica(
-                service,
-                entry.get("number", position),
-                entry.get("configuration", "default"),
-                tuple(entry.get("arguments", ())),
-            )
-            for service, entries in text["services"].items()
-            for position, entry in enumerate(entries, start=1)
-        )
-        profile = Profile(name, text["summary"], replicas, None if shipped else text)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(
-            f"profile {name} is not usable: {error!r}", "compare it with compose/profiles/s3.yaml"
-        ) from error
+    wanted = text.get("services") if isinstance(text, Mapping) else None
+    if not isinstance(wanted, Mapping) or not wanted:
+        raise ConfigurationError(f"profile {name} names no services", _PROFILE_FORM)
+    replicas = tuple(
+        replica for service, entries in wanted.items() for replica in _replicas_from(name, service, entries)
+    )
+    profile = Profile(name, str(text.get("summary", "")), replicas, None if shipped else text)
     for replica in profile.replicas:
         if replica.service not in services or replica.service == ONE_SHOT:
             known = ", ".join(sorted(set(services) - {ONE_SHOT}))
