@@ -518,10 +518,10 @@ class Simulation:
             directions = rng.choice(([True], [False], [True, False]))
             for up in directions:
                 client.cut[up] = True
-            self.at(rng.uniform(0, 2 * self.lease), lambda: self.heal(client))
+                self.at(rng.uniform(0, 2 * self.lease), partial(self.heal, client, up))
 
-    def heal(self, client: Client) -> None:
-        client.cut = {True: False, False: False}
+    def heal(self, client: Client, direction: bool) -> None:
+        client.cut[direction] = False
         for wire in [*client.old, *([client.wire] if client.wire is not None else [])]:
             wire.drain(up=True)
             wire.drain(up=False)
@@ -535,7 +535,8 @@ class Simulation:
             self.run(self.rng.expovariate(1 / 2))
             self.fault()
         for client in self.clients:
-            self.heal(client)
+            self.heal(client, True)
+            self.heal(client, False)
             client.go_on()
         self.run(3 * self.lease + 5)
         before = sum(client.times_held for client in self.clients)
