@@ -88,7 +88,7 @@ def test_another_rule_changes_only_what_it_is_about(tmp_path: Path) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(sorted(generate())), st.none() | st.integers() | st.text(max_size=5)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_whatever_the_file_holds_the_result_is_whole(tmp_path_factory: pytest.TempPathFactory, held: object) -> None:
     directory = tmp_path_factory.mktemp("credentials")
     (directory / FILE_NAME).write_text(json.dumps(held))

@@ -82,7 +82,7 @@ FILES = TREES | st.dictionaries(st.sampled_from(["stack", "profile", "scale", "p
 
 
 @given(FILES)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_whatever_yaml_may_hold_is_taken_or_refused(text: Any) -> None:
     try:
         chosen = from_mapping(text, "file")

@@ -147,7 +147,8 @@ def pairs(values: list[str] | None, option: str, allowed: range, example: str) -
     found: dict[str, int] = {}
     for value in values or ():
         key, equals, number = value.partition("=")
-        if not (key and equals and number.isascii() and number.isdecimal() and int(number) in allowed):
+        right = number.isascii() and number.isdecimal() and len(number) < 10 and int(number) in allowed
+        if not (key and equals and right):
             raise UsageError(
                 f"{option} {value!r} is not NAME=NUMBER with a number from {allowed.start} to {allowed.stop - 1}",
                 f"write for example: {option} {example}",
