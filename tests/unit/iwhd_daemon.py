@@ -65,7 +65,10 @@ class Process:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory)
         if wait:
-            eventually(self.answers, f"{self.module} serves: {self.log.read_text()[-2000:]}")
+            try:
+                eventually(self.answers, f"{self.module} serves")
+            except AssertionError as error:
+                raise AssertionError(f"{error}; its log ends: {self.log.read_text()[-2000:]}") from error
 
     def answers(self) -> bool:
         assert self.process is not None

@@ -20,6 +20,7 @@ from haild.iwhd.provider.base import (
     UnavailableError,
     Upload,
 )
+from haild.iwhd.provider.heldback import HeldBackUpload
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 
 ETAG_METADATA: Final = "Iwhd-Etag"
@@ -41,33 +42,6 @@ def _translated() -> Iterator[None]:
         if error.status in _UNAVAILABLE or error.status >= 500:
             raise UnavailableError(str(error)) from error
         raise ProviderError(str(error)) from error
-
-
-class _SwiftUpload(Upload):
-    def __init__(self, put: SwiftPut, etag: str) -> None:
-        self._put = put
-        self._etag = etag
-        self._held = b""
-
-    async def write(self, piece: bytes) -> None:
-        if not piece:
-            return
-        if self._held:
-            with _translated():
-                await self._put.write(self._held)
-        self._held = piece
-
-    async def prepare(self) -> str:
-        return self._etag
-
-    async def publish(self) -> None:
-        with _translated():
-            if self._held:
-                await self._put.write(self._held)
-            await self._put.finish()
-
-    async def abort(self) -> None:
-        await self._put.abort()
 
 
 class SwiftProvider(Provider):
@@ -102,8 +76,11 @@ class SwiftProvider(Provider):
         with _translated():
             # A body can be sent once only: have the token renewed before, if need be.
             await self._client.head_container(bucket)
-            put = await self._client.start_put(bucket, key, length, metadata={ETAG_METADATA: etag})
-        return _SwiftUpload(put, etag)
+
+        async def start() -> SwiftPut:
+            return await self._client.start_put(bucket, key, length, metadata={ETAG_METADATA: etag})
+
+        return HeldBackUpload(start, _translated, etag)
 
     async def settle(self, publication: Publication) -> bool:
         try:

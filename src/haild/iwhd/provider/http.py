@@ -17,6 +17,7 @@ from haild.iwhd.provider.base import (
     UnavailableError,
     Upload,
 )
+from haild.iwhd.provider.heldback import HeldBackUpload
 from haild.iwhd.settings import ProviderSettings
 
 _OVERLOADED: Final = (408, 429, 502, 503, 504)
@@ -62,23 +63,20 @@ class _Role:
         self._changed = False
 
 
-class _WarehouseUpload(Upload):
-    """A PUT whose last piece waits for publish(): the other side makes the body visible when it has all."""
+class _WarehouseUpload(HeldBackUpload):
+    def __init__(self, client: IwhdClient, bucket: str, key: str, length: int | None, role: _Role) -> None:
+        async def start() -> IwhdPut:
+            return client.start_put(bucket, key, length, as_master=role.as_master)
 
-    def __init__(self, provider: WarehouseProvider, bucket: str, key: str, put: IwhdPut, role: _Role) -> None:
-        self._client = provider.client
+        @contextlib.contextmanager
+        def translated() -> Iterator[None]:
+            with _translated(), role.judged():
+                yield
+
+        super().__init__(start, translated, "")
+        self._client = client
         self._address = (bucket, key)
-        self._put = put
         self._role = role
-        self._held = b""
-
-    async def write(self, piece: bytes) -> None:
-        if not piece:
-            return
-        if self._held:
-            with _translated(), self._role.judged():
-                await self._put.write(self._held)
-        self._held = piece
 
     async def prepare(self) -> str:
         # The etag of what is there now: if it is another one afterwards, the body has become visible.
@@ -86,14 +84,8 @@ class _WarehouseUpload(Upload):
             return (await self._client.attribute(*self._address, "_etag") or b"").decode("ascii", "replace")
 
     async def publish(self) -> None:
-        with _translated(), self._role.judged():
-            if self._held:
-                await self._put.write(self._held)
-            await self._put.finish()
+        await super().publish()
         self._role.accepted()
-
-    async def abort(self) -> None:
-        await self._put.abort()
 
 
 class WarehouseProvider(Provider):
@@ -103,17 +95,17 @@ class WarehouseProvider(Provider):
 
     def __init__(self, settings: ProviderSettings) -> None:
         super().__init__(settings)
-        self.client = IwhdClient(settings.host, settings.port)
+        self._client = IwhdClient(settings.host, settings.port)
         self._own_role = _Role(as_master=False)
         self._copy_role = _Role(as_master=True)
 
     async def close(self) -> None:
-        await self.client.close()
+        await self._client.close()
 
     async def create_bucket(self, bucket: str) -> None:
         try:
             with _translated():
-                await self.client.create_bucket(bucket)
+                await self._client.create_bucket(bucket)
         except UnavailableError:
             raise
         except ProviderError as error:
@@ -123,32 +115,28 @@ class WarehouseProvider(Provider):
 
     async def delete_bucket(self, bucket: str) -> None:
         with _translated():
-            await self.client.delete_bucket(bucket)
+            await self._client.delete_bucket(bucket)
 
     async def check_bucket(self, bucket: str) -> None:
         with _translated():
-            await self.client.attribute_names(bucket, "_default")
+            await self._client.attribute_names(bucket, "_default")
 
     async def start_upload(self, bucket: str, key: str, *, length: int | None, etag: str) -> Upload:
-        return self._start(bucket, key, length, self._own_role)
+        return _WarehouseUpload(self._client, bucket, key, length, self._own_role)
 
     async def start_copy(self, bucket: str, key: str, *, length: int | None, etag: str) -> Upload:
-        return self._start(bucket, key, length, self._copy_role)
-
-    def _start(self, bucket: str, key: str, length: int | None, role: _Role) -> Upload:
-        put = self.client.start_put(bucket, key, length, as_master=role.as_master)
-        return _WarehouseUpload(self, bucket, key, put, role)
+        return _WarehouseUpload(self._client, bucket, key, length, self._copy_role)
 
     async def settle(self, publication: Publication) -> bool:
         with _translated():
-            etag = await self.client.attribute(publication.bucket, publication.key, "_etag") or b""
+            etag = await self._client.attribute(publication.bucket, publication.key, "_etag") or b""
         return etag.decode("ascii", "replace") not in ("", publication.token)
 
     @contextlib.asynccontextmanager
     async def open(self, bucket: str, key: str) -> AsyncIterator[Body]:
         async with contextlib.AsyncExitStack() as stack:
             with _translated():
-                found = await stack.enter_async_context(self.client.get(bucket, key))
+                found = await stack.enter_async_context(self._client.get(bucket, key))
 
             async def blocks() -> AsyncIterator[bytes]:
                 with _translated():
@@ -160,12 +148,12 @@ class WarehouseProvider(Provider):
     async def delete(self, bucket: str, key: str) -> None:
         # Upstream says 200 for an object that is not there (iwhd.md 7.3).
         with _translated(), contextlib.suppress(MissingError):
-            await self.client.delete(bucket, key)
+            await self._client.delete(bucket, key)
 
     async def set_attributes(self, bucket: str, key: str, attributes: Mapping[str, bytes]) -> None:
         with _translated():
-            await self.client.set_attributes(bucket, key, attributes)
+            await self._client.set_attributes(bucket, key, attributes)
 
     async def unset_attribute(self, bucket: str, key: str, name: str) -> None:
         with _translated():
-            await self.client.unset_attribute(bucket, key, name)
+            await self._client.unset_attribute(bucket, key, name)

@@ -23,6 +23,7 @@ from haild.iwhd.provider.base import (
     UnavailableError,
     Upload,
 )
+from haild.iwhd.provider.heldback import HeldBackUpload
 from haild.iwhd.provider.spool import SpooledUpload
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 
@@ -46,46 +47,6 @@ def _translated() -> Iterator[None]:
         if error.status >= 500:
             raise UnavailableError(str(error)) from error
         raise ProviderError(str(error)) from error
-
-
-class _ServiceUpload(Upload):
-    """A PUT whose last piece waits for publish()."""
-
-    def __init__(self, client: S3Client, bucket: str, key: str, length: int, etag: str) -> None:
-        self._client = client
-        self._address = (bucket, key)
-        self._length = length
-        self._etag = etag
-        self._held = b""
-        self._put: S3Put | None = None
-
-    def _started(self) -> S3Put:
-        if self._put is None:
-            bucket, key = self._address
-            self._put = self._client.start_put(bucket, key, self._length, metadata={ETAG_METADATA: self._etag})
-        return self._put
-
-    async def write(self, piece: bytes) -> None:
-        if not piece:
-            return
-        if self._held:
-            with _translated():
-                await self._started().write(self._held)
-        self._held = piece
-
-    async def prepare(self) -> str:
-        return self._etag
-
-    async def publish(self) -> None:
-        put = self._started()
-        with _translated():
-            if self._held:
-                await put.write(self._held)
-            await put.finish()
-
-    async def abort(self) -> None:
-        if self._put is not None:
-            await self._put.abort()
 
 
 class S3Provider(Provider):
@@ -123,12 +84,15 @@ class S3Provider(Provider):
             await self._client.head_bucket(bucket)
 
     async def start_upload(self, bucket: str, key: str, *, length: int | None, etag: str) -> Upload:
-        async def start(size: int) -> Upload:
-            return _ServiceUpload(self._client, bucket, key, size, etag)
+        async def upload(size: int) -> Upload:
+            async def start() -> S3Put:
+                return self._client.start_put(bucket, key, size, metadata={ETAG_METADATA: etag})
+
+            return HeldBackUpload(start, _translated, etag)
 
         if length is None:
-            return SpooledUpload(self._spool, start)
-        return await start(length)
+            return SpooledUpload(self._spool, upload)
+        return await upload(length)
 
     async def settle(self, publication: Publication) -> bool:
         try:
