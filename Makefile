@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Set-up and tests load the same modules again and again; let Python keep them compiled.
 unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
-.PHONY: up test check bench setup environment engine base lock upgrade clean help
+.PHONY: up test check bench setup environment engine base clients lock upgrade clean help
 
 help: ## Print this.
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -12,7 +12,7 @@ help: ## Print this.
 up: setup ## Set up, then start the stack; the same as `hailbox up`.
 	.venv/bin/hailbox up
 
-test: setup ## Set up, then run every check and test, on a real engine.
+test: setup clients ## Set up, then run every check and test, on a real engine.
 	@.venv/bin/python scripts/checks.py test
 
 check: environment ## Run what needs no engine: ruff, mypy, unit and wire tests.
@@ -31,6 +31,9 @@ engine: ## Have a Docker engine that answers; as root on Debian or Ubuntu, insta
 
 base: environment engine ## Have the base image: the engine's, a registry's, or bootstrapped from Debian's packages.
 	@.venv/bin/python scripts/base.py
+
+clients: environment ## Have the S3 clients that tests drive; as root on Debian or Ubuntu, install those that are missing.
+	@.venv/bin/python scripts/clients.py
 
 lock: environment ## Write the lock files anew, with the versions they have where these still fit.
 	@.venv/bin/python scripts/lock.py

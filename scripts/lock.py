@@ -1,7 +1,8 @@
 """Write the lock files: every dependency with its version and the hashes of its files, and no index.
 
-    requirements/dev.lock   the virtual environment: Linux and macOS, Python 3.11 and later
-    images/wheels.lock      what the daemons need inside the images: Linux, Python 3.13
+    requirements/dev.lock      the virtual environment: Linux and macOS, Python 3.11 and later
+    requirements/aws-cli.lock  the aws-cli of tests/clients, in an environment of its own: the same
+    images/wheels.lock         what the daemons need inside the images: Linux, Python 3.13
 
 `uv` resolves for machines other than this one; it is fetched with pip into a directory that is removed again.
 With `--upgrade` versions move to the newest, else they stay where they can.
@@ -56,6 +57,10 @@ def body() -> None:
                     output,
                 ]
             )
+        with step("requirements/aws-cli.lock", "written"):
+            aws_cli = ROOT / "requirements" / "aws-cli"
+            source, written = aws_cli.with_suffix(".in"), aws_cli.with_suffix(".lock")
+            run([*compile_, "--python-version", "3.11", source, "-o", written])
         with step("images/wheels.lock", "written"):
             # The daemons are tested in the environment, so their images get the same versions.
             wheels: list[str | Path] = [ROOT / "images" / "wheels.in", "--constraints", output]

@@ -1,0 +1,57 @@
+"""The set-up of the clients that tests drive: what is missing is said in one line, and is no error."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "scripts"))
+
+import clients  # noqa: E402
+import steps  # noqa: E402
+
+
+def test_present_clients_are_left_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
+    monkeypatch.setattr(clients, "install_packages", lambda packages, purpose: pytest.fail(f"installed {packages}"))
+    clients.install_distribution()
+    assert capsys.readouterr().out.startswith("clients: s3cmd, rclone and s3fs present (")
+
+
+def test_only_what_is_missing_is_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed: list[str] = []
+    monkeypatch.setattr("shutil.which", lambda program: None if program == "rclone" else f"/usr/bin/{program}")
+    monkeypatch.setattr(clients, "install_packages", lambda packages, purpose: installed.extend(packages))
+    clients.install_distribution()
+    assert installed == ["rclone"]
+    assert capsys.readouterr().out.startswith("clients: installed rclone (")
+
+
+def test_without_fuse_there_is_no_s3fs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    installed: list[str] = []
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    monkeypatch.setattr(clients, "FUSE", str(tmp_path / "fuse"))
+    monkeypatch.setattr(clients, "install_packages", lambda packages, purpose: installed.extend(packages))
+    clients.install_distribution()
+    assert installed == ["s3cmd", "rclone"]
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert f"tests of s3fs will be skipped; {tmp_path / 'fuse'}: No such file or directory" in said
+
+
+def test_without_root_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(steps, "is_root", lambda: False)
+    monkeypatch.setattr("shutil.which", lambda program: None if program == "s3cmd" else f"/usr/bin/{program}")
+    clients.install_distribution()
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert "tests of s3cmd will be skipped; " in said
+    assert "sudo apt-get install --no-install-recommends s3cmd`" in said
