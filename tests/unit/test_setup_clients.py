@@ -9,8 +9,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))
 
-import clients  # noqa: E402
-import steps  # noqa: E402
+import clients
+import steps
 
 
 def test_present_clients_are_left_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
