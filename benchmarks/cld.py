@@ -115,8 +115,8 @@ async def pairs(daemon: Daemon) -> None:
         sessions = [await daemon.session() for _ in range(count)]
         handles = [await session.open(f"/pair{number}", LOCK) for number, session in enumerate(sessions)]
         rates = []
-        cpu = daemon.cpu()
-        began = time.perf_counter()
+        total = 0
+        server, client = daemon.cpu(), time.process_time()
         for _ in range(ROUNDS):
             done = 0
             end = time.perf_counter() + 2
@@ -132,9 +132,11 @@ async def pairs(daemon: Daemon) -> None:
             started = time.perf_counter()
             done = sum(await asyncio.gather(*map(work, sessions, handles)))
             rates.append(done / (time.perf_counter() - started))
-        used = (daemon.cpu() - cpu) / (time.perf_counter() - began)
-        rate = f"{statistics.median(rates):.0f}/s"
-        show(f"lock and unlock pairs, TCP, {count} sessions (server uses {used:.0%} of a core)", rate)
+            total += done
+        show(f"lock and unlock pairs, TCP, {count} sessions", f"{statistics.median(rates):.0f}/s")
+        server, client = daemon.cpu() - server, time.process_time() - client
+        spent = f"{server / total * 1000:.2f}, {client / total * 1000:.2f} ms"
+        show("  processor time a pair, server and client", spent)
         await asyncio.gather(*(session.end() for session in sessions))
 
 

@@ -280,3 +280,10 @@ async def test_all_are_killed_and_started_again(daemon: Daemon) -> None:
     async with ended(session):
         handle = await session.open("/lock", LOCK)
         await asyncio.wait_for(session.lock(handle), 2)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.5", "::1", "localhost"])
+async def test_replies_come_from_the_address_that_was_asked(daemon: Daemon, host: str) -> None:
+    session = await Session.connect(host, daemon.port, user="tabled", secret=b"tabled", transport="udp")
+    async with ended(session):
+        assert await session.open("/f", CREATE) == 2
