@@ -6,6 +6,9 @@ import base64
 import hashlib
 import http.client
 import os
+import random
+import socket
+import struct
 import time
 import zlib
 from collections.abc import Iterator
@@ -18,6 +21,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tabledstack import USERS, Stack
 
+from haild.tabled import checksums
 from haild.wire import awschunked, sigv2, sigv4
 
 MEGABYTE = 1 << 20
@@ -591,8 +595,6 @@ def test_aws_chunked(s3: Any, bucket: str, stack: Stack, kind: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
 def test_checksums(s3: Any, bucket: str, stack: Stack, algorithm: str) -> None:
-    from haild.tabled import checksums
-
     value = checksums.new(algorithm.lower())
     value.update(b"content")
     text = checksums.text(value)
@@ -618,8 +620,6 @@ def test_digests(s3: Any, bucket: str, stack: Stack) -> None:
 
 
 def test_expect_100_continue_is_answered_only_for_wanted_bodies(bucket: str, stack: Stack) -> None:
-    import socket
-
     def first_line(headers: dict[str, str]) -> bytes:
         with socket.create_connection(("127.0.0.1", stack.tabled.port), timeout=10) as client:
             lines = [f"PUT /{bucket}/k HTTP/1.1", "Host: x", "Content-Length: 5", "Expect: 100-continue"]
@@ -649,12 +649,49 @@ def test_answers_have_what_clients_rely_on(bucket: str, stack: Stack) -> None:
     assert raw(stack, "GET", "/x" * 9000)[0] == 400
 
 
-def test_a_client_that_goes_away_leaves_nothing(s3: Any, bucket: str, stack: Stack) -> None:
-    import socket
-
-    target = f"/{bucket}/half"
+def send_and_go(stack: Stack, data: bytes, *, read: int = 0, reset: bool = False) -> None:
+    """Send bytes over a socket, read some, and be gone."""
     with socket.create_connection(("127.0.0.1", stack.tabled.port), timeout=10) as client:
-        headers = signed_v2("PUT", target) | {"Host": "x", "Content-Length": "1000000"}
-        lines = [f"PUT {target} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items()), "", ""]
-        client.sendall("\r\n".join(lines).encode() + b"x" * 500_000)
+        client.sendall(data)
+        if read:
+            client.recv(read)
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_clients_that_go_away_leave_nothing_and_no_lines_in_the_log(s3: Any, bucket: str, stack: Stack) -> None:
+    s3.put_object(Bucket=bucket, Key="big", Body=os.urandom(4 * MEGABYTE))
+    before = stack.log(stack.tabled)
+    for reset in (False, True):
+        put, get = f"/{bucket}/half", f"/{bucket}/big"
+        headers = signed_v2("PUT", put) | {"Host": "x", "Content-Length": "1000000"}
+        send_and_go(stack, head("PUT", put, headers) + b"x" * 500_000, reset=reset)
+        send_and_go(stack, head("GET", get, signed_v2("GET", get) | {"Host": "x"}), read=1000, reset=reset)
     assert code(s3.head_object, Bucket=bucket, Key="half") == "404"
+    assert s3.get_object(Bucket=bucket, Key="big")["ContentLength"] == 4 * MEGABYTE
+    assert stack.log(stack.tabled) == before
+
+
+def head(method: str, target: str, headers: dict[str, str]) -> bytes:
+    return "\r\n".join([f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items()), "", ""]).encode()
+
+
+def test_mutated_requests_are_answered_or_refused(s3: Any, bucket: str, stack: Stack) -> None:
+    claim = f"Credential=alice/20101128/us-east-1/s3/aws4_request, SignedHeaders=host, Signature={'0' * 64}"
+    headers = {"Host": "x", "Authorization": f"AWS4-HMAC-SHA256 {claim}", "x-amz-date": "20101128T184122Z"}
+    headers |= {"Range": "bytes=0-5", "If-Match": '"x"', "Content-Length": "5"}
+    base = head("GET", f"/{bucket}/k?prefix=a&list-type=2", headers) + b"hello"
+    before = stack.log(stack.tabled)
+    chance = random.Random(5)
+    for _ in range(150):
+        data = bytearray(base)
+        for _ in range(chance.randint(1, 6)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        with socket.create_connection(("127.0.0.1", stack.tabled.port), timeout=10) as client:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            answer = client.recv(300)
+            assert answer[:5] in (b"", b"HTTP/")
+            assert answer[9:12] not in (b"200", b"500")
+    assert stack.log(stack.tabled) == before
+    assert s3.list_buckets()["Owner"]["ID"] == "alice"

@@ -24,6 +24,8 @@ from haild.tabled.errors import S3Error
 from haild.wire import s3xml
 
 SERVER = "tabled 0.5.2"
+CLIENT_GONE = 499
+"""Status in the counts for a client that did not wait for its answer."""
 STALL = 60.0
 """Seconds that a client may leave an answer unread."""
 HEAD_DEADLINE = 30.0
@@ -81,8 +83,11 @@ class S3Server:
         except S3Error as error:
             self.errors += 1
             response = _send_error(request, error, request_id)
-        except (ConnectionResetError, asyncio.CancelledError):
-            raise
+        except ConnectionError as error:
+            # Trouble with nodes never comes as far as this: it is the client that has gone.
+            logger.debug("request %s: the client has gone: %s", request_id, error)
+            _cut(request)
+            response = web.Response(status=CLIENT_GONE)
         except (sqlite3.Error, OSError) as error:
             logger.error("request %s: %s", request_id, error)
             response = _send_error(request, _internal(), request_id)
