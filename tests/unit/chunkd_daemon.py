@@ -13,7 +13,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 DEADLINE = 15.0
-HEADER = 88
+FEW_DESCRIPTORS = """
+import resource, runpy
+resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))
+runpy.run_module("haild.chunkd", run_name="__main__")
+"""
+"""A launcher that leaves room for 32 connections."""
 
 
 class Daemon:

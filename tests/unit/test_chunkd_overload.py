@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chunkd_daemon import Daemon, eventually, receive, running
+from chunkd_daemon import FEW_DESCRIPTORS, Daemon, eventually, receive, running
 from chunkd_mutations import SPARE, send_mutated
 
 from haild.wire import chunk as wire
@@ -157,7 +157,7 @@ def test_one_byte_a_moment_is_not_progress(daemon: Daemon) -> None:
 
 
 def test_a_connection_too_many_is_closed_and_the_rest_served(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path, launcher=("-c", _FEW_DESCRIPTORS))
+    daemon = Daemon(tmp_path, launcher=("-c", FEW_DESCRIPTORS))
     daemon.start()
     try:
         client = _session(daemon)
@@ -167,13 +167,6 @@ def test_a_connection_too_many_is_closed_and_the_rest_served(tmp_path: Path) -> 
             _round_trip(client, b"key", 100_000)
     finally:
         daemon.kill()
-
-
-_FEW_DESCRIPTORS = """
-import resource, runpy
-resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))
-runpy.run_module("haild.chunkd", run_name="__main__")
-"""
 
 
 def test_mutated_requests_do_not_hurt(daemon: Daemon) -> None:

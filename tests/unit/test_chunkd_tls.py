@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import ssl
+import struct
 from pathlib import Path
 
 import pytest
-from chunkd_daemon import Daemon, receive, running
+from chunkd_daemon import FEW_DESCRIPTORS, Daemon, eventually, receive, running
 
 from haild.client.chunk import Connection
 from haild.wire import chunk as wire
@@ -128,3 +131,36 @@ def test_without_a_certificate_the_connection_is_closed(tmp_path: Path) -> None:
     with running(tmp_path) as daemon, daemon.connect() as sock:
         sock.sendall(_start_tls())
         assert receive(sock, 1) == b""
+
+
+def test_handshakes_that_fail_leave_nothing(tmp_path: Path) -> None:
+    """Else the connections that this daemon has room for, 32, would soon be used up."""
+    daemon = Daemon(tmp_path / "chunkd", _extra(tmp_path), launcher=("-c", FEW_DESCRIPTORS))
+    daemon.start()
+    try:
+        hello = _first_flight()
+        for number in range(120):
+            with daemon.connect() as sock:
+                sock.sendall(_start_tls() + (b"", b"no handshake" * 10, hello)[number % 3])
+                if number % 3 == 2:
+                    # In the midst of the handshake: closing resets the connection.
+                    assert sock.recv(1)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        eventually(lambda: _logs_in(daemon), "there is room again")
+        assert daemon.log.read_text() == ""
+    finally:
+        daemon.kill()
+
+
+def _first_flight() -> bytes:
+    outgoing = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        _context().wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
+    return outgoing.read()
+
+
+def _logs_in(daemon: Daemon) -> bool:
+    with contextlib.suppress(ConnectionError), daemon.connect() as sock:
+        sock.sendall(wire.encode_request(Operation.LOGIN, nonce=bytes(4), secret=b"u", key=b"u"))
+        return receive(sock, 48)[8:9] == b"\0"
+    return False

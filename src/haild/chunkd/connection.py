@@ -328,11 +328,17 @@ class Connection(asyncio.BufferedProtocol):
         """
         transport = self.transport
         self._transport = None
-        upgraded = await asyncio.get_running_loop().start_tls(
-            transport, self, context, server_side=True, ssl_handshake_timeout=self._shared.timeout
-        )
-        if upgraded is None:
-            raise ConnectionResetError("closed during the handshake")
+        loop = asyncio.get_running_loop()
+        try:
+            upgraded = await loop.start_tls(
+                transport, self, context, server_side=True, ssl_handshake_timeout=self._shared.timeout
+            )
+            if upgraded is None:
+                raise ConnectionResetError("closed during the handshake")
+        except BaseException:
+            # asyncio does not tell of a connection that is reset in the midst of its handshake.
+            self.connection_lost(None)
+            raise
         self._transport = upgraded
         upgraded.set_write_buffer_limits(high=UNSENT_LIMIT)
 
