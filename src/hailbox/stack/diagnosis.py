@@ -68,10 +68,10 @@ def error(sick: Sick, followers: Collection[str], tried: Collection[str], stack:
     problem = f"{sick.replica} does not work: {why}{waiting}{attempts}{says}"
     discard = f"hailbox --stack {stack} reset {sick.replica}"
     more = f"see more with: hailbox --stack {stack} logs {sick.replica}"
-    if not tried:
-        return NotWorkingError(problem, f"heal it with: hailbox --stack {stack} up; {more}")
     if sick.exit_code == DAMAGED_DATA_STATUS:
         return DataDamagedError(problem, f"its data is damaged; discard it and start empty with: {discard}")
+    if not tried:
+        return NotWorkingError(problem, f"heal it with: hailbox --stack {stack} up; {more}")
     return NotWorkingError(problem, f"{more}; discard its data with: {discard}")
 
 

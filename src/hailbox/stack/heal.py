@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+import tenacity
+
 from hailbox.engine.port import ContainerState
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
@@ -20,8 +22,14 @@ from hailbox.stack.plan import Plan
 
 COMPOSE_UP = ("up", "--detach", "--no-build", "--pull", "never", "--remove-orphans")
 
-_STOP_TIMEOUT = 1
-"""Seconds; the daemons stop within one, and lose nothing if they are killed."""
+_STOP_TIMEOUT = 0
+"""Seconds; a sick daemon is killed at once: it would not stop, and loses nothing."""
+
+_SLICE = 4.0
+"""Seconds after which a service that does not come is looked at: waiting on is in vain if its data is damaged."""
+
+_CONFIGURATION_DEADLINE = 5.0
+"""Seconds for the one-shot container to write the configuration files anew."""
 
 _RESTARTED_DEADLINE = 6.0
 _RECREATED_DEADLINE = 12.0
@@ -37,6 +45,29 @@ class Healer:
     plan: Plan
     credentials: Credentials
     tried: list[str] = field(default_factory=list)
+
+    def wait(self, deadline: float) -> dict[str, Outcome]:
+        """Probe all replicas until they work or the deadline has passed. Raises DataDamagedError."""
+        sick = [replica.name for replica in self.plan.blueprint.profile.replicas]
+        outcomes: dict[str, Outcome] = {}
+        left = deadline
+        while sick and left > 0:
+            outcomes |= self.watch(sick, min(left, _SLICE))
+            left -= _SLICE
+            sick = [replica for replica in sick if not outcomes[replica].working]
+            self._refuse_damaged(outcomes)
+        return outcomes
+
+    def _refuse_damaged(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Raise DataDamagedError if a daemon has ended because of its data: no rung of the ladder helps."""
+        sick = [outcome for outcome in outcomes.values() if not outcome.working]
+        observed = observe(self.context.engine, self.context.stack) if sick else None
+        for outcome in sick if observed else ():
+            assert observed is not None  # noqa: S101 - for the type checker
+            found = diagnosis.examine(self.context.engine, observed, outcome)
+            if found.exit_code == diagnosis.DAMAGED_DATA_STATUS:
+                followers = [other.replica for other in sick if other is not outcome]
+                raise diagnosis.error(found, followers, self.tried, self.context.stack)
 
     def heal(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
         """Make what does not work in `outcomes` work. Raises NotWorkingError or DataDamagedError."""
@@ -54,12 +85,14 @@ class Healer:
             self.tried += [f"{name} of {replica}" for replica in roots]
             for replica in roots:
                 self.context.tell(replica, Phase.HEALING, f"{name}: {current[replica].reason}")
+            self._write_configuration()
             observed = observe(self.context.engine, self.context.stack)
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda replica, run=step, seen=observed: run(replica, seen), roots))
             if name == "re-create":
                 self.context.engine.compose(names.project(self.context.stack), self.plan.file, COMPOSE_UP)
             current |= self.watch(sick, deadline)
+            self._refuse_damaged(current)
         if all(outcome.working for outcome in current.values()):
             return current
         observed = observe(self.context.engine, self.context.stack)
@@ -83,8 +116,20 @@ class Healer:
             self.context.engine.restart_container(container.id, stop_timeout=_STOP_TIMEOUT)
 
     def _recreate(self, replica: str, observed: Observed) -> None:
-        for container in (*observed.of(replica), *observed.of(ONE_SHOT)):
+        for container in observed.of(replica):
             self.context.engine.remove_container(container.id)
+
+    def _write_configuration(self) -> None:
+        """Run the one-shot container again: a file that somebody has changed may be what makes a daemon sick."""
+        engine, stack = self.context.engine, self.context.stack
+        for container in observe(engine, stack).of(ONE_SHOT):
+            engine.start_container(container.id)
+        tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda ended: not ended),
+            wait=tenacity.wait_random_exponential(multiplier=0.02, max=0.2),
+            stop=tenacity.stop_after_delay(_CONFIGURATION_DEADLINE),
+            retry_error_callback=lambda _state: None,  # the probes say what follows from it
+        )(lambda: all(c.state is ContainerState.EXITED for c in observe(engine, stack).of(ONE_SHOT)))
 
 
 def targets(plan: Plan) -> list[Target]:

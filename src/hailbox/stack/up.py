@@ -62,7 +62,7 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     secrets = _credentials(context) if changed or known is None else known
     restarted = secrets != known and _restart_what_ran(context, observed)
     healer = Healer(context, planned, secrets)
-    outcomes = healer.watch(list(planned.digests), FRESH_DEADLINE if changed or restarted else STEADY_DEADLINE)
+    outcomes = healer.wait(FRESH_DEADLINE if changed or restarted else STEADY_DEADLINE)
     healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
     result = _result(planned, healer.heal(outcomes))
     return replace(result, changed=tuple(changed), healed=healed, lost=tuple(lost), ended_faults=ended)
