@@ -43,7 +43,7 @@ def main() -> int:
     except (StartError, settings.SettingsError, lifecycle.PidFileLockedError, OSError) as error:
         with contextlib.suppress(OSError):
             print(f"chunkd: {error}", file=sys.stderr)  # noqa: T201 - it may not log yet
-        return 1
+        return getattr(error, "exit_status", StartError.exit_status)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from haild.chunkd.catalog import (
 )
 from haild.chunkd.reading import BodyFile, DamagedError, Verified
 from haild.chunkd.waiting import settled
-from haild.daemon.errors import StartError
+from haild.daemon.errors import StartError, refusal
 from haild.wire.chunk import ResponseCode
 
 INLINE_SIZE: Final = 32768
@@ -87,7 +87,10 @@ class Store:
         except OSError as error:
             raise StartError(f"{error.filename or root}: {error.strerror}") from error
         except (CatalogError, sqlite3.Error) as error:
-            raise StartError(str(error)) from error
+            cause = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error
+            raise (
+                refusal(str(root), cause) if isinstance(cause, sqlite3.Error) else StartError(str(error))
+            ) from error
         return cls(root, catalog, bodies, lock)
 
     def close(self) -> None:

@@ -82,7 +82,7 @@ def main() -> int:
             return lifecycle.run(lambda stop: _serve(stop, arguments, port))
     except (StartError, settings.SettingsError, lifecycle.PidFileLockedError, OSError) as error:
         logger.error("%s", error)
-        return 1
+        return getattr(error, "exit_status", StartError.exit_status)
 
 
 if __name__ == "__main__":

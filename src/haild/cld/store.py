@@ -10,7 +10,7 @@ from haild.cld.files import Inode
 from haild.cld.locks import Lock
 from haild.cld.service import Stored
 from haild.cld.session import Handle
-from haild.daemon.errors import StartError
+from haild.daemon.errors import StartError, refusal
 
 NAME = "cld.sqlite"
 _VERSION = 1
@@ -53,7 +53,7 @@ class Store:
             self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._reader.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
-            raise StartError(f"{path}: {error}") from error
+            raise refusal(str(path), error) from error
 
     def _prepare(self) -> None:
         writer = self._writer

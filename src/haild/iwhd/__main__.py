@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(error)
     except (StartError, lifecycle.PidFileLockedError) as error:
         logger.error("%s", error)
-        return 1
+        return getattr(error, "exit_status", StartError.exit_status)
 
 
 if __name__ == "__main__":

@@ -44,14 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
             lifecycle.go_to_background()
         with lifecycle.pid_file(options.pid or settings.pid_file):
             from haild.tabled import cldaddresses
-            from haild.tabled.daemon import Daemon
+            from haild.tabled.daemon import Daemon, check_database
 
             cldaddresses.check(settings)
+            check_database(settings.directory)
             daemon = Daemon(settings)
             return lifecycle.run(daemon.run)
     except (StartError, lifecycle.PidFileLockedError, OSError) as error:
         sys.stderr.write(f"tabled: {error}\n")
-        return 1
+        return getattr(error, "exit_status", StartError.exit_status)
 
 
 if __name__ == "__main__":

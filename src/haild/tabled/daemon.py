@@ -23,7 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from haild.client.cld import keep_session
-from haild.daemon.errors import StartError
+from haild.daemon.errors import DamagedDataError, StartError, refusal
 from haild.daemon.lifecycle import write_port_file
 from haild.daemon.settings import await_file
 from haild.tabled import cldaddresses, users
@@ -260,6 +260,20 @@ def identity(directory: Path) -> str:
     except sqlite3.Error:
         return ""
     return str(row[0]) if row else ""
+
+
+def check_database(directory: Path) -> None:
+    """Raise DamagedDataError where the database in `directory` is there and damaged."""
+    path = directory / schema.FILE_NAME
+    if not path.exists():
+        return
+    try:
+        with contextlib.closing(schema.connect(path, read_only=True)) as connection:
+            connection.execute("SELECT count(*) FROM facts").fetchone()
+    except sqlite3.Error as error:
+        refused = refusal(str(path), error)
+        if isinstance(refused, DamagedDataError):
+            raise refused from error
 
 
 async def _open_metadata(configuration: Configuration) -> SqliteMetadata:

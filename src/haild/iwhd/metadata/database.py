@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from haild.daemon.errors import StartError
+from haild.daemon.errors import StartError, refusal
 from haild.iwhd.metadata.schema import SCHEMA, VERSION
 
 MAXIMUM_GROUP: Final = 128
@@ -54,7 +54,7 @@ class Database:
             self._writer = _connect(self._path)
             _prepare(self._writer)
         except (OSError, sqlite3.Error) as error:
-            raise StartError(f"cannot keep metadata in {directory} (option -d names another): {error}") from error
+            raise refusal(f"cannot keep metadata in {directory} (option -d names another)", error) from error
         self._loop = asyncio.get_running_loop()
         self._changes: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._closed = False
