@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Set-up and tests load the same modules again and again; let Python keep them compiled.
 unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
-.PHONY: up test check bench setup environment engine base clients lock upgrade clean help
+.PHONY: up test test-full check bench setup environment engine base clients lock upgrade clean help
 
 help: ## Print this.
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ up: setup ## Set up, then start the stack; the same as `hailbox up`.
 
 test: setup clients ## Set up, then run every check and test, on a real engine.
 	@.venv/bin/python scripts/checks.py test
+
+test-full: setup ## The same with every crash point and fault in place of a sample; writes docs/faults.md. About 40 minutes.
+	@.venv/bin/python scripts/checks.py full
 
 check: environment ## Run what needs no engine: ruff, mypy, unit and wire tests.
 	@.venv/bin/python scripts/checks.py check

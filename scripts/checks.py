@@ -2,12 +2,14 @@
 
     python scripts/checks.py check    what needs no engine: ruff, mypy, tests/unit, tests/wire
     python scripts/checks.py test     that, and tests/stack, tests/faults, tests/clients on the real engine
+    python scripts/checks.py full     the same, with every crash point and every fault in place of a sample
 
 Exit status 0 only if every check passed and tests ran.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -77,13 +79,15 @@ def line(counter: Counter[str]) -> str:
 def body() -> None:
     """Run what the argument asks for."""
     arguments = sys.argv[1:]
-    if arguments not in (["check"], ["test"]):
+    if arguments not in (["check"], ["test"], ["full"]):
         sys.stderr.write(f"{__doc__}\n")
         sys.exit(2)
     started = time.monotonic()
     checks = static()
     runs: list[tuple[str, Sequence[str], Sequence[str]]] = [("without-engine", WITHOUT_ENGINE, ["-q", "-n", "2"])]
-    if arguments == ["test"]:
+    if arguments == ["full"]:
+        os.environ["HAILBOX_FULL"] = "1"
+    if arguments != ["check"]:
         runs.append(("with-engine", WITH_ENGINE, ["-v"]))
     well = "failed" not in checks.values()
     total: Counter[str] = Counter()
