@@ -140,8 +140,9 @@ async def _work(root: Path, tell: Callable[[bytes], None]) -> None:
     store.close()
 
 
-async def _examine(root: Path, acknowledged: int) -> None:
+async def _examine(root: Path, acknowledged: int, countdown: Countdown) -> None:
     store = Store.open(root)
+    countdown.left = 1 << 30
     found: Contents = {}
     for (key,) in store.catalog.reader.execute("SELECT key FROM objects").fetchall():
         stored = store.find(1, key)
@@ -217,30 +218,21 @@ def sweep(root: Path, *, half: bool) -> int:
         killed, told = forked(work)
         acknowledged = told.count(b".")
         sys.stderr.write(f"call {at} ({half=}): {acknowledged} steps acknowledged\n")
-        _recover(root)
-
-        def examine(_tell: Callable[[bytes], None], acknowledged: int = acknowledged) -> None:
-            asyncio.run(_examine(root, acknowledged))
-
-        forked(examine)
+        _recover(root, acknowledged)
     return at - 1
 
 
-def _recover(root: Path) -> None:
-    """Open the store, killed at call 1, 2, ... of that, until it opens."""
+def _recover(root: Path, acknowledged: int) -> None:
+    """Open the store, killed at call 1, 2, ... of that, until it opens; then see what it holds."""
     at = 0
     killed = True
     while killed:
         at += 1
 
         def reopen(_tell: Callable[[bytes], None], at: int = at) -> None:
-            Countdown(at).install()
-
-            async def open_and_leave() -> None:
-                Store.open(root)
-                os._exit(0)
-
-            asyncio.run(open_and_leave())
+            countdown = Countdown(at)
+            countdown.install()
+            asyncio.run(_examine(root, acknowledged, countdown))
 
         killed, _ = forked(reopen)
 
