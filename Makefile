@@ -7,7 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: up test test-full check bench setup environment engine base clients lock upgrade clean help
 
 help: ## Print this.
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
 up: setup ## Set up, then start the stack; the same as `hailbox up`.
 	.venv/bin/hailbox up
@@ -15,7 +15,7 @@ up: setup ## Set up, then start the stack; the same as `hailbox up`.
 test: setup clients ## Set up, then run every check and test, on a real engine.
 	@.venv/bin/python scripts/checks.py test
 
-test-full: setup ## The same with every crash point and fault in place of a sample; writes docs/faults.md. About 40 minutes.
+test-full: setup clients ## The same with every crash point and fault in place of a sample; writes docs/faults.md. About 40 minutes.
 	@.venv/bin/python scripts/checks.py full
 
 check: environment ## Run what needs no engine: ruff, mypy, unit and wire tests.
