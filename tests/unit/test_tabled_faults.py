@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,8 @@ from haild.client.chunk import ChunkError, Connection
 
 @pytest.fixture
 def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    nodes, settings = getattr(request, "param", (1, ""))
+    """A stack for one test: (number of nodes, further settings of tabled)."""
+    nodes, settings = request.param
     stack = Stack(tmp_path, nodes=nodes, settings=settings)
     try:
         stack.wait_serving()
@@ -28,6 +31,31 @@ def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
         yield stack
     finally:
         stack.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with one node; whoever uses it leaves it running."""
+    stack = Stack(tmp_path_factory.mktemp("shared"))
+    try:
+        stack.wait_serving()
+        stack.wait_nodes()
+        yield stack
+    finally:
+        stack.close()
+
+
+@pytest.fixture
+def bucket(shared: Stack, request: pytest.FixtureRequest) -> str:
+    name = "b" + hashlib.sha1(request.node.name.encode()).hexdigest()[:20]
+    shared.client().create_bucket(Bucket=name)
+    return name
+
+
+def news(stack: Stack, process: Process) -> Callable[[], str]:
+    """What a process logs from now on."""
+    length = len(stack.log(process))
+    return lambda: stack.log(process)[length:]
 
 
 def copies(stack: Stack) -> int:
@@ -119,123 +147,120 @@ def test_a_damaged_body_is_read_from_the_other_copy_and_repaired(stack: Stack) -
     wait_for(repaired, "node 1 has a good copy")
 
 
-def test_no_node_means_503_and_a_node_that_comes_back_is_used_at_once(stack: Stack) -> None:
-    s3 = stack.client()
-    s3.create_bucket(Bucket="b")
-    s3.put_object(Bucket="b", Key="k", Body=b"x")
-    stack.chunkd[0].kill()
-    wait_for(lambda: "is down" in stack.log(stack.tabled), "the loss is noticed")
-    for call in (lambda: s3.get_object(Bucket="b", Key="k"), lambda: s3.put_object(Bucket="b", Key="l", Body=b"x")):
+def test_no_node_means_503_and_a_node_that_comes_back_is_used_at_once(shared: Stack, bucket: str) -> None:
+    s3, log = shared.client(), news(shared, shared.tabled)
+    before = bodies_on(shared, 1)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    shared.chunkd[0].kill()
+    wait_for(lambda: "is down" in log(), "the loss is noticed")
+    calls = (lambda: s3.get_object(Bucket=bucket, Key="k"), lambda: s3.put_object(Bucket=bucket, Key="l", Body=b"x"))
+    for call in calls:
         with pytest.raises(ClientError) as caught:
             call()
         assert caught.value.response["Error"]["Code"] == "ServiceUnavailable"
-    assert s3.list_objects_v2(Bucket="b")["KeyCount"] == 1
-    s3.put_object(Bucket="b", Key="empty")
-    s3.delete_object(Bucket="b", Key="k")
-    stack.chunkd[0].start()
-    eventually_put(s3, Bucket="b", Key="l", Body=b"x")
-    wait_for(lambda: bodies_on(stack, 1) == 1, "the deleted body is collected from the node that was away")
-    assert s3.get_object(Bucket="b", Key="l")["Body"].read() == b"x"
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
+    s3.put_object(Bucket=bucket, Key="empty")
+    s3.delete_object(Bucket=bucket, Key="k")
+    shared.chunkd[0].start()
+    eventually_put(s3, Bucket=bucket, Key="l", Body=b"x")
+    wait_for(lambda: bodies_on(shared, 1) == before + 1, "the deleted body is collected from the node that was away")
+    assert s3.get_object(Bucket=bucket, Key="l")["Body"].read() == b"x"
 
 
-def test_what_was_acknowledged_survives_sigkill(stack: Stack) -> None:
-    s3 = stack.client()
-    s3.create_bucket(Bucket="b")
+def test_what_was_acknowledged_survives_sigkill(shared: Stack, bucket: str) -> None:
+    s3 = shared.client()
     stored = {}
-    for round_number in range(2):
-        for number in range(5):
-            key = f"{round_number}-{number}"
-            stored[key] = os.urandom(1000 + number)
-            s3.put_object(Bucket="b", Key=key, Body=stored[key])
-        restart(stack, stack.tabled, stack.tabled.kill)
-        s3 = stack.client()
-        eventually_put(s3, Bucket="b", Key=f"again{round_number}", Body=b"x")
+    for number in range(8):
+        stored[str(number)] = os.urandom(20_000 * number)
+        s3.put_object(Bucket=bucket, Key=str(number), Body=stored[str(number)])
+    restart(shared, shared.tabled, shared.tabled.kill)
+    s3 = shared.client()
+    eventually_put(s3, Bucket=bucket, Key="again", Body=b"x")
     for key, body in stored.items():
-        assert s3.get_object(Bucket="b", Key=key)["Body"].read() == body
-    stack.chunkd[0].kill()
-    stack.chunkd[0].start()
-    eventually_put(s3, Bucket="b", Key="after", Body=b"x")
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == body
+    shared.chunkd[0].kill()
+    shared.chunkd[0].start()
+    eventually_put(s3, Bucket=bucket, Key="after", Body=b"x")
     for key, body in stored.items():
-        assert s3.get_object(Bucket="b", Key=key)["Body"].read() == body
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == body
 
 
-def test_orphans_and_replaced_bodies_are_collected(stack: Stack) -> None:
-    s3 = stack.client()
-    s3.create_bucket(Bucket="b")
+def test_orphans_and_replaced_bodies_are_collected(shared: Stack, bucket: str) -> None:
+    s3 = shared.client()
+    before = bodies_on(shared, 1)
     for number in range(3):
-        s3.put_object(Bucket="b", Key="same", Body=b"%d" % number)
-        s3.put_object(Bucket="b", Key=f"kept{number}", Body=b"%d" % number)
-    wait_for(lambda: bodies_on(stack, 1) == 4, "replaced bodies are deleted")
-    assert stack.tabled.stop() == 0
-    with closing(sqlite3.connect(stack.directory / "tdb" / "passwd")) as db, db:
+        s3.put_object(Bucket=bucket, Key="same", Body=b"%d" % number)
+        s3.put_object(Bucket=bucket, Key=f"kept{number}", Body=b"%d" % number)
+    wait_for(lambda: bodies_on(shared, 1) == before + 4, "replaced bodies are deleted")
+    assert shared.tabled.stop() == 0
+    with closing(sqlite3.connect(shared.directory / "tdb" / "passwd")) as db, db:
         # As if the metadata of two PUTs had never been committed.
-        db.execute("DELETE FROM objects WHERE key IN ('kept0', 'kept1')")
+        db.execute("DELETE FROM objects WHERE bucket = ? AND key IN ('kept0', 'kept1')", (bucket,))
         used = "SELECT substr(segments, 1, instr(segments, ':') - 1) FROM objects"
-        lost = f"SELECT body FROM bodies WHERE body NOT IN ({used})"
-        assert db.execute(f"DELETE FROM bodies WHERE body IN ({lost})").rowcount == 2
-    stack.tabled.start()
-    stack.wait_serving()
-    wait_for(lambda: bodies_on(stack, 1) == 2, "orphans are deleted")
-    assert stack.client().get_object(Bucket="b", Key="kept2")["Body"].read() == b"2"
+        assert db.execute(f"DELETE FROM bodies WHERE body NOT IN ({used})").rowcount == 2
+    shared.tabled.start()
+    shared.wait_serving()
+    wait_for(lambda: bodies_on(shared, 1) == before + 2, "orphans are deleted")
+    assert shared.client().get_object(Bucket=bucket, Key="kept2")["Body"].read() == b"2"
 
 
-def test_cld_may_restart_while_tabled_serves(stack: Stack) -> None:
-    s3 = stack.client()
-    s3.create_bucket(Bucket="b")
-    port = stack.cld.port
-    stack.cld.kill()
-    s3.put_object(Bucket="b", Key="k", Body=b"x")
-    arguments = stack.cld.arguments
-    arguments[arguments.index("auto")] = str(port)
-    stack.cld.start()
-    assert s3.get_object(Bucket="b", Key="k")["Body"].read() == b"x"
-    restart(stack, stack.tabled, stack.tabled.stop)
-    s3 = stack.client()
-    wait_for(lambda: stack.log(stack.tabled).count(" is up") >= 2, "the node is found again")
-    assert s3.get_object(Bucket="b", Key="k")["Body"].read() == b"x"
+def test_cld_may_restart_while_tabled_serves(shared: Stack, bucket: str) -> None:
+    s3 = shared.client()
+    port = shared.cld.port
+    shared.cld.kill()
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    arguments = shared.cld.arguments
+    arguments[arguments.index("-p") + 1] = str(port)
+    shared.cld.start()
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    restart(shared, shared.tabled, shared.tabled.stop)
+    s3 = shared.client()
+    eventually_put(s3, Bucket=bucket, Key="l", Body=b"the node is found again")
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
 
 
-def test_a_stand_by_takes_over_within_three_seconds(stack: Stack) -> None:
-    s3 = stack.client()
-    s3.create_bucket(Bucket="b")
-    s3.put_object(Bucket="b", Key="k", Body=b"x")
-    second = stack.add_tabled("two")
-    wait_for(lambda: "stand-by" in stack.log(second), "the second one waits")
-    stack.tabled.kill()
+def test_a_stand_by_takes_over_within_three_seconds(shared: Stack, bucket: str) -> None:
+    shared.client().put_object(Bucket=bucket, Key="k", Body=b"x")
+    second = shared.add_tabled("two")
+    wait_for(lambda: "stand-by" in shared.log(second), "the second one waits")
+    log = news(shared, shared.tabled)
+    shared.tabled.kill()
     died = time.monotonic()
-    stack.wait_serving(second)
-    s3 = stack.client(process=second)
-    assert s3.get_object(Bucket="b", Key="k")["Body"].read() == b"x"
-    eventually_put(s3, Bucket="b", Key="l", Body=b"y")
+    shared.wait_serving(second)
+    s3 = shared.client(process=second)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    eventually_put(s3, Bucket=bucket, Key="l", Body=b"y")
     assert time.monotonic() - died < 3.0
     # The first one comes back as the stand-by and gets its turn when the second one leaves in order.
-    stack.tabled.start()
-    wait_for(lambda: "stand-by" in stack.log(stack.tabled), "the first one waits now")
+    shared.tabled.start()
+    wait_for(lambda: "stand-by" in log(), "the first one waits now")
     assert second.stop() == 0
-    stack.wait_serving()
-    assert stack.client().get_object(Bucket="b", Key="l")["Body"].read() == b"y"
+    shared.wait_serving()
+    assert shared.client().get_object(Bucket=bucket, Key="l")["Body"].read() == b"y"
 
 
-def test_a_stand_by_with_other_metadata_does_not_take_over(stack: Stack) -> None:
-    (stack.directory / "other").mkdir()
-    stranger = stack.add_tabled("two", tdb="other")
-    wait_for(lambda: "stand-by" in stack.log(stranger), "the second one waits")
-    stack.tabled.kill()
-    wait_for(lambda: "not taking over" in stack.log(stranger), "it refuses")
-    stack.tabled.start()
-    stack.wait_serving()
+def test_a_stand_by_with_other_metadata_does_not_take_over(shared: Stack, bucket: str) -> None:
+    (shared.directory / "other").mkdir()
+    stranger = shared.add_tabled("stranger", tdb="other")
+    wait_for(lambda: "stand-by" in shared.log(stranger), "the stranger waits")
+    shared.tabled.kill()
+    wait_for(lambda: "not taking over" in shared.log(stranger), "it refuses")
+    shared.tabled.start()
+    shared.wait_serving()
+    assert shared.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    assert stranger.stop() == 0
 
 
-def test_sigterm_ends_within_a_second_even_during_a_transfer(stack: Stack) -> None:
-    import socket
-
-    s3 = stack.client()
-    s3.create_bucket(Bucket="b")
-    s3.put_bucket_acl(Bucket="b", ACL="public-read-write")
-    with socket.create_connection(("127.0.0.1", stack.tabled.port), timeout=10) as client:
-        client.sendall(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n" + b"x" * 100_000)
+def test_sigterm_ends_within_a_second_even_during_a_transfer(shared: Stack, bucket: str) -> None:
+    shared.client().put_bucket_acl(Bucket=bucket, ACL="public-read-write")
+    log = news(shared, shared.tabled)
+    with socket.create_connection(("127.0.0.1", shared.tabled.port), timeout=10) as client:
+        request = f"PUT /{bucket}/k HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n"
+        client.sendall(request.encode() + b"x" * 100_000)
         started = time.monotonic()
-        assert stack.tabled.stop() == 0
+        assert shared.tabled.stop() == 0
         assert time.monotonic() - started < 1.6
-    assert not (stack.directory / "one.pid").exists()
-    assert "Traceback" not in stack.log(stack.tabled)
+    assert not (shared.directory / "one.pid").exists()
+    assert "Traceback" not in log()
+    shared.tabled.start()
+    shared.wait_serving()

@@ -41,6 +41,10 @@ from haild.tabled.repair import Repairer
 from haild.tabled.status import Statistics, StatusServer
 
 BACKLOG = 1024
+FAREWELL = 0.3
+"""Seconds that cld gets to confirm the end of the session when this process stops."""
+GRACE = 0.2
+"""Seconds that requests under way get when this process stops serving."""
 LOCK_FILE = "lock"
 """Held locked in the TDB directory by the process that has the metadata open as master."""
 
@@ -85,7 +89,8 @@ class Daemon:
             stopping.cancel()
             await self._follow()
             member.cancel()
-            await asyncio.gather(member, return_exceptions=True)
+            # Ends the session, so that a stand-by need not wait; a cld that is gone too cannot answer.
+            await asyncio.wait({member}, timeout=FAREWELL)
             await self.nodes.close()
             if status is not None:
                 status.close()
@@ -216,7 +221,7 @@ class _Master:
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         protocol = low_level_server(self._daemon.server)
-        self._stack.push_async_callback(protocol.shutdown, 0.3)
+        self._stack.push_async_callback(protocol.shutdown, GRACE)
         for sock in self._daemon.sockets:
             listener = await loop.create_server(protocol, sock=sock, backlog=BACKLOG)
             self._stack.callback(listener.close)
