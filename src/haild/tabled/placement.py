@@ -57,7 +57,7 @@ class Placement:
         """Called when a body got fewer copies than it should have."""
         self.on_bad_copy: Callable[[int, int], None] = lambda body, node: None
         """Called with body and node when a node that is up cannot give a body it should hold."""
-        self.on_leftover: Callable[[list[tuple[int, int]]], Awaitable[None]]
+        self.on_leftover: Callable[[list[tuple[int, int]]], Awaitable[object]]
 
     def targets(self) -> list[Node]:
         """The nodes for a new body, by number. Raises ServiceUnavailable where too few are up."""

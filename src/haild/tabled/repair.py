@@ -160,9 +160,8 @@ class Repairer:
         if missing:
             logger.warning("%s has lost %d of the bodies it had", node, len(missing))
             await self._drop(node, missing)
-        orphans = 0
-        for body in present.keys() - recorded:
-            orphans += await self._unexpected(node, body)
+        unexpected = [body for body in present.keys() - recorded if await self._is_orphan(node, body)]
+        orphans = await self._metadata.add_garbage([(body, node.number) for body in unexpected])
         if orphans:
             logger.info("%s: %d bodies without metadata are deleted", node, orphans)
             self._collector.wake()
@@ -191,8 +190,8 @@ class Repairer:
         if lost:
             logger.error("%s: %d of these bodies had no other copy", node, lost)
 
-    async def _unexpected(self, node: Node, body: int) -> bool:
-        """A body on a node that is not recorded there; True if it is an orphan, which is queued for deletion."""
+    async def _is_orphan(self, node: Node, body: int) -> bool:
+        """Whether a body that is not recorded on a node has no business there; a copy that is wanted is recorded."""
         first, end = self._own
         if not first <= body < end or body in self._placement.being_stored:
             return False  # of another database, or younger than this process
@@ -202,8 +201,7 @@ class Repairer:
         if stored is not None and len(stored.nodes) < self._placement.copies:
             await self._metadata.add_copy(body, node.number)
             return False
-        await self._metadata.add_garbage([(body, node.number)])
-        return stored is None
+        return True
 
     # Bodies with too few copies.
 

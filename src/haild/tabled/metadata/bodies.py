@@ -88,9 +88,9 @@ def drop_copies(db: sqlite3.Connection, node: int, bodies: Sequence[int], collec
                 add_garbage(db, [(body, node)])
 
 
-def add_garbage(db: sqlite3.Connection, copies: Sequence[tuple[int, int]]) -> None:
-    """Queue (body, node) pairs for deletion."""
-    db.executemany("INSERT OR IGNORE INTO garbage (body, node) VALUES (?, ?)", copies)
+def add_garbage(db: sqlite3.Connection, copies: Sequence[tuple[int, int]]) -> int:
+    """Queue (body, node) pairs for deletion; returns how many were not queued already."""
+    return db.executemany("INSERT OR IGNORE INTO garbage (body, node) VALUES (?, ?)", copies).rowcount
 
 
 def search(

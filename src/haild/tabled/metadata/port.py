@@ -180,8 +180,8 @@ class Metadata(Protocol):
         """Bodies that the node still has to delete."""
         ...
 
-    async def add_garbage(self, copies: Sequence[tuple[int, int]]) -> None:
-        """Queue (body, node) pairs for deletion."""
+    async def add_garbage(self, copies: Sequence[tuple[int, int]]) -> int:
+        """Queue (body, node) pairs for deletion; returns how many were not queued already."""
         ...
 
     async def forget_garbage(self, node: int, bodies: Sequence[int]) -> None:

@@ -344,9 +344,9 @@ class SqliteMetadata:
         rows = self._read("SELECT body FROM garbage WHERE node = ? ORDER BY body LIMIT ?", (node, limit))
         return [body for (body,) in rows]
 
-    async def add_garbage(self, copies: Sequence[tuple[int, int]]) -> None:
+    async def add_garbage(self, copies: Sequence[tuple[int, int]]) -> int:
         """Queue (body, node) pairs for deletion."""
-        await self._writer.run(lambda db: bodies.add_garbage(db, copies))
+        return 0 if not copies else await self._writer.run(lambda db: bodies.add_garbage(db, copies))
 
     async def forget_garbage(self, node: int, bodies_: Sequence[int]) -> None:
         """The node has deleted them."""
