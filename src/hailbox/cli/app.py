@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import hailbox
-from hailbox.cli import fault, life, look, output, snapshot
+from hailbox.cli import doctor, fault, life, look, output, snapshot
 from hailbox.cli.verb import Debug, Json, Quiet, Stack, before_command, verb
 from hailbox.model.errors import InterruptionError, UsageError
 
@@ -37,6 +37,7 @@ for function in (
     look.ls,
     look.profiles,
     look.compose,
+    doctor.doctor,
     life.build,
 ):
     app.command()(verb(function))

@@ -14,11 +14,19 @@ from hailbox.model.errors import NotWorkingError
 Make = Any
 
 
-def status(make: Make) -> Shown:
+Why = Annotated[bool, typer.Option("--why", help="Also say what is at the root of the trouble.")]
+
+
+def status(make: Make, why: Why = False) -> Shown:
     """Show each service, whether it works, and where it is reached."""
     from hailbox.cli import render
     from hailbox.stack.status import status as run
 
+    if why:
+        from hailbox.cli import doctor
+        from hailbox.doctor import examine
+
+        return doctor.shown(examine.why(make()))
     result = run(make())
     sick = [replica.replica for replica in result.replicas if not replica.working]
     error = NotWorkingError(

@@ -6,9 +6,11 @@ import contextlib
 import io
 import math
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -154,6 +156,7 @@ def _container(entry: Mapping[str, Any]) -> Container:
             if "PublicPort" in port
         ),
         mounts=tuple(mount["Name"] for mount in entry["Mounts"] or () if mount.get("Type") == "volume"),
+        networks=tuple((entry.get("NetworkSettings") or {}).get("Networks") or ()),
     )
 
 
@@ -311,6 +314,12 @@ class DockerEngine:
         with contextlib.suppress(OSError):
             return shutil.disk_usage(root).free
         return None
+
+    def clock(self) -> float:
+        with _asking(self.address):
+            text = str(self._api.info()["SystemTime"])
+        # Nanoseconds are more digits than fromisoformat(3.11) takes.
+        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text)).timestamp()
 
     def create_helper(self, helper: Helper) -> str:
         binds = [f"{volume}:{place}" for volume, place in helper.mounts.items()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,6 +91,10 @@ class FakeEngine:
         self.output: dict[str, bytes] = {}
         self.free: int | None = None
         """What `disk_free` answers."""
+        self.clock_ahead = 0.0
+        """Seconds by which the engine's clock is ahead of ours."""
+        self.details: dict[str, ContainerDetails] = {}
+        """What an inspection shows, by container, where a test wants something else than the usual."""
         self._ids = itertools.count(1)
 
     @_request
@@ -103,6 +108,8 @@ class FakeEngine:
     @_request
     def container_details(self, container_id: str) -> ContainerDetails:
         self._container(container_id)
+        if container_id in self.details:
+            return self.details[container_id]
         return ContainerDetails(0, False, "", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 0, 1)
 
     @_request
@@ -190,6 +197,10 @@ class FakeEngine:
         return self.free
 
     @_request
+    def clock(self) -> float:
+        return time.time() + self.clock_ahead
+
+    @_request
     def create_helper(self, helper: Helper) -> str:
         if any(container.name == helper.name for container in self.all_containers.values()):
             raise EngineFailedError(f"the name {helper.name} is taken", "remove that container")
@@ -249,12 +260,14 @@ class FakeEngine:
             identifier = f"network-{next(self._ids)}"
             self.all_networks[identifier] = Network(identifier, network["name"], network["labels"])
         volume_names = {key: volume["name"] for key, volume in document["volumes"].items()}
-        created = [self._create(definition, volume_names) for definition in document["services"].values()]
+        created = [
+            self._create(definition, volume_names, network["name"]) for definition in document["services"].values()
+        ]
         for identifier in created:
             self.interrupt(f"compose: start {self.all_containers[identifier].name}")
             self._start(identifier)
 
-    def _create(self, definition: Mapping[str, Any], volume_names: Mapping[str, str]) -> str:
+    def _create(self, definition: Mapping[str, Any], volume_names: Mapping[str, str], networks: str) -> str:
         name = definition["container_name"]
         self.interrupt(f"compose: create {name}")
         for container in list(self.all_containers.values()):
@@ -273,6 +286,7 @@ class FakeEngine:
             labels=definition["labels"],
             ports=tuple(_published(text) for text in definition.get("ports", ())),
             mounts=tuple(volume_names[text.split(":")[0]] for text in definition["volumes"]),
+            networks=() if "network_mode" in definition else (networks,),
         )
         return identifier
 

@@ -58,6 +58,8 @@ class Container:
     ports: tuple[PublishedPort, ...] = ()
     mounts: tuple[str, ...] = ()
     """Names of the volumes that are mounted."""
+    networks: tuple[str, ...] = ()
+    """Names of the networks that it is attached to."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,9 @@ class Engine(Protocol):
 
     def disk_free(self) -> int | None:
         """Bytes left where the engine keeps its data; None if that is not a disk of this machine."""
+
+    def clock(self) -> float:
+        """The engine's time, which is that of all containers: seconds since the epoch."""
 
     def create_helper(self, helper: Helper) -> str:
         """Make a helper container without starting it; returns its id."""

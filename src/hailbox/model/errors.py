@@ -20,12 +20,28 @@ says what is wrong and one that says what to do next.
     │   ├── ComposeTooOldError         compose-too-old
     │   ├── PortTakenError             port-taken
     │   ├── RuntimeDirectoryError      runtime-directory
-    │   └── DiskFullError              disk-full
+    │   ├── DiskFullError              disk-full
+    │   ├── LeftoversError             leftovers
+    │   └── ClockSkewError             clock-skew
     ├── ImageError                 4   image-failed
     │   └── BaseImageError             base-image-missing
     ├── StackError                 5
     │   ├── UnknownStackError          unknown-stack
     │   ├── NotWorkingError            not-working
+    │   │   ├── FaultInEffectError         fault-in-effect
+    │   │   ├── RestoreUnfinishedError     restore-unfinished
+    │   │   ├── CredentialsGoneError       credentials-gone
+    │   │   ├── CredentialsRefusedError    credentials-refused
+    │   │   ├── ContainerGoneError         container-gone
+    │   │   ├── ContainerStoppedError      container-stopped
+    │   │   ├── ContainerPausedError       container-paused
+    │   │   ├── CrashLoopError             crash-loop
+    │   │   ├── OutOfMemoryError           out-of-memory
+    │   │   ├── NetworkGoneError           network-gone
+    │   │   ├── VolumeGoneError            volume-gone
+    │   │   ├── VolumeFullError            volume-full
+    │   │   ├── VolumeReadOnlyError        volume-read-only
+    │   │   └── UnresponsiveError          unresponsive
     │   ├── DataDamagedError           data-damaged
     │   ├── FaultFailedError           fault-failed
     │   └── BusyError                  stack-busy
@@ -168,6 +184,18 @@ class DiskFullError(HostError):
     code = "disk-full"
 
 
+class LeftoversError(HostError):
+    """Objects of a stack are there that has no record of what it was."""
+
+    code = "leftovers"
+
+
+class ClockSkewError(HostError):
+    """The engine's clock and this machine's differ."""
+
+    code = "clock-skew"
+
+
 class ImageError(HailboxError):
     """An image could not be made."""
 
@@ -197,6 +225,90 @@ class NotWorkingError(StackError):
     """A service does not work in spite of what was tried."""
 
     code = "not-working"
+
+
+class FaultInEffectError(NotWorkingError):
+    """A replica does not work because a fault was made on purpose."""
+
+    code = "fault-in-effect"
+
+
+class RestoreUnfinishedError(NotWorkingError):
+    """A snapshot is half restored."""
+
+    code = "restore-unfinished"
+
+
+class CredentialsGoneError(NotWorkingError):
+    """The stack's credentials are missing, or cannot be read."""
+
+    code = "credentials-gone"
+
+
+class CredentialsRefusedError(NotWorkingError):
+    """A service does not accept the stack's credentials."""
+
+    code = "credentials-refused"
+
+
+class ContainerGoneError(NotWorkingError):
+    """A replica has no container."""
+
+    code = "container-gone"
+
+
+class ContainerStoppedError(NotWorkingError):
+    """A replica's container does not run."""
+
+    code = "container-stopped"
+
+
+class ContainerPausedError(NotWorkingError):
+    """A replica's container is frozen."""
+
+    code = "container-paused"
+
+
+class CrashLoopError(NotWorkingError):
+    """A daemon ends again and again soon after its start."""
+
+    code = "crash-loop"
+
+
+class OutOfMemoryError(NotWorkingError):
+    """A daemon was killed because its container had no memory left."""
+
+    code = "out-of-memory"
+
+
+class NetworkGoneError(NotWorkingError):
+    """A replica's container is not on the stack's network."""
+
+    code = "network-gone"
+
+
+class VolumeGoneError(NotWorkingError):
+    """The data volume of a replica is missing, and others are there."""
+
+    code = "volume-gone"
+
+
+class VolumeFullError(NotWorkingError):
+    """A daemon cannot write: no space is left for its data."""
+
+    code = "volume-full"
+
+
+class VolumeReadOnlyError(NotWorkingError):
+    """A daemon cannot write: its data is on a read-only file system."""
+
+    code = "volume-read-only"
+
+
+class UnresponsiveError(NotWorkingError):
+    """A daemon runs and does not answer."""
+
+    code = "unresponsive"
 
 
 class DataDamagedError(StackError):

@@ -38,10 +38,10 @@ def status(context: Context) -> StackResult:
     return examine(context, present(context.engine, context.stack))
 
 
-def examine(context: Context, observed: Observed) -> StackResult:
-    """The same for a stack that was observed already."""
+def examine(context: Context, observed: Observed, outcomes: Mapping[str, Outcome] | None = None) -> StackResult:
+    """The same for a stack that was observed already, and perhaps probed."""
     profile = plan.chosen_profile(context, observed)[0]
-    outcomes = _probe(context, observed, profile)
+    outcomes = outcomes or probe(context, observed, profile)
     where = endpoints(recorded(observed))
     replicas = tuple(
         ReplicaResult(
@@ -57,7 +57,8 @@ def examine(context: Context, observed: Observed) -> StackResult:
     return StackResult(context.stack, profile.name, replicas)
 
 
-def _probe(context: Context, observed: Observed, profile: Profile) -> dict[str, Outcome]:
+def probe(context: Context, observed: Observed, profile: Profile) -> dict[str, Outcome]:
+    """Probe every replica of the profile once; outcomes by replica, also of those that have no container."""
     ports = recorded(observed)
     secrets = credentials.read(context.engine, observed)
     outcomes: dict[str, Outcome] = {}

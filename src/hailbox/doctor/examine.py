@@ -1,0 +1,47 @@
+"""`doctor` and `status --why`."""
+
+from __future__ import annotations
+
+from hailbox.doctor import host, stack
+from hailbox.doctor.report import Check, Examination, Report, findings
+from hailbox.model.errors import EngineDeniedError, EngineUnreachableError, HailboxError
+from hailbox.stack.context import Context
+from hailbox.stack.observe import observe, present
+
+
+def why(context: Context) -> Examination:
+    """How the stack is, and the roots of its trouble. Raises UnknownStackError."""
+    result, errors = stack.examine(context, present(context.engine, context.stack))
+    return Examination(Report(context.stack, (), findings(errors), result), tuple(errors))
+
+
+def doctor(context: Context) -> Examination:
+    """The same, and the host. Does not raise what it can report."""
+    checks: list[Check] = []
+    errors: list[HailboxError] = []
+    late: list[HailboxError] = []
+    result = None
+    try:
+        for check, error in host.examine(context):
+            checks.append(check)
+            errors += [error] if error else []
+        observed = observe(context.engine, context.stack)
+        check, error = host.insisted_ports(context, observed)
+        checks.append(check)
+        errors += [error] if error else []
+        if observed.record:
+            result, found = stack.examine(context, observed)
+            errors += found
+            working = sum(replica.working for replica in result.replicas)
+            checks.append(Check("stack", not found, f"{working} of {len(result.replicas)} replicas work"))
+        else:
+            checks.append(Check("stack", True, f"there is no stack {context.stack}"))
+        # Other stacks' remains are the least of the troubles.
+        check, error = host.leftovers(context.engine)
+        checks.append(check)
+        late += [error] if error else []
+    except (EngineUnreachableError, EngineDeniedError) as error:
+        checks.append(Check("engine", False, error.problem))
+        errors.append(error)
+    errors += late
+    return Examination(Report(context.stack, tuple(checks), findings(errors), result), tuple(errors))

@@ -1,0 +1,124 @@
+"""What can be wrong with the host, whatever the stack is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from hailbox.doctor.report import Check
+from hailbox.engine.port import Engine
+from hailbox.model import names
+from hailbox.model.errors import ClockSkewError, DiskFullError, HailboxError, LeftoversError
+from hailbox.stack import lock, plan, ports, preflight
+from hailbox.stack.context import Context
+from hailbox.stack.observe import Observed, observe, stacks
+
+ENOUGH_DISK = 1 << 30
+"""Bytes; images and an empty stack take about a quarter of that."""
+
+TOLERATED_SKEW = 5.0
+"""Seconds. S3 clients are refused from 15 minutes on; signatures and leases are easier to follow with less."""
+
+Looked = tuple[Check, HailboxError | None]
+
+
+def examine(context: Context) -> Iterator[Looked]:
+    """Each check with what it found wrong. Raises EngineUnreachableError, EngineDeniedError: nothing else can be
+    looked at then."""
+    version = context.engine.version()
+    yield _try("engine", lambda: _engine(context.engine, version.version))
+    yield _try("compose", lambda: _compose(context.engine))
+    yield _disk(context.engine)
+    yield _clock(context.engine)
+
+
+def _try(name: str, look: Callable[[], str]) -> Looked:
+    try:
+        return Check(name, True, look()), None
+    except HailboxError as error:
+        return Check(name, False, error.problem), error
+
+
+def _engine(engine: Engine, version: str) -> str:
+    preflight.check_engine(engine)
+    return f"version {version}"
+
+
+def _compose(engine: Engine) -> str:
+    found = engine.compose_version()
+    return f"version {found.version}, {' '.join(found.command)}"
+
+
+def _disk(engine: Engine) -> Looked:
+    free = engine.disk_free()
+    if free is None:
+        return Check("disk", True, "the engine's disk is not on this machine"), None
+    detail = f"{free >> 20} MiB left for the engine"
+    if free >= ENOUGH_DISK:
+        return Check("disk", True, detail), None
+    return Check("disk", False, detail), DiskFullError(
+        f"the engine's disk is nearly full: {free >> 20} MiB left",
+        "free some space (docker system df shows what takes it), then run: hailbox up",
+    )
+
+
+def _clock(engine: Engine) -> Looked:
+    before = time.time()
+    there = engine.clock()
+    here = (before + time.time()) / 2
+    skew = there - here
+    detail = f"the containers' clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+    if abs(skew) <= TOLERATED_SKEW:
+        return Check("clock", True, detail), None
+    return Check("clock", False, detail), ClockSkewError(
+        detail, "set both clocks by NTP; restart the virtual machine that the engine runs in, if there is one"
+    )
+
+
+def insisted_ports(context: Context, observed: Observed) -> Looked:
+    """Whether the stack has, or could have, the ports that it would like."""
+
+    def look() -> str:
+        profile, _ = plan.chosen_profile(context, observed)
+        assignment = ports.assign(context, profile, observed)
+        replaced = [f"{s.wanted} is held by {s.holder}; {s.replica} has {s.given}" for s in assignment.substitutions]
+        return "; ".join(replaced) or " ".join(map(str, sorted(assignment.ports.values())))
+
+    return _try("ports", look)
+
+
+def leftovers(engine: Engine) -> Looked:
+    """Objects of stacks without the record that every stack has from its first `up` to its end."""
+    found = []
+    for stack in stacks(engine):
+        observed = observe(engine, stack)
+        if not observed.record and not observed.empty and not _busy(stack):
+            found.append(
+                f"stack {stack}: {len(observed.containers)} containers, {len(observed.volumes)} volumes, "
+                f"{len(observed.networks)} networks"
+            )
+    if not found:
+        return Check("leftovers", True, "none"), None
+    first = found[0].partition(":")[0].removeprefix("stack ")
+    return Check("leftovers", False, "; ".join(found)), LeftoversError(
+        f"something is left of what is no stack any more: {'; '.join(found)}",
+        f"remove it with: hailbox --stack {first} destroy; or make a stack of it again: hailbox --stack {first} up",
+    )
+
+
+def _busy(stack: str) -> bool:
+    """Whether a command works on that stack: then its record may come yet."""
+    try:
+        names.check_stack(stack)
+        descriptor = os.open(lock.directory() / f"{stack}.lock", os.O_RDWR)
+    except (OSError, HailboxError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

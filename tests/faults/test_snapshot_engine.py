@@ -1,0 +1,135 @@
+"""Snapshots of a real stack: what comes back, what goes on meanwhile, and what a killed driver leaves."""
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+
+import boto3
+import pytest
+import tenacity
+
+from support.enginestack import Stack
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def s3(stack: Stack):
+    env = stack.env()
+    return boto3.client(
+        "s3",
+        endpoint_url=env["AWS_ENDPOINT_URL"],
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+        region_name=env["AWS_DEFAULT_REGION"],
+    )
+
+
+def fill(stack: Stack, mark: bytes) -> None:
+    client = s3(stack)
+    client.create_bucket(Bucket=f"only-{mark.decode()}")
+    with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+        client.create_bucket(Bucket="both")
+    client.put_object(Bucket="both", Key="small", Body=mark)
+    client.put_object(Bucket="both", Key="large", Body=mark * 300_000)
+
+
+def content(stack: Stack) -> tuple[set[str], bytes, set[bytes]]:
+    client = s3(stack)
+    buckets = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    small = client.get_object(Bucket="both", Key="small")["Body"].read()
+    large = client.get_object(Bucket="both", Key="large")["Body"].read()
+    assert len(large) == 300_000 * len(small)
+    return buckets, small, {large[at : at + len(small)] for at in range(0, len(large), len(small))}
+
+
+FIRST = ({"both", "only-first"}, b"first", {b"first"})
+
+
+def snapshots(stack: Stack) -> list[str]:
+    return [snapshot["name"] for snapshot in stack.run("snapshot", "ls").data]
+
+
+def test_back_to_what_was_saved(stack: Stack) -> None:
+    stack.run("up")
+    fill(stack, b"first")
+    before = stack.env()
+    started = stack.container("chunkd-1").attrs["State"]["StartedAt"]
+    saved = stack.run("snapshot", "save", "seed").data
+    assert saved["size"] > 1_500_000
+    assert stack.container("chunkd-1").attrs["State"] == stack.container("chunkd-1").attrs["State"] | {
+        "StartedAt": started,
+        "Paused": False,
+    }
+    fill(stack, b"other")
+    stack.run("snapshot", "restore", "seed")
+    assert content(stack) == FIRST
+    assert stack.env() == before
+
+    stack.run("reset")
+    assert s3(stack).list_buckets()["Buckets"] == []
+    assert snapshots(stack) == ["seed"]
+    stack.run("reset", "--to", "seed")
+    assert content(stack) == FIRST
+    assert stack.run("up").data["changed"] == []
+    stack.run("snapshot", "rm", "seed")
+    assert snapshots(stack) == []
+
+
+def test_from_a_stack_of_which_nothing_works(stack: Stack) -> None:
+    stack.run("up")
+    fill(stack, b"first")
+    stack.run("snapshot", "save", "seed")
+    for replica in ("cld-1", "tabled-1"):
+        stack.container(replica).remove(force=True)
+    stack.client.volumes.get(f"hailbox-{stack.name}-tabled-1").remove()
+    stack.container("chunkd-1").pause()
+    stack.run("snapshot", "restore", "seed")
+    assert content(stack) == FIRST
+
+
+def kill_when(stack: Stack, prefix: str, *words: str) -> bool:
+    """Start a command, kill it with SIGKILL as soon as such an object is there; whether that came to pass."""
+    with subprocess.Popen(
+        stack.command(*words), cwd=stack.home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as driver:
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda seen: not seen),
+            wait=tenacity.wait_fixed(0.01),
+            stop=tenacity.stop_after_delay(30),
+        )
+        wanted = f"hailbox-{stack.name}-{prefix}"
+        attempts(lambda: driver.poll() is not None or any(name.startswith(wanted) for name in stack.labelled()))
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+        return driver.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("moment", ["snapshot-seed", "save-"])
+def test_a_killed_save(stack: Stack, moment: str) -> None:
+    stack.run("up")
+    fill(stack, b"first")
+    s3(stack).put_object(Bucket="both", Key="ballast", Body=secrets.token_bytes(50_000_000))
+    assert kill_when(stack, moment, "snapshot", "save", "seed")
+    assert snapshots(stack) == []
+    assert stack.run("snapshot", "restore", "seed", ok=False).errors[0]["code"] == "unknown-snapshot"
+    stack.run("up")
+    assert content(stack) == FIRST
+    stack.run("snapshot", "save", "seed")
+    assert snapshots(stack) == ["seed"]
+    fill(stack, b"other")
+    stack.run("snapshot", "restore", "seed")
+    assert content(stack) == FIRST
+
+
+def test_a_killed_restore_is_finished_by_up(stack: Stack) -> None:
+    stack.run("up")
+    fill(stack, b"first")
+    s3(stack).put_object(Bucket="both", Key="ballast", Body=secrets.token_bytes(50_000_000))
+    stack.run("snapshot", "save", "seed")
+    fill(stack, b"other")
+    assert kill_when(stack, "restore-", "snapshot", "restore", "seed")
+    stack.run("up")
+    assert content(stack) == FIRST
+    assert not [name for name in stack.labelled() if "-restore-" in name]
