@@ -16,7 +16,8 @@ from typing import Self
 from urllib.parse import quote, urlsplit
 from xml.sax.saxutils import unescape
 
-SUBRESOURCES = {"acl", "location", "logging", "torrent"}
+SIGNED = re.compile("(acl|location|logging|torrent)$|response-")
+"""Queries that are part of what is signed; the last kind came in 2011."""
 PATH_CHARACTERS = "/!$&'()*,:=@"
 """What the library left as it is in a path, next to letters, digits and `-_.~`."""
 
@@ -59,9 +60,19 @@ class Hstor:
         assert parts.port is not None
         self.key, self.secret, self.subdomain = key, secret, subdomain
         self.port = parts.port
+        self.address = (parts.hostname, parts.port)
         self.host = f"{parts.hostname}:{parts.port}"
-        self.socket = socket.create_connection((parts.hostname, parts.port), timeout=30)
+        self._connect()
+
+    def _connect(self) -> None:
+        self.socket = socket.create_connection(self.address, timeout=30)
         self.stream = self.socket.makefile("rb")
+
+    def reconnect(self) -> None:
+        """Begin again on a new connection, after the server ended this one."""
+        self.stream.close()
+        self.socket.close()
+        self._connect()
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +97,7 @@ class Hstor:
         named = "/" + quote(key or "", safe=PATH_CHARACTERS)
         in_host = bool(self.subdomain and bucket)
         path = named if in_host or not bucket else f"/{bucket}{named}"
-        resource = (f"/{bucket}" if in_host else "") + path + (f"?{query}" if query in SUBRESOURCES else "")
+        resource = (f"/{bucket}" if in_host else "") + path + (f"?{query}" if SIGNED.match(query) else "")
         sent = {
             "host": f"{bucket}.{self.subdomain}:{self.port}" if in_host else self.host,
             "accept-encoding": "deflate, gzip",

@@ -28,6 +28,9 @@ ODD = (
 )
 """Keys that are distinct only if nothing is decoded, normalised or collapsed on the way."""
 
+FOR_LIBRARIES = ("dots/../up", "./here", "..", "//", " blanks ", "line\nbreak", "tab\t", "\x7f", "&amp;", "%zz")
+"""Keys that programs for files cannot have, because a path means something else or a listing has them in lines."""
+
 AS_FILES = tuple(key for key in ODD if "//" not in key and not key.endswith("/"))
 """Those that a file system can hold side by side."""
 

@@ -14,7 +14,7 @@ TIMEOUT = 60.0
 """Seconds that one run of a client may take."""
 
 AWS_CLI = Path(sys.prefix) / "aws-cli" / "bin" / "aws"
-"""Where scripts/clients.py puts the aws-cli."""
+"""Where scripts/clients.py puts the aws-cli: it wants a botocore of its own."""
 
 
 def program(name: str) -> str:

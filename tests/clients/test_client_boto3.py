@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import io
+import urllib.error
+import urllib.request
 from typing import Any
 
 import boto3
@@ -11,7 +13,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from filetree import fetch, read_bucket, refused
-from oddnames import LONGEST, ODD, PRESIGNED, THOUSANDS, body_of, noise
+from oddnames import FOR_LIBRARIES, LONGEST, ODD, PRESIGNED, THOUSANDS, body_of, noise
 from s3endpoint import Endpoint
 
 BUCKET = "of-boto3"
@@ -52,6 +54,21 @@ def bucket(s3: Any):
         assert "Errors" not in s3.delete_objects(Bucket=BUCKET, Delete={"Objects": keys})
     s3.delete_bucket(Bucket=BUCKET)
     s3.get_waiter("bucket_not_exists").wait(Bucket=BUCKET)
+
+
+def post(form: dict[str, Any], name: str, body: bytes) -> int:
+    """Send a form with a file as a browser does; the status of the answer."""
+    line = "a-boundary"
+    parts = [f'"{field}"\r\n\r\n{value}'.encode() for field, value in form["fields"].items()]
+    parts.append(f'"file"; filename="{name}"\r\nContent-Type: text/plain\r\n\r\n'.encode() + body)
+    sent = b"".join(f"--{line}\r\nContent-Disposition: form-data; name=".encode() + part + b"\r\n" for part in parts)
+    headers = {"Content-Type": f"multipart/form-data; boundary={line}"}
+    request = urllib.request.Request(form["url"], sent + f"--{line}--\r\n".encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def code(caught: pytest.ExceptionInfo[ClientError]) -> str:
@@ -152,7 +169,7 @@ def test_versions_are_listed_by_tools_that_empty_buckets(s3: Any, thousands: str
     assert len(found) == len(THOUSANDS) + len(ODD) + 1
 
 
-@pytest.mark.parametrize("key", [*ODD, "/leading", LONGEST])
+@pytest.mark.parametrize("key", [*ODD, *FOR_LIBRARIES, "/leading", LONGEST])
 def test_a_name_is_only_itself(s3: Any, bucket: str, key: str) -> None:
     body = b"body of " + key.encode()
     s3.put_object(Bucket=bucket, Key=key, Body=body)
@@ -212,6 +229,18 @@ def test_presigned_urls(s3: Any, bucket: str, endpoint: Endpoint, signature: str
     assert refused(signer.generate_presigned_url("get_object", where, ExpiresIn=-60)) in (400, 403)
     assert refused(signer.generate_presigned_url("delete_object", where)) == 403
     assert s3.head_object(**where)["ContentLength"] == 9
+
+
+@pytest.mark.parametrize("signature", ["s3v4", "s3"])
+def test_a_browser_uploads_with_a_form(s3: Any, bucket: str, endpoint: Endpoint, signature: str) -> None:
+    signer = connect(endpoint, config=Config(signature_version=signature))
+    conditions = [["content-length-range", 1, 10]]
+    form = signer.generate_presigned_post(bucket, "form/${filename}", Conditions=conditions)
+    assert post(form, "ä.txt", b"from a form") == 400
+    assert post(form, "ä.txt", b"from form") == 204
+    assert s3.get_object(Bucket=bucket, Key="form/ä.txt")["Body"].read() == b"from form"
+    form["fields"]["key"] = "elsewhere"
+    assert post(form, "ä.txt", b"from form") == 403
 
 
 @pytest.mark.parametrize("algorithm", sorted(CHECKSUMS))

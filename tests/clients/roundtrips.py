@@ -1,0 +1,158 @@
+"""Round trips through the operations of S3: each does something, and sees in another way that it was done.
+
+A round trip takes a boto3 client and an empty bucket of its own, and may leave things in it.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+PART = 5 << 20
+"""Bytes of the smallest part that is not the last."""
+POLICY = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::{bucket}/*"}
+        ],
+    }
+)
+
+
+def refusal(call: Callable[..., Any], **arguments: Any) -> str:
+    """The error code with which a call is refused; empty if it is not."""
+    try:
+        call(**arguments)
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return ""
+
+
+def buckets(s3: Any, bucket: str) -> None:
+    second = f"{bucket}-second"
+    s3.create_bucket(Bucket=second)
+    s3.head_bucket(Bucket=second)
+    assert {bucket, second} <= {found["Name"] for found in s3.list_buckets()["Buckets"]}
+    assert s3.get_bucket_location(Bucket=second)["LocationConstraint"] is None
+    s3.delete_bucket(Bucket=second)
+    assert refusal(s3.head_bucket, Bucket=second) == "404"
+
+
+def objects(s3: Any, bucket: str) -> None:
+    where = {"Bucket": bucket, "Key": "k"}
+    s3.put_object(**where, Body=b"body")
+    assert s3.get_object(**where)["Body"].read() == b"body"
+    assert s3.head_object(**where)["ContentLength"] == 4
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=where)
+    assert s3.get_object(Bucket=bucket, Key="copy")["Body"].read() == b"body"
+    for listing in (s3.list_objects, s3.list_objects_v2):
+        assert [item["Key"] for item in listing(Bucket=bucket)["Contents"]] == ["copy", "k"]
+    attributes = s3.get_object_attributes(**where, ObjectAttributes=["ETag", "ObjectSize"])
+    assert attributes["ObjectSize"] == 4
+    s3.delete_object(**where)
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "copy"}]})
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+def multipart(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="source", Body=b"s" * PART)
+    where = {"Bucket": bucket, "Key": "parts"}
+    upload = {**where, "UploadId": s3.create_multipart_upload(**where)["UploadId"]}
+    first = s3.upload_part_copy(**upload, PartNumber=1, CopySource={"Bucket": bucket, "Key": "source"})
+    second = s3.upload_part(**upload, PartNumber=2, Body=b"end")
+    assert [part["Size"] for part in s3.list_parts(**upload)["Parts"]] == [PART, 3]
+    assert len(s3.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
+    etags = (first["CopyPartResult"]["ETag"], second["ETag"])
+    parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, start=1)]
+    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    assert s3.get_object(**where)["Body"].read() == b"s" * PART + b"end"
+    upload["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
+    s3.abort_multipart_upload(**upload)
+    assert refusal(s3.list_parts, **upload) == "NoSuchUpload"
+
+
+def acls(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k")
+    for put, get, where in (
+        (s3.put_bucket_acl, s3.get_bucket_acl, {"Bucket": bucket}),
+        (s3.put_object_acl, s3.get_object_acl, {"Bucket": bucket, "Key": "k"}),
+    ):
+        assert len(get(**where)["Grants"]) == 1
+        put(**where, ACL="public-read")
+        assert "READ" in [grant["Permission"] for grant in get(**where)["Grants"]]
+
+
+def tags(s3: Any, bucket: str) -> None:
+    tagging = {"TagSet": [{"Key": "colour", "Value": "green"}]}
+    where = {"Bucket": bucket}
+    s3.put_bucket_tagging(**where, Tagging=tagging)
+    assert s3.get_bucket_tagging(**where)["TagSet"] == tagging["TagSet"]
+    s3.delete_bucket_tagging(**where)
+    assert refusal(s3.get_bucket_tagging, **where) == "NoSuchTagSet"
+    where["Key"] = "k"
+    s3.put_object(**where)
+    s3.put_object_tagging(**where, Tagging=tagging)
+    assert s3.get_object_tagging(**where)["TagSet"] == tagging["TagSet"]
+    s3.delete_object_tagging(**where)
+    assert s3.get_object_tagging(**where)["TagSet"] == []
+
+
+def versions(s3: Any, bucket: str) -> None:
+    assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    where = {"Bucket": bucket, "Key": "k"}
+    first = s3.put_object(**where, Body=b"1")["VersionId"]
+    second = s3.put_object(**where, Body=b"2")["VersionId"]
+    marker = s3.delete_object(**where)["VersionId"]
+    found = s3.list_object_versions(Bucket=bucket)
+    assert [version["VersionId"] for version in found["Versions"]] == [second, first]
+    assert [version["VersionId"] for version in found["DeleteMarkers"]] == [marker]
+    assert s3.get_object(**where, VersionId=first)["Body"].read() == b"1"
+    s3.delete_object(**where, VersionId=marker)
+    assert s3.get_object(**where)["Body"].read() == b"2"
+
+
+def policy(s3: Any, bucket: str) -> None:
+    text = POLICY.replace("{bucket}", bucket)
+    s3.put_bucket_policy(Bucket=bucket, Policy=text)
+    assert json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"]) == json.loads(text)
+    s3.delete_bucket_policy(Bucket=bucket)
+    assert refusal(s3.get_bucket_policy, Bucket=bucket) == "NoSuchBucketPolicy"
+
+
+def cors(s3: Any, bucket: str) -> None:
+    rules = [{"AllowedMethods": ["GET"], "AllowedOrigins": ["http://a.example"]}]
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
+    assert s3.get_bucket_cors(Bucket=bucket)["CORSRules"] == rules
+    s3.delete_bucket_cors(Bucket=bucket)
+    assert refusal(s3.get_bucket_cors, Bucket=bucket) == "NoSuchCORSConfiguration"
+
+
+def lifecycle(s3: Any, bucket: str) -> None:
+    where = {"Bucket": bucket}
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": "old/"}, "Expiration": {"Days": 7}}
+    s3.put_bucket_lifecycle_configuration(**where, LifecycleConfiguration={"Rules": [rule]})
+    assert s3.get_bucket_lifecycle_configuration(**where)["Rules"] == [rule]
+    s3.delete_bucket_lifecycle(**where)
+    assert refusal(s3.get_bucket_lifecycle_configuration, **where) == "NoSuchLifecycleConfiguration"
+    # The form before 2016, which has the prefix in the rule.
+    rule = {"ID": "r", "Status": "Enabled", "Prefix": "old/", "Expiration": {"Days": 7}}
+    s3.put_bucket_lifecycle(**where, LifecycleConfiguration={"Rules": [rule]})
+    assert s3.get_bucket_lifecycle(**where)["Rules"][0]["Expiration"] == {"Days": 7}
+
+
+ALL: tuple[Callable[[Any, str], None], ...] = (
+    buckets,
+    objects,
+    multipart,
+    acls,
+    tags,
+    versions,
+    policy,
+    cors,
+    lifecycle,
+)
+"""The operations that a round trip uses are those that are there."""
