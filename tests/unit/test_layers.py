@@ -14,6 +14,7 @@ ALLOWED = {
         "hailbox.doctor",
         "hailbox.fault",
         "hailbox.snapshot",
+        "hailbox.shell",
         "hailbox.model",
         "hailbox.engine.docker",
         "hailbox",
@@ -28,6 +29,7 @@ ALLOWED = {
     },
     "hailbox.fault": {"hailbox.fault", "hailbox.stack", "hailbox.engine.port", "hailbox.model"},
     "hailbox.snapshot": {"hailbox.snapshot", "hailbox.stack", "hailbox.engine.port", "hailbox.model"},
+    "hailbox.shell": {"hailbox.shell", "hailbox.stack", "hailbox.model", "haild.client", "haild.wire"},
     "hailbox.stack": {
         "hailbox.stack",
         "hailbox.images",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import hailbox
-from hailbox.cli import doctor, fault, life, look, output, snapshot
+from hailbox.cli import doctor, fault, life, look, output, shell, snapshot
 from hailbox.cli.verb import Debug, Json, Quiet, Stack, before_command, verb
 from hailbox.model.errors import InterruptionError, UsageError
 
@@ -39,8 +39,11 @@ for function in (
     look.compose,
     doctor.doctor,
     life.build,
+    shell.shell,
 ):
     app.command()(verb(function))
+# Behind REPLICA everything is the command's, also what looks like an option of ours.
+app.command(context_settings={"allow_interspersed_args": False})(verb(shell.exec))
 app.add_typer(snapshot.app)
 app.add_typer(fault.app)
 

@@ -9,7 +9,7 @@ from types import FrameType
 from hailbox.cli import envelope, output
 from hailbox.model.errors import InterruptionError
 
-_ONLY_LOOK = {"status", "wait", "logs", "env", "compose", "ls", "profiles", "build"}
+_ONLY_LOOK = {"status", "wait", "logs", "env", "compose", "ls", "profiles", "build", "shell", "exec"}
 
 
 def explain(asked: output.Asked) -> None:
@@ -32,6 +32,11 @@ def explain(asked: output.Asked) -> None:
             os._exit(error.exit_status)
 
     signal.signal(signal.SIGINT, leave)
+
+
+def raise_instead() -> None:
+    """From now on SIGINT raises KeyboardInterrupt: the command has to take its leave of somebody."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def interrupted(asked: output.Asked) -> InterruptionError:

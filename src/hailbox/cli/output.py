@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,21 @@ class Asked:
 
 def write(text: str) -> None:
     """Print on standard output. Raises ReaderGoneError; DiskFullError where it goes to a full disk."""
-    try:
+    with _explained():
         print(text, flush=True)  # noqa: T201
+
+
+def write_bytes(data: bytes) -> None:
+    """The same for bytes as they are."""
+    with _explained():
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         # Python would try to write the rest once more at its end, and complain.
         with contextlib.suppress(OSError):

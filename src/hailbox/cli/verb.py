@@ -84,11 +84,13 @@ def make_context(command: str, config: Config, report: Any) -> Context:
 
 
 def verb(function: Callable[..., Shown], name: str | None = None) -> Callable[..., None]:
-    """Make a command of a function that takes `make` (call it for the context) and its own options.
+    """Make a command of a function that takes `make` (call it for the context), if it wants so `asked` (the
+    `output.Asked`), and its own options.
 
     `name` is what the user types, where that is not the function's name: `fault ls`.
     """
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    known = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    own = [parameter for parameter in known if parameter.name != "asked"]
     typed = name or function.__name__
 
     @functools.wraps(function)
@@ -117,6 +119,8 @@ def _run(name: str, function: Callable[..., Shown], options: dict[str, Any], com
             asked.stack = config.stack
         return make_context(f"hailbox {name}", config, reporter.report)
 
+    if "asked" in inspect.signature(function).parameters:
+        options = options | {"asked": asked}
     try:
         with progress.choose(silent=common.quiet or common.json) as reporter:
             shown = function(make, **options)

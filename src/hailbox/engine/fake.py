@@ -23,6 +23,7 @@ from hailbox.engine.port import (
     ContainerDetails,
     ContainerState,
     EngineVersion,
+    Execution,
     Helper,
     Image,
     Network,
@@ -180,6 +181,16 @@ class FakeEngine:
         return None
 
     @_request
+    def execute(self, container_id: str, command: Sequence[str]) -> Execution:
+        self._running(container_id)
+        return Execution(0, " ".join(command).encode(), b"")
+
+    @_request
+    def attached_command(self, container_id: str, command: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
+        self._running(container_id)
+        return ("docker", "exec", container_id, *command)
+
+    @_request
     def logs(
         self, container_id: str, *, tail: int | None = None, follow: bool = False, since: int | None = None
     ) -> Iterator[bytes]:
@@ -295,6 +306,10 @@ class FakeEngine:
             return self.all_containers[identifier]
         except KeyError:
             raise EngineFailedError(f"no such container: {identifier}", "look again") from None
+
+    def _running(self, identifier: str) -> None:
+        if self._container(identifier).state is not ContainerState.RUNNING:
+            raise EngineFailedError(f"container {identifier} is not running", "start it")
 
     def _set_state(self, identifier: str, state: ContainerState) -> None:
         self.all_containers[identifier] = replace(self._container(identifier), state=state)

@@ -133,6 +133,15 @@ class Helper:
     """Whether the engine starts it again when it ends with a status other than 0 that nobody asked for."""
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How a command in a container ended, and what it printed."""
+
+    status: int
+    output: bytes
+    errors: bytes
+
+
 class Engine(Protocol):
     """What the driver asks of the engine and of Compose."""
 
@@ -189,6 +198,14 @@ class Engine(Protocol):
 
     def read_file(self, container_id: str, path: str) -> bytes | None:
         """The content of a file in a container, running or not, volumes included; None if there is no such file."""
+
+    def execute(self, container_id: str, command: Sequence[str]) -> Execution:
+        """Run a command in a running container to its end, without input; keeps all that it prints in memory."""
+
+    def attached_command(self, container_id: str, command: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
+        """The command line of a program of this host that runs `command` in a running container, with its own
+        standard streams and exit status; `terminal`: they are a terminal's. Raises DockerClientMissingError.
+        """
 
     def logs(
         self, container_id: str, *, tail: int | None = None, follow: bool = False, since: int | None = None

@@ -18,6 +18,7 @@ says what is wrong and one that says what to do next.
     │   ├── EngineTooOldError          engine-too-old
     │   ├── ComposeMissingError        compose-missing
     │   ├── ComposeTooOldError         compose-too-old
+    │   ├── DockerClientMissingError   docker-client-missing
     │   ├── PortTakenError             port-taken
     │   ├── RuntimeDirectoryError      runtime-directory
     │   ├── DiskFullError              disk-full
@@ -44,6 +45,7 @@ says what is wrong and one that says what to do next.
     │   │   └── UnresponsiveError          unresponsive
     │   ├── DataDamagedError           data-damaged
     │   ├── FaultFailedError           fault-failed
+    │   ├── CommandFailedError         command-failed
     │   └── BusyError                  stack-busy
     ├── EngineFailedError          6   engine-failed
     │   ├── ComposeFailedError         compose-failed
@@ -164,6 +166,12 @@ class ComposeTooOldError(HostError):
     """Compose is older than 2.24."""
 
     code = "compose-too-old"
+
+
+class DockerClientMissingError(HostError):
+    """The program `docker` is not there, and what was asked needs it."""
+
+    code = "docker-client-missing"
 
 
 class PortTakenError(HostError):
@@ -321,6 +329,12 @@ class FaultFailedError(StackError):
     """A fault could not be brought about."""
 
     code = "fault-failed"
+
+
+class CommandFailedError(StackError):
+    """A command given to `shell` or `exec` failed."""
+
+    code = "command-failed"
 
 
 class BusyError(StackError):

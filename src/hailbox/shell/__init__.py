@@ -1,0 +1,1 @@
+"""What `hailbox shell` understands: interpreters of command lines for cld and chunkd."""
