@@ -16,7 +16,8 @@ BUCKET = "compatibility"
 def findings(endpoint: Endpoint) -> Findings:
     # One request per question; an operation of object lambda would put its route into the host name.
     config = Config(retries={"total_max_attempts": 1}, inject_host_prefix=False)
-    s3 = boto3.client(
+    # botocore takes the bucket out of the paths of operations that were used; a session has its own.
+    s3 = boto3.Session().client(
         "s3",
         endpoint_url=endpoint.url,
         aws_access_key_id=endpoint.key,
