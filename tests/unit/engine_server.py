@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import socketserver
@@ -13,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Answer = Callable[[str, str], tuple[int, Any]]
-"""Takes method and path without query and version; returns status and what to send as JSON."""
+"""Takes method and path without query and version; returns status and what to send: bytes, or a value as JSON."""
 
 EMPTY: Mapping[str, Any] = {
     "/containers/json": [],
@@ -58,10 +59,15 @@ def serve(directory: Path, answer: Answer) -> Iterator[str]:
             path = urlsplit(self.path).path
             if path.startswith("/v1."):
                 path = "/" + path.split("/", 2)[2]
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, document = answer(self.command, path)
-            body = json.dumps(document).encode()
+            raw = isinstance(document, bytes)
+            body = document if raw else json.dumps(document).encode()
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "application/octet-stream" if raw else "application/json")
+            if path.endswith("/archive"):
+                about = json.dumps({"name": path}).encode()
+                self.send_header("X-Docker-Container-Path-Stat", base64.b64encode(about).decode())
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
