@@ -251,6 +251,21 @@ def test_a_stand_by_with_other_metadata_does_not_take_over(shared: Stack, bucket
     assert stranger.stop() == 0
 
 
+def test_a_missing_file_of_users_is_reported_once_and_waited_for(shared: Stack, bucket: str) -> None:
+    assert shared.tabled.stop() == 0
+    log = news(shared, shared.tabled)
+    path = shared.directory / "users"
+    content = path.read_text()
+    path.unlink()
+    shared.tabled.start()
+    wait_for(lambda: "cannot serve" in log(), "the trouble is reported")
+    path.write_text(content)
+    shared.wait_serving()
+    assert log().count("cannot serve") == 1
+    assert "Traceback" not in log()
+    assert shared.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
 def test_sigterm_ends_within_a_second_even_during_a_transfer(shared: Stack, bucket: str) -> None:
     shared.client().put_bucket_acl(Bucket=bucket, ACL="public-read-write")
     log = news(shared, shared.tabled)

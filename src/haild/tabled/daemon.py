@@ -158,10 +158,19 @@ class Daemon:
         )
 
     async def _lead(self) -> None:
-        if self._master is None:
+        """Serve; tries until the metadata can be opened (tabled.md 4.1: the daemon stays alive meanwhile)."""
+        told, pause = "", 0.2
+        while self._master is None:
             master = _Master(self)
-            await master.start()
-            self._master = master
+            try:
+                await master.start()
+                self._master = master
+            except (OSError, sqlite3.Error, schema.DatabaseVersionError) as error:
+                if str(error) != told:
+                    told = str(error)
+                    logger.error("cannot serve from %s, trying on: %s", self.configuration.directory, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
 
     async def _follow(self) -> None:
         master, self._master = self._master, None
