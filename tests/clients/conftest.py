@@ -18,12 +18,14 @@ CONNECTIONS = 16
 def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """The S3 of a stack that lives for the session. Afterwards it is destroyed, and nothing of it may be left."""
     stack = Stack(f"test-clients-{secrets.token_hex(4)}", tmp_path_factory.mktemp("empty"))
-    failed_before = request.session.testsfailed
+    failed_before, served = request.session.testsfailed, False
     try:
         stack.run("up")
-        yield Endpoint({name: value for name, value in stack.env().items() if name.startswith("AWS_")})
+        variables = {name: value for name, value in stack.env().items() if name.startswith("AWS_")}
+        served = True
+        yield Endpoint(variables)
     finally:
-        if request.session.testsfailed > failed_before:
+        if not served or request.session.testsfailed > failed_before:
             stack.keep_artefacts(ARTEFACTS / "clients")
         if stack.labelled():
             stack.run("destroy")

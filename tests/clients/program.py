@@ -21,7 +21,7 @@ def program(name: str) -> str:
     """The path of a client's program; skips the test that asks for one that is not installed."""
     path = str(AWS_CLI) if name == "aws" and AWS_CLI.exists() else shutil.which(name)
     if path is None:
-        pytest.skip(f"{name} is not installed, and `scripts/clients.py` could not install it; it says why")
+        pytest.skip(f"{name} is not installed: `make clients` installs it where it can, and says why where not")
     return path
 
 
