@@ -48,15 +48,12 @@ def restore(context: Context, name: str, *, dry_run: bool = False) -> Restored:
         discard_half_made(context, observed)
         observed = _with_all_volumes(context, observe(context.engine, context.stack), snapshot)
         earlier = helpers.of_kind(observed, names.RESTORE)
+        _discard_others(context, observed, snapshot)
         image = plan.image_references(context, observed)[ONE_SHOT]
-        helper = copying.restoring(context.stack, name, image, snapshot.replicas)
-        identifier = context.engine.create_helper(helper)
+        context.engine.create_helper(copying.restoring(context.stack, name, image, snapshot.replicas))
         for container in earlier:
             context.engine.remove_container(container.id)
-        observed = observe(context.engine, context.stack)
-        made = next(container for container in observed.containers if container.id == identifier)
-        helpers.finish_restore(context, observed, made)
-        _discard_others(context, observed, snapshot)
+        # From here on it is a half restored stack, which to bring up means to finish it.
         return Restored(snapshot, removal, bring_up(context))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from hailbox.engine.port import Container, ContainerState
 from hailbox.model import names
-from hailbox.model.errors import HelperFailedError
+from hailbox.model.errors import EngineFailedError, HelperFailedError
 from hailbox.model.progress import Phase
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed
@@ -76,23 +77,20 @@ def settle(context: Context, observed: Observed) -> tuple[str, ...]:
 
 
 def finish_restore(context: Context, observed: Observed, helper: Container) -> None:
-    """Copy a snapshot back, from the start: the services' containers are removed first, as their data changes.
+    """Copy a snapshot back, from its start, while the services are down; then start those that ran.
 
-    The helper is the record that data is being replaced, so it goes last. Raises HelperFailedError.
+    The helper is the record that data is being replaced, so it goes when all is copied, and before anybody can
+    write again. Raises HelperFailedError.
     """
     engine = context.engine
     context.tell(context.stack, Phase.RESTORING, helper.labels.get(names.SNAPSHOT_NAME, ""))
     services = [c for c in observed.containers if names.HELPER not in c.labels and c.labels.get(names.SERVICE)]
-
-    def end(container: Container) -> None:
-        if container.state in (ContainerState.RUNNING, ContainerState.PAUSED):
-            engine.kill_container(container.id)
-        elif container.state is not ContainerState.EXITED:
-            # The engine would start it again in the midst of the copying.
-            engine.remove_container(container.id)
-
+    running = [c for c in services if c.state in (ContainerState.RUNNING, ContainerState.PAUSED)]
+    # The engine would start others than these and ended ones in the midst of the copying.
+    unsteady = [c for c in services if c not in running and c.state is not ContainerState.EXITED]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(end, services))
+        list(pool.map(lambda container: engine.kill_container(container.id), running))
+        list(pool.map(lambda container: engine.remove_container(container.id), unsteady))
     if helper.state is not ContainerState.RUNNING:
         engine.start_container(helper.id)
     status = engine.await_exit(helper.id, deadline=RESTORE_DEADLINE)
@@ -102,6 +100,14 @@ def finish_restore(context: Context, observed: Observed, helper: Container) -> N
         remedy = f"run it again; to give the data up: hailbox --stack {context.stack} reset"
         raise HelperFailedError(failed.problem, remedy)
     engine.remove_container(helper.id)
+
+    def start(container: Container) -> None:
+        # Whose port or network was taken away meanwhile is made anew by Compose.
+        with contextlib.suppress(EngineFailedError):
+            engine.start_container(container.id)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(start, running))
 
 
 def discard(context: Context, observed: Observed, name: str) -> None:

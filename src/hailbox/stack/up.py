@@ -48,6 +48,7 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     preflight.check_engine(engine)
     observed = observe(engine, context.stack)
     ended = helpers.settle(context, observed)
+    restored = bool(helpers.of_kind(observed, names.RESTORE))
     if any(names.HELPER in container.labels for container in observed.containers):
         observed = observe(engine, context.stack)
     known = credentials.read(engine, observed)
@@ -62,7 +63,7 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     secrets = _credentials(context) if changed or known is None else known
     restarted = secrets != known and _restart_what_ran(context, observed)
     healer = Healer(context, planned, secrets)
-    outcomes = healer.wait(FRESH_DEADLINE if changed or restarted else STEADY_DEADLINE)
+    outcomes = healer.wait(FRESH_DEADLINE if changed or restarted or restored else STEADY_DEADLINE)
     healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
     result = _result(planned, healer.heal(outcomes))
     return replace(result, changed=tuple(changed), healed=healed, lost=tuple(lost), ended_faults=ended)
