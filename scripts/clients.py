@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import sys
+from pathlib import Path
 
 from steps import ROOT, VENV, VENV_PYTHON, SetupError, install_packages, main, run, step
 
@@ -53,7 +54,7 @@ def install_distribution() -> None:
 def _install_aws_cli(key: str) -> None:
     INSTALLED.unlink(missing_ok=True)
     run([VENV_PYTHON, "-m", "venv", "--clear", "--without-pip", AWS_CLI])
-    pip = [VENV_PYTHON, "-m", "pip", "--python", AWS_CLI / "bin" / "python", "install", "-q"]
+    pip: list[str | Path] = [VENV_PYTHON, "-m", "pip", "--python", AWS_CLI / "bin" / "python", "install", "-q"]
     run([*pip, "--disable-pip-version-check", "--require-hashes", "-r", LOCK])
     INSTALLED.write_text(key)
 
