@@ -84,7 +84,9 @@ def body() -> None:
         sys.exit(2)
     started = time.monotonic()
     checks = static()
-    runs: list[tuple[str, Sequence[str], Sequence[str]]] = [("without-engine", WITHOUT_ENGINE, ["-q", "-n", "2", "--dist", "loadfile"])]
+    runs: list[tuple[str, Sequence[str], Sequence[str]]] = [
+        ("without-engine", WITHOUT_ENGINE, ["-q", "-n", "2", "--dist", "loadfile"])
+    ]
     if arguments == ["full"]:
         os.environ["HAILBOX_FULL"] = "1"
     if arguments != ["check"]:
