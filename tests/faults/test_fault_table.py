@@ -67,7 +67,12 @@ ROWS = [
     Row("volume deleted", "iwhd-1", inflict.remove_volume, destroys="attributes"),
     Row("wrong credentials", "cld-1", inflict.wrong_credentials),
     Row("wrong credentials", "chunkd-1", inflict.wrong_credentials),
-    Row("credentials and configuration deleted", "all", inflict.lose_credentials),
+    Row(
+        "credentials and configuration deleted",
+        "all",
+        inflict.lose_credentials,
+        destroys="the keys that own it (with the old ones it can be read)",
+    ),
     Row("network deleted", "all", inflict.remove_network, sample=True),
 ]
 
