@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import io
 import json
 import os
-import pty
-import select
 import signal
 import struct
 import subprocess
 import tarfile
-import termios
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +20,12 @@ from cli_program import Ended, command, environment
 from engine_server import EMPTY, engine, serve
 from test_shell_cld import SECRET, cld
 
+from hailbox.cli import shell
+from hailbox.cli.output import Asked
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.errors import UsageError
+from support.terminal import Terminal
 
 STACK = "test"
 CREDENTIALS = {"CLD_USER": "tabled", "CLD_SECRET": SECRET, "CHUNK_USER": "hail", "CHUNK_SECRET": "hail"}
@@ -167,23 +165,35 @@ def test_what_cannot_be_reached(world: World) -> None:
     assert (unknown.status, unknown.error()[0]) == (2, "unknown-service")
 
 
+def never(**_choices: Any) -> Any:
+    raise AssertionError("what makes no sense asks nobody")
+
+
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("target", "options", "named"),
     [
-        (["shell", "cld", "-t", "x"], "--table is for chunkd"),
-        (["shell", "chunkd", "--udp"], "--udp is for cld"),
-        (["shell", "chunkd", "--create"], "without a table"),
-        (["shell", "tabled-1", "-t", "x"], "not for a container"),
-        (["shell", "tabled-1", "ls"], "for a conversation"),
-        (["exec", "tabled-1", "--"], "no command"),
-        (["exec", "nosuch", "ls"], "'nosuch'"),
-        (["exec", "chunkd", "ls"], "several containers"),
+        ("cld", {"table": "x"}, "--table is for chunkd"),
+        ("chunkd", {"udp": True}, "--udp is for cld"),
+        ("chunkd", {"create": True}, "without a table"),
+        ("tabled-1", {"table": "x"}, "not for a container"),
+        ("tabled-1", {"words": ["ls"]}, "for a conversation"),
     ],
 )
-def test_what_makes_no_sense_is_refused(world: World, arguments: list[str], named: str) -> None:
-    ended = world.run(*arguments)
+def test_options_that_make_no_sense_are_refused(target: str, options: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        shell.shell(never, Asked("shell"), target, **options)
+    with pytest.raises(UsageError, match="no command"):
+        shell.exec(never, Asked("exec"), "tabled-1", ["--"])
+
+
+@pytest.mark.parametrize(("word", "named"), [("nosuch", "'nosuch'"), ("chunkd", "several containers")])
+def test_exec_needs_one_container(world: World, word: str, named: str) -> None:
+    ended = world.run("exec", word, "ls")
     assert (ended.status, ended.out) == (2, "")
-    assert named in ended.error()[1]
+    code, problem, remedy = ended.error()
+    assert code == "unknown-service"
+    assert named in problem
+    assert "chunkd-1, chunkd-2" in remedy
 
 
 def docker_client(directory: Path) -> str:
@@ -199,8 +209,8 @@ def test_exec_becomes_the_docker_client(world: World, tmp_path: Path) -> None:
     path = docker_client(tmp_path / "bin")
     ended = world.run("exec", "tabled-1", "--", "ls", "--json", "-l", input="text", PATH=path)
     assert ended == Ended(7, "exec --interactive id-tabled-1 ls --json -l\ntext", "")
-    shell = world.run("shell", "tabled", input="text", PATH=path)
-    assert shell == Ended(7, "exec --interactive id-tabled-1 /bin/sh\ntext", "")
+    opened = world.run("shell", "tabled", input="text", PATH=path)
+    assert opened == Ended(7, "exec --interactive id-tabled-1 /bin/sh\ntext", "")
 
 
 def test_exec_without_the_docker_client_or_a_running_container(world: World, tmp_path: Path) -> None:
@@ -219,57 +229,8 @@ def test_exec_as_json_asks_the_engine_itself(world: World, tmp_path: Path) -> No
     assert [error["code"] for error in document["errors"]] == ["command-failed"]
 
 
-class Terminal:
-    """A shell at a terminal of its own, as a person has it."""
-
-    def __init__(self, world: World, *arguments: str) -> None:
-        self.master, slave = pty.openpty()
-        self.seen = b""
-        self.process = subprocess.Popen(
-            command("shell", *arguments),
-            cwd=world.directory,
-            env=world.variables() | {"TERM": "dumb", "INPUTRC": "/dev/null"},
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(slave)
-
-    def type(self, text: str) -> None:
-        self.seen = b""
-        os.write(self.master, text.encode())
-
-    def read_until(self, word: str) -> str:
-        deadline = time.monotonic() + 20
-        while word.encode() not in self.seen:
-            left = deadline - time.monotonic()
-            assert left > 0, self.seen
-            if select.select([self.master], [], [], left)[0]:
-                self.seen += os.read(self.master, 4096)
-        return self.seen.decode()
-
-    def end(self) -> int:
-        with contextlib.suppress(OSError):  # the terminal is closed when nobody has it any more
-            while os.read(self.master, 4096):
-                pass
-        return self.process.wait(20)
-
-    def close(self) -> None:
-        os.close(self.master)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-
-@contextlib.contextmanager
-def terminal(world: World, *arguments: str) -> Iterator[Terminal]:
-    made = Terminal(world, *arguments)
-    try:
-        yield made
-    finally:
-        made.close()
+def terminal(world: World, *arguments: str) -> Terminal:
+    return Terminal(command("shell", *arguments), world.directory, world.variables())
 
 
 def test_at_a_terminal(world: World) -> None:
@@ -290,10 +251,8 @@ def test_at_a_terminal(world: World) -> None:
         other.read_until("waiting for it")
         other.type("\x03")
         other.read_until("interrupted\r\ncld:/> ")
-        other.type("\x03")
-        assert other.end() == 0
-        person.type("\x04")
-        assert person.end() == 0
+        assert other.end("\x03") == 0
+        assert person.end("\x04") == 0
     assert world.run("shell", "cld", "trylock", "/t/l").status == 0
 
 

@@ -94,6 +94,7 @@ class Conversation:
         try:
             yield
         finally:
+            interruption.ignore()
             self._background.run(interpreter.close())
 
     def _gone(self, error: GoneError) -> NotWorkingError:

@@ -39,6 +39,11 @@ def raise_instead() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def ignore() -> None:
+    """From now on SIGINT does nothing: what is left to do takes a moment, and must be done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def interrupted(asked: output.Asked) -> InterruptionError:
     """The error that tells of an interruption of this command."""
     command = f"hailbox --stack {asked.stack} {asked.command}" if asked.stack else f"hailbox {asked.command}"
