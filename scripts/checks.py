@@ -1,6 +1,6 @@
 """Run the static checks and the tests, and say at the end what ran and how many passed.
 
-    python scripts/checks.py check    what needs no engine: ruff, mypy, tests/unit, tests/wire
+    python scripts/checks.py check    what needs no engine: ruff, mypy, tests/unit, tests/wire, but for what is slow
     python scripts/checks.py test     that, and tests/stack, tests/faults, tests/clients on the real engine
     python scripts/checks.py full     the same, with every crash point and every fault in place of a sample
 
@@ -89,7 +89,9 @@ def body() -> None:
     ]
     if arguments == ["full"]:
         os.environ["HAILBOX_FULL"] = "1"
-    if arguments != ["check"]:
+    if arguments == ["check"]:
+        runs = [(name, folders, [*options, "-m", "not slow"]) for name, folders, options in runs]
+    else:
         runs.append(("with-engine", WITH_ENGINE, ["-v"]))
     well = "failed" not in checks.values()
     total: Counter[str] = Counter()

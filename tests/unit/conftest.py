@@ -16,6 +16,30 @@ from hailbox.stack.context import Context
 
 MakeContext = Callable[..., Context]
 
+SLOW = {
+    "test_chunkd_crash",
+    "test_chunkd_overload",
+    "test_cld_chaos",
+    "test_cld_overload",
+    "test_damaged_data",
+    "test_iwhd_backends",
+    "test_iwhd_crash",
+    "test_iwhd_manners",
+    "test_iwhd_replication",
+    "test_iwhd_s3",
+    "test_shell_program",
+    "test_snapshot_verbs",
+    "test_stack_crash_sweep",
+    "test_tabled_faults",
+}
+"""Modules that kill, overload or sweep whole daemons and verbs: `make test` runs them, `make check` has a minute."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
+
 
 class EngineProbes:
     """Calls a replica working if its one container runs, and is not in `sick`."""
