@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import boto3
 import pytest
 
 from support.enginestack import Stack
@@ -43,25 +42,14 @@ def chosen(count: int) -> list[int]:
     return sorted({1 + int(width * (part + secrets.randbelow(1000) / 1000)) for part in range(SAMPLE)})
 
 
-def s3(stack: Stack):
-    env = stack.env()
-    return boto3.client(
-        "s3",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-        region_name=env["AWS_DEFAULT_REGION"],
-    )
-
-
 def keep(stack: Stack) -> None:
-    client = s3(stack)
+    client = stack.s3()
     client.create_bucket(Bucket="kept")
     client.put_object(Bucket="kept", Key="object", Body=b"acknowledged")
 
 
 def assert_kept(stack: Stack) -> None:
-    assert s3(stack).get_object(Bucket="kept", Key="object")["Body"].read() == b"acknowledged"
+    assert stack.s3().get_object(Bucket="kept", Key="object")["Body"].read() == b"acknowledged"
 
 
 @pytest.mark.timeout(1500)
@@ -110,7 +98,7 @@ def test_reset(stack: Stack) -> None:
         died, moment = crash(stack, at, "reset")
         answer = stack.run("reset", ok=False)
         assert answer.status == 0, f"died {moment} ({at} of {count}, {died}): {answer.errors}"
-        assert s3(stack).list_buckets()["Buckets"] == []
+        assert stack.s3().list_buckets()["Buckets"] == []
 
 
 @pytest.mark.timeout(1500)

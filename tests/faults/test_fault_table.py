@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import botocore.client
-import botocore.config
 import botocore.exceptions
 import pytest
 
@@ -75,18 +73,6 @@ ROWS = [
     ),
     Row("network deleted", "all", inflict.remove_network, sample=True),
 ]
-
-
-def s3(stack: Stack) -> botocore.client.BaseClient:
-    env = stack.env()
-    return boto3.client(
-        "s3",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-        region_name=env["AWS_DEFAULT_REGION"],
-        config=botocore.config.Config(retries={"max_attempts": 1}, read_timeout=10),
-    )
 
 
 def seed(client: botocore.client.BaseClient) -> None:
@@ -167,7 +153,7 @@ def notice(stack: Stack) -> tuple[str, str]:
 @pytest.mark.parametrize("row", [row for row in ROWS if FULL or row.sample], ids=lambda row: row.title)
 def test_fault(shared: Stack, record: Record, row: Row) -> None:
     shared.run("up")
-    client = s3(shared)
+    client = shared.s3()
     seed(client)
 
     row.inflict(shared, row.replica)
@@ -188,7 +174,7 @@ def test_fault(shared: Stack, record: Record, row: Row) -> None:
         shared.run("reset", row.replica)
     assert shared.run("status").status == 0
 
-    client = s3(shared)
+    client = shared.s3()
     found = fetched(client)
     assert found in (BODY, None), "wrong bytes were served"
     if not row.destroys:

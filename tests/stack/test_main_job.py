@@ -5,7 +5,6 @@ import os
 import subprocess
 from pathlib import Path
 
-import boto3
 import pytest
 
 from support.bootimage import boot_image
@@ -26,19 +25,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def s3_client(env: dict[str, str]):
-    return boto3.client(
-        "s3",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-        region_name=env["AWS_DEFAULT_REGION"],
-    )
-
-
-def s3_sha256(env: dict[str, str], bucket: str, key: str) -> str:
+def s3_sha256(stack: Stack, bucket: str, key: str) -> str:
     digest = hashlib.sha256()
-    for block in s3_client(env).get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20):
+    for block in stack.s3().get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20):
         digest.update(block)
     return digest.hexdigest()
 
@@ -83,20 +72,20 @@ def test_image_goes_in_and_comes_back(stack: Stack, tmp_path: Path) -> None:
     back = tmp_path / "back"
     curl("-o", str(back), f"{iwhd}/images/debian12")
     assert sha256(back) == expected
-    assert s3_sha256(env, "images", "debian12") == expected
+    assert s3_sha256(stack, "images", "debian12") == expected
     assert bytes_on(stack, "chunkd-1", "/var/lib/chunkd") - empty >= image.stat().st_size
 
     stack.run("down")
     stack.run("up")
     assert stack.env() == env
-    assert s3_sha256(env, "images", "debian12") == expected
+    assert s3_sha256(stack, "images", "debian12") == expected
     assert curl(f"{iwhd}/images/debian12/os") == "Debian GNU/Linux 12"
     curl("-o", str(back), f"{iwhd}/images/debian12")
     assert sha256(back) == expected
 
     assert all(replica["working"] for replica in stack.run("reset").data["stack"]["replicas"])
     assert "images" not in curl(iwhd)
-    assert s3_client(env).list_buckets()["Buckets"] == []
+    assert stack.s3().list_buckets()["Buckets"] == []
     assert bytes_on(stack, "chunkd-1", "/var/lib/chunkd") < image.stat().st_size
     curl("-X", "PUT", f"{iwhd}/again")
     curl("-X", "PUT", "-d", "works", f"{iwhd}/again/object")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
+import botocore.config
 import docker
 import docker.models.containers
 
@@ -52,6 +54,18 @@ class Stack:
 
     def env(self) -> dict[str, str]:
         return dict(self.run("env").data)
+
+    def s3(self) -> Any:
+        """A boto3 client of the stack's tabled, with the stack's credentials; it does not try again for long."""
+        env = self.env()
+        return boto3.client(
+            "s3",
+            endpoint_url=env["AWS_ENDPOINT_URL"],
+            aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+            region_name=env["AWS_DEFAULT_REGION"],
+            config=botocore.config.Config(retries={"max_attempts": 1}, read_timeout=30),
+        )
 
     def container(self, replica: str) -> docker.models.containers.Container:
         return self.client.containers.get(f"hailbox-{self.name}-{replica}")
