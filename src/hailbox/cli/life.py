@@ -40,12 +40,18 @@ def numbers(scale: list[str] | None, port: list[str] | None) -> dict[str, dict[s
     }
 
 
-def up(make: Make, profile: Profile = None, scale: Scale = None, port: Port = None) -> Shown:
+Timings = Annotated[bool, typer.Option("--timings", help="Show where the time went, step by step.")]
+
+
+def up(
+    make: Make, profile: Profile = None, scale: Scale = None, port: Port = None, timings: Timings = False
+) -> Shown:
     """Bring the stack up, or heal it; returns when every service works."""
     from hailbox.cli import render
     from hailbox.stack.up import up as run
 
-    return Shown(run(make(profile=profile, **numbers(scale, port))), render.stack)
+    result = run(make(profile=profile, **numbers(scale, port)))
+    return Shown(result, render.stack_with_timings if timings else render.stack)
 
 
 def down(make: Make) -> Shown:

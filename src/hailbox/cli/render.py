@@ -47,6 +47,23 @@ def stack(result: StackResult) -> str:
     return "\n".join(lines)
 
 
+_BAR = 40
+"""Columns that stand for the whole time."""
+
+
+def stack_with_timings(result: StackResult) -> str:
+    """The same, and the steps on a common scale of time: one after the other, they are the critical chain."""
+    scale = _BAR / max(replica.seconds for replica in result.replicas)
+    rows = []
+    for span in result.timings:
+        begin, end = round(span.begin * scale), round(span.end * scale)
+        bar = " " * begin + "#" * (end - begin or 1)
+        rows.append((span.name, f"{span.begin:.2f}", f"{span.end - span.begin:.2f}", bar))
+    replicas = sorted(result.replicas, key=lambda replica: replica.seconds)
+    rows += [(f"{r.replica} works", f"{r.seconds:.2f}", "", " " * round(r.seconds * scale) + "*") for r in replicas]
+    return f"{stack(result)}\n\n" + table(("STEP", "FROM", "SECONDS", ""), rows)
+
+
 def removal(verb: str) -> Callable[[Removal], str]:
     """What was removed, or would be."""
 

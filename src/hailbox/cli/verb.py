@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hailbox.cli import interruption, output
+from hailbox.cli import STARTED, interruption, output
 from hailbox.model import names
 from hailbox.model.errors import HailboxError, InternalError, UsageError
 
@@ -80,7 +80,7 @@ def make_context(command: str, config: Config, report: Any) -> Context:
     from hailbox.stack.context import Context
     from hailbox.stack.definitions import load_catalog
 
-    return Context(DockerEngine(), load_catalog(), config, report, command)
+    return Context(DockerEngine(), load_catalog(), config, report, command, started=STARTED)
 
 
 def verb(function: Callable[..., Shown], name: str | None = None) -> Callable[..., None]:

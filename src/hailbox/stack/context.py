@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hailbox.engine.port import Engine
@@ -18,6 +20,15 @@ def _silent(_progress: Progress) -> None:
 
 
 @dataclass(frozen=True)
+class Span:
+    """One step of a command; seconds since the command's start."""
+
+    name: str
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True)
 class Context:
     """The engine, what a stack can be made of, what the user chose, and who wants to hear of progress."""
 
@@ -30,12 +41,28 @@ class Context:
     watch: Watch = probes.watch
     """How the replicas are probed."""
     started: float = field(default_factory=time.monotonic)
+    spans: list[Span] = field(default_factory=list)
+    """The steps so far, for who wants to know where the time went."""
 
     @property
     def stack(self) -> str:
         """The name of the stack that the command is about."""
         return self.config.stack
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the command's start."""
+        return time.monotonic() - self.started
+
+    @contextlib.contextmanager
+    def span(self, name: str) -> Iterator[None]:
+        """Time a step."""
+        begin = self.elapsed
+        try:
+            yield
+        finally:
+            self.spans.append(Span(name, begin, self.elapsed))
+
     def tell(self, subject: str, phase: Phase, detail: str = "") -> None:
         """Report one step forward."""
-        self.report(Progress(subject, phase, time.monotonic() - self.started, detail))
+        self.report(Progress(subject, phase, self.elapsed, detail))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hailbox.stack.context import Span
 from hailbox.stack.ports import LOOPBACK, Substitution
 
 _HTTP_PORTS = ("s3", "iwhd")
@@ -40,6 +41,9 @@ class StackResult:
     """Replicas whose data volume was gone, not removed by this command, and is new and empty."""
     ended_faults: tuple[str, ...] = ()
     """Faults made on purpose that were in effect before."""
+
+    timings: tuple[Span, ...] = ()
+    """The steps of the command that led here."""
 
     @property
     def working(self) -> bool:

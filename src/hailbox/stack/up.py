@@ -13,7 +13,7 @@ from hailbox.model.errors import ComposeFailedError
 from hailbox.model.progress import Phase
 from hailbox.probe.outcome import Outcome
 from hailbox.stack import credentials, helpers, lock, plan, preflight
-from hailbox.stack.context import Context
+from hailbox.stack.context import Context, Span
 from hailbox.stack.heal import COMPOSE_UP, Healer
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.plan import Plan
@@ -45,28 +45,46 @@ def waits_for(context: Context, holder: str) -> None:
 def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     """The same for a command that holds the stack's lock already, and has `discarded` these replicas' data."""
     engine = context.engine
-    preflight.check_engine(engine)
-    observed = observe(engine, context.stack)
+    context.spans.append(Span("until here", 0.0, context.elapsed))
+    with context.span("ask the engine"):
+        preflight.check_engine(engine)
+        observed = observe(engine, context.stack)
     ended = helpers.settle(context, observed)
     restored = bool(helpers.of_kind(observed, names.RESTORE))
     if any(names.HELPER in container.labels for container in observed.containers):
         observed = observe(engine, context.stack)
-    known = credentials.read(engine, observed)
+    with context.span("read credentials"):
+        known = credentials.read(engine, observed)
     if not _looks_complete(context, observed):
-        engine.compose_version()
-    references = plan.image_references(context, observed)
-    planned = plan.make(context, observed, references)
+        with context.span("find Compose"):
+            engine.compose_version()
+    with context.span("images"):
+        references = plan.image_references(context, observed)
+    with context.span("plan"):
+        planned = plan.make(context, observed, references)
     changed = plan.outdated(planned, observed)
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
-        planned = _converge(context, planned, observed, references)
-    secrets = _credentials(context) if changed or known is None else known
+        with context.span("Compose"):
+            planned = _converge(context, planned, observed, references)
+    with context.span("await credentials"):
+        secrets = _credentials(context) if changed or known is None else known
     restarted = secrets != known and _restart_what_ran(context, observed)
     healer = Healer(context, planned, secrets)
-    outcomes = healer.wait(FRESH_DEADLINE if changed or restarted or restored else STEADY_DEADLINE)
+    with context.span("probe until all work"):
+        outcomes = healer.wait(FRESH_DEADLINE if changed or restarted or restored else STEADY_DEADLINE)
     healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
-    result = _result(planned, healer.heal(outcomes))
-    return replace(result, changed=tuple(changed), healed=healed, lost=tuple(lost), ended_faults=ended)
+    if healed:
+        with context.span("heal"):
+            outcomes = healer.heal(outcomes)
+    return replace(
+        _result(planned, outcomes),
+        changed=tuple(changed),
+        healed=healed,
+        lost=tuple(lost),
+        ended_faults=ended,
+        timings=tuple(context.spans),
+    )
 
 
 def _looks_complete(context: Context, observed: Observed) -> bool:
