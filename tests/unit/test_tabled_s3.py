@@ -281,7 +281,31 @@ def test_multipart(s3: Any, bucket: str) -> None:
     part = s3.get_object(Bucket=bucket, Key="k", PartNumber=3)
     assert part["Body"].read() == b"end"
     assert part["PartsCount"] == 3
-    assert code(s3.complete_multipart_upload, **request) == "NoSuchUpload"
+
+
+def test_completing_again_answers_the_same(s3: Any, bucket: str) -> None:
+    """A client whose answer was lost asks again; AWS answers as before."""
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    request = upload_parts(s3, bucket, "k", [b"only"], ChecksumAlgorithm="SHA1")
+
+    def complete(**changes: Any) -> dict[str, Any]:
+        answer = s3.complete_multipart_upload(**request | changes)
+        return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: complete(IfNoneMatch="*"), range(4)))
+    s3.put_object(Bucket=bucket, Key="k", Body=b"newer")
+    assert [complete(), *answers] == [answers[0]] * 5
+    assert s3.get_object(Bucket=bucket, Key="k", VersionId=answers[0]["VersionId"])["Body"].read() == b"only"
+    assert len(s3.list_object_versions(Bucket=bucket)["Versions"]) == 2
+    for wrong in ([{"PartNumber": 1, "ETag": '"x"'}], [dict(request["MultipartUpload"]["Parts"][0], PartNumber=2)]):
+        assert code(complete, MultipartUpload={"Parts": wrong}) == "NoSuchUpload"
+    assert code(complete, Key="other") == "NoSuchUpload"
+    source = {"Bucket": bucket, "Key": "k", "VersionId": answers[0]["VersionId"]}
+    s3.copy_object(Bucket=bucket, Key="k", CopySource=source, MetadataDirective="REPLACE")
+    s3.delete_object(**source)
+    assert code(complete) == "NoSuchUpload"
+    assert code(s3.abort_multipart_upload, Bucket=bucket, Key="k", UploadId=request["UploadId"]) == "NoSuchUpload"
 
 
 def test_multipart_errors(s3: Any, bucket: str) -> None:

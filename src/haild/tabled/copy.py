@@ -95,6 +95,7 @@ async def copy_object(call: Call) -> Answer:
             acl=given.acl,
             headers=given.headers if new_headers else record.headers,
             tags=given.tags if new_tags else record.tags,
+            upload="",
         )
         try:
             version = await objects.commit(call, copy, None, check)

@@ -277,13 +277,16 @@ def identity(directory: Path) -> str:
 
 
 def check_database(directory: Path) -> None:
-    """Raise DamagedDataError where the database in `directory` is there and damaged."""
+    """Raise DamagedDataError where the database in `directory` is there and damaged or of another version."""
     path = directory / schema.FILE_NAME
     if not path.exists():
         return
     try:
         with contextlib.closing(schema.connect(path, read_only=True)) as connection:
             connection.execute("SELECT count(*) FROM facts").fetchone()
+            schema.check(connection)
+    except schema.DatabaseVersionError as error:
+        raise DamagedDataError(f"{path}: {error}") from error
     except sqlite3.Error as error:
         refused = refusal(str(path), error)
         if isinstance(refused, DamagedDataError):

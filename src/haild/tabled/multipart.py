@@ -9,7 +9,7 @@ import hashlib
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from haild.tabled import checksums, conditions, copy, crccombine
@@ -71,9 +71,16 @@ async def create_upload(call: Call) -> Answer:
 
 async def find(call: Call) -> Upload:
     """The upload that the request names. Raises NoSuchUpload."""
+    upload = await _in_progress(call)
+    if upload is None:
+        raise no_such_upload()
+    return upload
+
+
+async def _in_progress(call: Call) -> Upload | None:
     upload = await call.metadata.upload(call.query.get("uploadId", ""))
     if upload is None or (upload.bucket, upload.key) != (call.address.bucket, call.key):
-        raise no_such_upload()
+        return None
     return upload
 
 
@@ -205,11 +212,32 @@ def _read_parts(root: s3xml.Element) -> list[_Named]:
 
 
 async def complete_upload(call: Call) -> Answer:
-    """POST ?uploadId: the parts that are named become the object."""
-    upload = await find(call)
+    """POST ?uploadId: the parts that are named become the object.
+
+    A client whose answer was lost asks again, and gets the same answer as long as the object is there.
+    """
+    found = await _in_progress(call) or await _completed(call)
     root = read_document(await call.upload().read(DOCUMENT_LIMIT), "CompleteMultipartUpload")
     named = _read_parts(root)
+    record = await _complete(call, found, named) if isinstance(found, Upload) else _again(found, named)
+    host = call.headers.get("Host", "")
+    fields = [
+        s3xml.element("Location", f"http://{host}{call.target.partition('?')[0]}"),
+        s3xml.element("Bucket", record.bucket),
+        s3xml.element("Key", record.key),
+        s3xml.element("ETag", quoted(record.etag)),
+    ]
+    for name, value in record.checksum.items():
+        fields.append(s3xml.element("ChecksumType" if name == "type" else f"Checksum{name.upper()}", value))
+    answer = xml(s3xml.document("CompleteMultipartUploadResult", *fields))
+    answer.headers.update(objects.version_header(call, record.version))
+    return answer
+
+
+async def _complete(call: Call, upload: Upload, named: list[_Named]) -> ObjectRecord:
     known = {part.number: part for part in await call.metadata.parts(upload.upload, 0, MOST_PARTS)}
+    if not known and await call.metadata.upload(upload.upload) is None:
+        return _again(await _completed(call), named)
     parts = [_chosen(item, known) for item in named]
     for part in parts[:-1]:
         if part.size < LEAST_PART:
@@ -222,24 +250,39 @@ async def complete_upload(call: Call) -> Answer:
     try:
         version = await call.metadata.complete_upload(upload.upload, record, objects.write_check(call))
     except UploadMissingError:
-        raise no_such_upload() from None
+        return _again(await _completed(call), named)
     except BodyMissingError:
         raise S3Error("InvalidPart", "A part was replaced while the upload was completed.") from None
     except BucketMissingError:
         raise S3Error("NoSuchBucket", "The specified bucket does not exist.") from None
     call.services.collect()
-    host = call.headers.get("Host", "")
-    fields = [
-        s3xml.element("Location", f"http://{host}{call.target.partition('?')[0]}"),
-        s3xml.element("Bucket", upload.bucket),
-        s3xml.element("Key", upload.key),
-        s3xml.element("ETag", quoted(record.etag)),
-    ]
-    for name, value in record.checksum.items():
-        fields.append(s3xml.element("ChecksumType" if name == "type" else f"Checksum{name.upper()}", value))
-    answer = xml(s3xml.document("CompleteMultipartUploadResult", *fields))
-    answer.headers.update(objects.version_header(call, version))
-    return answer
+    return replace(record, version=version)
+
+
+async def _completed(call: Call) -> ObjectRecord:
+    """What the upload that the request names became. Raises NoSuchUpload."""
+    upload = call.query.get("uploadId")  # every other object has an empty id
+    record = await call.metadata.completed_upload(call.address.bucket, call.key, upload) if upload else None
+    if record is None:
+        raise no_such_upload()
+    return record
+
+
+def _again(record: ObjectRecord, named: list[_Named]) -> ObjectRecord:
+    """The record, if the parts named are those it was made of. Raises NoSuchUpload."""
+    same_numbers = [part.number for part in record.parts] == [item.number for item in named]
+    if not same_numbers or record.etag != _etag([item.etag for item in named]):
+        raise no_such_upload()
+    return record
+
+
+def _etag(parts: Sequence[str]) -> str:
+    """The tag of an object made of parts with these tags; empty if one of them is no tag of a part."""
+    try:
+        digests = b"".join(bytes.fromhex(etag) for etag in parts)
+    except ValueError:
+        return ""
+    return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 
 def _chosen(item: _Named, known: dict[int, Part]) -> Part:
@@ -261,7 +304,6 @@ def _differs(part: Part, checksum: tuple[str, str]) -> bool:
 
 
 def _assemble(call: Call, upload: Upload, parts: list[Part]) -> ObjectRecord:
-    digests = b"".join(bytes.fromhex(part.etag) for part in parts)
     size = sum(part.size for part in parts)
     if size > MAXIMUM_OBJECT:
         raise S3Error("EntityTooLarge", "An object has at most 5 TiB.")
@@ -273,7 +315,7 @@ def _assemble(call: Call, upload: Upload, parts: list[Part]) -> ObjectRecord:
         bucket=upload.bucket,
         key=upload.key,
         size=size,
-        etag=f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}",
+        etag=_etag([part.etag for part in parts]),
         modified=call.services.clock(),
         acl=upload.acl,
         headers=upload.headers,
@@ -281,6 +323,7 @@ def _assemble(call: Call, upload: Upload, parts: list[Part]) -> ObjectRecord:
         parts=tuple(PartSize(part.number, part.size, part.checksum.get(algorithm, "")) for part in parts),
         checksum=_checksum(call, upload, parts),
         tags=upload.tags,
+        upload=upload.upload,
     )
 
 

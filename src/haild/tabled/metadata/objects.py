@@ -15,7 +15,7 @@ _CURRENT = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND ke
 _OLD = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND key = ? AND current = 0"  # noqa: S608
 _INSERT = (
     "INSERT INTO objects (bucket, key, size, etag, modified, acl, version, marker, current,"
-    " headers, segments, parts, checksum, tags) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " headers, segments, parts, checksum, tags, upload) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 
@@ -29,6 +29,15 @@ def version(db: sqlite3.Connection, bucket: str, key: str, wanted: str) -> Objec
     """One version."""
     for statement in (_CURRENT, _OLD):
         row = db.execute(f"{statement} AND version = ?", (bucket, key, wanted)).fetchone()
+        if row:
+            return schema.object_from(row)
+    return None
+
+
+def completed(db: sqlite3.Connection, bucket: str, key: str, upload: str) -> ObjectRecord | None:
+    """The object, or the version of it, that a multipart upload became."""
+    for statement in (_CURRENT, _OLD):
+        row = db.execute(f"{statement} AND upload = ?", (bucket, key, upload)).fetchone()
         if row:
             return schema.object_from(row)
     return None

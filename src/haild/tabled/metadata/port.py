@@ -143,6 +143,10 @@ class Metadata(Protocol):
         """Make the object current, drop the upload and the parts it does not use. Returns the version id."""
         ...
 
+    async def completed_upload(self, bucket: str, key: str, upload: str) -> ObjectRecord | None:
+        """The object, or the version of it, that a completed upload became; None if it is not there (any more)."""
+        ...
+
     async def abort_upload(self, upload: str) -> None:
         """Raises UploadMissingError."""
         ...

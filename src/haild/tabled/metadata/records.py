@@ -51,7 +51,8 @@ class ObjectRecord:
     """An object, one version of it, or a delete marker.
 
     `etag` is bare (no quotes); `modified` in seconds since 1970; `headers` are kept as received; `checksum` maps
-    an algorithm (crc32, ...) to base64, and `type` to COMPOSITE or FULL_OBJECT. `sequence` is given by the database.
+    an algorithm (crc32, ...) to base64, and `type` to COMPOSITE or FULL_OBJECT. `upload` is the id of the multipart
+    upload that it was, empty for any other. `sequence` is given by the database.
     """
 
     bucket: str
@@ -69,6 +70,7 @@ class ObjectRecord:
     parts: tuple[PartSize, ...] = ()
     checksum: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[tuple[str, str], ...] = ()
+    upload: str = ""
 
     @property
     def owner(self) -> str:

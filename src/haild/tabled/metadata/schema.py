@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import sqlite3
@@ -16,6 +17,7 @@ FILE_NAME = "passwd"
 """Set-up scripts check for a file of this name after `tdbadm -u` (tabled.md 2.2)."""
 
 VERSION = 1
+"""Kept in the database as `user_version`. Changed TABLES get the next number."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -31,7 +33,8 @@ CREATE TABLE IF NOT EXISTS objects (
     sequence INTEGER PRIMARY KEY,
     bucket TEXT NOT NULL, key TEXT NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL,
     acl TEXT NOT NULL, version TEXT NOT NULL, marker INTEGER NOT NULL, current INTEGER NOT NULL,
-    headers TEXT NOT NULL, segments TEXT NOT NULL, parts TEXT NOT NULL, checksum TEXT NOT NULL, tags TEXT NOT NULL
+    headers TEXT NOT NULL, segments TEXT NOT NULL, parts TEXT NOT NULL, checksum TEXT NOT NULL, tags TEXT NOT NULL,
+    upload TEXT NOT NULL
 );
 CREATE UNIQUE INDEX IF NOT EXISTS current_objects ON objects (bucket, key) WHERE current = 1;
 CREATE INDEX IF NOT EXISTS old_objects ON objects (bucket, key, sequence DESC) WHERE current = 0;
@@ -54,7 +57,7 @@ CREATE TABLE IF NOT EXISTS garbage (
 
 OBJECT_COLUMNS = (
     "bucket, key, size, etag, modified, acl, sequence, version, marker, current,"
-    " headers, segments, parts, checksum, tags"
+    " headers, segments, parts, checksum, tags, upload"
 )
 UPLOAD_COLUMNS = "upload, bucket, key, initiated, acl, headers, tags, checksum_algorithm, checksum_type"
 PART_COLUMNS = "number, size, etag, modified, segments, checksum"
@@ -63,7 +66,7 @@ Row = tuple[object, ...]
 
 
 class DatabaseVersionError(Exception):
-    """The database was written by another generation of this program."""
+    """The database was written by another generation of this program; trying again does not help."""
 
 
 def connect(path: Path, *, read_only: bool = False, threads: bool = False) -> sqlite3.Connection:
@@ -83,10 +86,7 @@ def connect(path: Path, *, read_only: bool = False, threads: bool = False) -> sq
 
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables where they are missing. Raises DatabaseVersionError."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in (0, VERSION):
-        raise DatabaseVersionError(f"the database has version {version}, this program writes {VERSION}")
-    if version == VERSION:
+    if check(connection):
         return
     # Body ids of a new database start above those of every older one, so that it neither collides with what
     # an older database of the group left on the nodes nor takes that for its own orphans.
@@ -96,6 +96,38 @@ def create(connection: sqlite3.Connection) -> None:
         f"BEGIN IMMEDIATE;{TABLES}INSERT OR IGNORE INTO facts VALUES {facts};"  # noqa: S608
         f"PRAGMA user_version = {VERSION};COMMIT;"
     )
+
+
+def check(connection: sqlite3.Connection) -> bool:
+    """Whether the database has its tables; False for a new one. Raises DatabaseVersionError for other tables."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        return False
+    if version != VERSION:
+        raise DatabaseVersionError(
+            f"the database is of version {version}, and this tabled knows only version {VERSION};"
+            " start the tabled that wrote it, or discard the data"
+        )
+    with contextlib.closing(sqlite3.connect(":memory:")) as expected:
+        expected.executescript(TABLES)
+        wanted = _columns(expected)
+    found = _columns(connection)
+    names = [f"{table}.{column}" for table, column in sorted(wanted ^ found)]
+    if names:
+        raise DatabaseVersionError(
+            f"the database says that it is of version {version} but has other columns ({', '.join(names)});"
+            " start the tabled that wrote it, or discard the data"
+        )
+    return True
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    """Table and name of every column."""
+    statement = (
+        "SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns"
+        " WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite_%'"
+    )
+    return set(connection.execute(statement))
 
 
 def dump(value: Mapping[str, str] | Iterable[object]) -> str:
@@ -127,7 +159,7 @@ def _load_tags(text: str) -> tuple[tuple[str, str], ...]:
 def object_from(row: Row) -> ObjectRecord:
     """A record from OBJECT_COLUMNS."""
     bucket, key, size, etag, modified, acl, sequence, version, marker, current, *texts = row
-    headers, segments, parts, checksum, tags = (str(text) for text in texts)
+    headers, segments, parts, checksum, tags, upload = (str(text) for text in texts)
     return ObjectRecord(
         bucket=str(bucket),
         key=str(key),
@@ -144,6 +176,7 @@ def object_from(row: Row) -> ObjectRecord:
         parts=tuple(PartSize(*item) for item in json.loads(parts)) if parts else (),
         checksum=load_mapping(checksum),
         tags=_load_tags(tags),
+        upload=upload,
     )
 
 
@@ -164,6 +197,7 @@ def object_values(record: ObjectRecord, version: str) -> Row:
         dump([[p.number, p.size, p.checksum] for p in record.parts]),
         dump(record.checksum),
         dump(record.tags),
+        record.upload,
     )
 
 

@@ -289,6 +289,10 @@ class SqliteMetadata:
 
         return await self._writer.run(change)
 
+    async def completed_upload(self, bucket: str, key: str, upload: str) -> ObjectRecord | None:
+        """What the upload became, if it is still there."""
+        return objects.completed(self._reader, bucket, key, upload)
+
     async def abort_upload(self, upload: str) -> None:
         """Raises UploadMissingError."""
 
