@@ -72,6 +72,82 @@ def versions(s3: Any, bucket: str, **options: Any) -> list[tuple[str, str, bool,
     return found + [(m["Key"], m["VersionId"], m["IsLatest"], True) for m in answer.get("DeleteMarkers", [])]
 
 
+# buckets
+
+
+def test_buckets_in_pages(stack: Stack) -> None:
+    bob = stack.client("bob")
+    names = [f"pages-{letter}-{number}" for letter in "ab" for number in range(3)]
+    for name in [*names, "zz-pages"]:
+        bob.create_bucket(Bucket=name)
+    pages = list(bob.get_paginator("list_buckets").paginate(Prefix="pages-", PaginationConfig={"PageSize": 4}))
+    assert [[found["Name"] for found in page["Buckets"]] for page in pages] == [names[:4], names[4:]]
+    assert [page["Prefix"] for page in pages] == ["pages-", "pages-"]
+    assert ["ContinuationToken" in page for page in pages] == [True, False]
+    whole = bob.list_buckets(MaxBuckets=7)
+    assert [found["Name"] for found in whole["Buckets"]] == [*names, "zz-pages"]
+    assert {found["BucketRegion"] for found in whole["Buckets"]} == {"us-east-1"}
+    assert "ContinuationToken" not in whole
+    plain = bob.list_buckets()
+    assert len(plain["Buckets"]) == 7
+    assert plain.keys().isdisjoint({"Prefix", "ContinuationToken"})
+    assert "BucketRegion" not in plain["Buckets"][0]
+    assert bob.list_buckets(Prefix="pages-b-1", BucketRegion="us-east-1")["Buckets"][0]["Name"] == "pages-b-1"
+    assert bob.list_buckets(BucketRegion="eu-west-1")["Buckets"] == []
+    assert bob.list_buckets(Prefix="other-<&")["Prefix"] == "other-<&"
+    unchecked = stack.client("bob", parameter_validation=False)
+    for wrong in ({"MaxBuckets": 0}, {"MaxBuckets": 10_001}, {"ContinuationToken": "!"}):
+        assert code(unchecked.list_buckets, **wrong) == "InvalidArgument"
+
+
+def test_expected_owners(s3: Any, bucket: str, stack: Stack) -> None:
+    bob = stack.client("bob")
+    bob.create_bucket(Bucket="expected-of-bob")
+    bob.put_bucket_acl(Bucket="expected-of-bob", ACL="public-read-write")
+    bob.put_object(Bucket="expected-of-bob", Key="k", Body=b"bobs", ACL="public-read")
+    own: dict[str, Any] = {"Bucket": bucket, "ExpectedBucketOwner": "alice"}
+    s3.put_object(**own, Key="k", Body=b"x")
+    assert s3.get_object(**own, Key="k")["Body"].read() == b"x"
+    other = own | {"ExpectedBucketOwner": "111122223333"}
+    assert code(s3.head_bucket, **other) == "403"
+    for call, more in (
+        (s3.list_objects_v2, {}),
+        (s3.get_bucket_policy, {}),
+        (s3.delete_bucket, {}),
+        (s3.delete_objects, {"Delete": {"Objects": [{"Key": "k"}]}}),
+        (s3.get_object, {"Key": "k"}),
+        (s3.put_object, {"Key": "k", "Body": b"changed"}),
+        (s3.delete_object, {"Key": "k"}),
+        (s3.create_multipart_upload, {"Key": "k"}),
+    ):
+        assert code(call, **other, **more) == "AccessDenied", call
+    assert code(s3.put_object, Bucket="expected-of-bob", ExpectedBucketOwner="alice", Key="k") == "AccessDenied"
+    assert code(s3.list_objects_v2, Bucket="no-such", ExpectedBucketOwner="alice") == "NoSuchBucket"
+    copy: dict[str, Any] = {**own, "Key": "copy", "CopySource": "expected-of-bob/k"}
+    assert code(s3.copy_object, **copy, ExpectedSourceBucketOwner="alice") == "AccessDenied"
+    part = {**copy, "UploadId": s3.create_multipart_upload(**own, Key="copy")["UploadId"], "PartNumber": 1}
+    assert code(s3.upload_part_copy, **part, ExpectedSourceBucketOwner="alice") == "AccessDenied"
+    assert "CopyPartResult" in s3.upload_part_copy(**part, ExpectedSourceBucketOwner="bob")
+    s3.copy_object(**copy, ExpectedSourceBucketOwner="bob")
+    assert s3.get_object(**own, Key="copy")["Body"].read() == b"bobs"
+    assert s3.get_object(**own, Key="k")["Body"].read() == b"x"
+
+
+@pytest.mark.parametrize(("owner", "expected"), [("alice", 200), ("bob", 403)])
+def test_an_expected_owner_in_the_query_counts(bucket: str, stack: Stack, owner: str, expected: int) -> None:
+    """Where presigned URLs of some SDKs have it."""
+    s3 = stack.client(signature_version="s3v4")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+
+    def add(request: Any, **_: Any) -> None:
+        request.params["x-amz-expected-bucket-owner"] = owner
+
+    s3.meta.events.register("before-sign.s3.GetObject", add)
+    url = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"})
+    assert f"x-amz-expected-bucket-owner={owner}" in url
+    assert requests.get(url, timeout=10).status_code == expected
+
+
 # versioning
 
 

@@ -11,7 +11,7 @@ from haild.tabled.metadata.records import Bucket, ObjectRecord
 
 AUTHENTICATED = "AUTHENTICATED"
 """Pseudo-permission: any user, no bucket needed."""
-__all__ = ["AUTHENTICATED", "OBJECT", "OWNER", "admit", "load_policy", "no_such_key", "readable"]
+__all__ = ["AUTHENTICATED", "OBJECT", "OWNER", "admit", "check_owner", "load_policy", "no_such_key", "readable"]
 
 OBJECT = "OBJECT"
 """Pseudo-permission: the operation asks for itself, on the object's list."""
@@ -24,6 +24,7 @@ async def admit(call: Call, permission: str) -> None:
         return
     call.found_bucket = await call.metadata.bucket(call.address.bucket)
     bucket = call.bucket
+    check_owner(call, "x-amz-expected-bucket-owner", bucket)
     if policy.SETTING in bucket.settings:
         await load_policy(call, bucket)
     if permission == OBJECT:
@@ -31,6 +32,17 @@ async def admit(call: Call, permission: str) -> None:
     owner_keeps = call.identity.user == bucket.owner and call.action.endswith("BucketPolicy")
     if not owner_keeps and not call.may(call.action, permission, call.key):
         raise access_denied()
+
+
+def check_owner(call: Call, name: str, bucket: Bucket) -> None:
+    """Raise AccessDenied where the request expects the bucket to be another user's.
+
+    `name` is that of the header (S3 user guide, "Verifying bucket ownership with bucket owner condition"). Some
+    SDKs put it into the query of presigned URLs.
+    """
+    for given in (call.headers, call.query):
+        if given.get(name, bucket.owner) != bucket.owner:
+            raise access_denied()
 
 
 async def load_policy(call: Call, bucket: Bucket) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from haild.tabled import acl
+from collections.abc import Mapping
+
+from haild.tabled import acl, listing
 from haild.tabled.call import Answer, Call, xml
 from haild.tabled.errors import S3Error
 from haild.tabled.metadata.port import BucketExistsError, BucketMissingError, BucketNotEmptyError
@@ -10,19 +12,53 @@ from haild.tabled.metadata.records import Bucket
 from haild.wire import s3xml
 
 REGION = "us-east-1"
+MOST_BUCKETS = 10_000
+"""Buckets of one page, where the request asks for pages."""
+LISTING_PARAMETERS = ("prefix", "max-buckets", "continuation-token", "bucket-region")
+"""Query parameters of a listing of buckets."""
 
 
 async def list_buckets(call: Call) -> Answer:
-    """GET service: the requester's own buckets."""
-    buckets = await call.metadata.buckets(call.user)
-    entries = [
-        "<Bucket>"
-        + s3xml.element("Name", bucket.name)
-        + s3xml.element("CreationDate", s3xml.timestamp(bucket.created))
-        + "</Bucket>"
-        for bucket in buckets
-    ]
-    return xml(s3xml.document("ListAllMyBucketsResult", s3xml.owner(call.user), "<Buckets>", *entries, "</Buckets>"))
+    """GET service: the requester's own buckets, filtered and in pages where the request says so.
+
+    Source: S3 API, ListBuckets. Requests of 2010 have no parameters and get all buckets at once.
+    """
+    query = call.query
+    prefix, token, region = (query.get(name, "") for name in ("prefix", "continuation-token", "bucket-region"))
+    limit = _page_size(query)
+    after = listing.from_token(token) if token else ""
+    buckets = []
+    if region in ("", REGION):
+        # One more than the page has tells whether there is a next one.
+        buckets = await call.metadata.buckets(call.user, prefix, after, None if limit is None else limit + 1)
+    page = buckets[:limit]
+    filtered = any(query.get(name) for name in LISTING_PARAMETERS)
+    parts = ["<Buckets>", *(_entry(bucket, filtered) for bucket in page), "</Buckets>"]
+    if len(page) < len(buckets):
+        parts.append(s3xml.element("ContinuationToken", listing.to_token(page[-1].name)))
+    if prefix:
+        parts.append(s3xml.element("Prefix", prefix))
+    return xml(s3xml.document("ListAllMyBucketsResult", s3xml.owner(call.user), *parts))
+
+
+def _page_size(query: Mapping[str, str]) -> int | None:
+    text = query.get("max-buckets", "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST_BUCKETS):
+        raise S3Error(
+            "InvalidArgument",
+            f"Argument max-buckets must be an integer between 1 and {MOST_BUCKETS}",
+            fields={"ArgumentName": "max-buckets", "ArgumentValue": text},
+        )
+    return int(text)
+
+
+def _entry(bucket: Bucket, filtered: bool) -> str:
+    """One bucket; Amazon names the region only where the request has parameters."""
+    name, created = s3xml.element("Name", bucket.name), s3xml.timestamp(bucket.created)
+    region = s3xml.element("BucketRegion", REGION) if filtered else ""
+    return f"<Bucket>{name}{s3xml.element('CreationDate', created)}{region}</Bucket>"
 
 
 async def create_bucket(call: Call) -> Answer:

@@ -51,6 +51,7 @@ async def find_source(call: Call, source: Source) -> tuple[Bucket, ObjectRecord]
     bucket = await call.metadata.bucket(source.bucket)
     if bucket is None:
         raise S3Error("NoSuchBucket", "The specified bucket does not exist.", fields={"BucketName": source.bucket})
+    access.check_owner(call, "x-amz-source-expected-bucket-owner", bucket)
     if policy.SETTING in bucket.settings and bucket.name not in call.policies:
         await access.load_policy(call, bucket)
     record = await call.metadata.object(source.bucket, source.key, source.version)

@@ -51,7 +51,7 @@ async def _version_2(call: Call) -> Answer:
     prefix, delimiter, start = (query.get(name, "") for name in ("prefix", "delimiter", "start-after"))
     token = query.get("continuation-token")
     limit = number(query, "max-keys", MOST, MOST)
-    after = start if token is None else _from_token(token)
+    after = start if token is None else from_token(token)
     page = await call.metadata.list_objects(ListQuery(call.bucket.name, prefix, delimiter, after, limit))
     parts = _head(call, prefix, delimiter, page, limit, url)
     parts.append(s3xml.element("KeyCount", len(page.entries) + len(page.prefixes)))
@@ -60,7 +60,7 @@ async def _version_2(call: Call) -> Answer:
     if "start-after" in query:
         parts.append(_key("StartAfter", start, url))
     if page.truncated:
-        parts.append(s3xml.element("NextContinuationToken", _to_token(page.last)))
+        parts.append(s3xml.element("NextContinuationToken", to_token(page.last)))
     parts += _contents(page.entries, url, owners=query.get("fetch-owner", "").lower() == "true")
     parts += _prefixes(page.prefixes, url)
     return xml(s3xml.document("ListBucketResult", *parts))
@@ -130,11 +130,13 @@ def _prefixes(prefixes: Iterable[str], url: bool) -> list[str]:
     return [f"<CommonPrefixes>{_key('Prefix', prefix, url)}</CommonPrefixes>" for prefix in prefixes]
 
 
-def _to_token(last: str) -> str:
+def to_token(last: str) -> str:
+    """A continuation token, opaque to clients, for what comes after `last`."""
     return base64.urlsafe_b64encode(b"1" + last.encode()).decode("ascii")
 
 
-def _from_token(token: str) -> str:
+def from_token(token: str) -> str:
+    """What `to_token` was given. Raises InvalidArgument."""
     try:
         text = base64.urlsafe_b64decode(token.encode("ascii"))
         if text[:1] == b"1":

@@ -102,6 +102,8 @@ _PARAMETERS = frozenset(
         "version-id-marker",
         "upload-id-marker",
         "max-uploads",
+        "max-buckets",
+        "bucket-region",
         "max-parts",
         "part-number-marker",
         "select-type",

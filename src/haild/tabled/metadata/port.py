@@ -57,8 +57,8 @@ class Metadata(Protocol):
         """The bucket; None if there is none."""
         ...
 
-    async def buckets(self, owner: str) -> list[Bucket]:
-        """The buckets of a user, by name."""
+    async def buckets(self, owner: str, prefix: str = "", after: str = "", limit: int | None = None) -> list[Bucket]:
+        """The buckets of a user whose names start with `prefix` and come after `after`, by name, at most `limit`."""
         ...
 
     async def create_bucket(self, bucket: Bucket) -> None:

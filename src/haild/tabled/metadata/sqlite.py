@@ -79,10 +79,15 @@ class SqliteMetadata:
         row = self._read(f"SELECT {_BUCKET_COLUMNS} FROM buckets WHERE name = ?", (name,)).fetchone()  # noqa: S608
         return _bucket(row) if row else None
 
-    async def buckets(self, owner: str) -> list[Bucket]:
-        """The buckets of a user."""
-        statement = f"SELECT {_BUCKET_COLUMNS} FROM buckets WHERE owner = ? ORDER BY name"  # noqa: S608
-        return [_bucket(row) for row in self._read(statement, (owner,))]
+    async def buckets(self, owner: str, prefix: str = "", after: str = "", limit: int | None = None) -> list[Bucket]:
+        """Buckets of a user."""
+        end = listing.successor(prefix)
+        rows = self._read(
+            f"SELECT {_BUCKET_COLUMNS} FROM buckets WHERE owner = ?"  # noqa: S608
+            " AND name >= ? AND name > ? AND (? IS NULL OR name < ?) ORDER BY name LIMIT ?",
+            (owner, prefix, after, end, end, -1 if limit is None else limit),
+        )
+        return [_bucket(row) for row in rows]
 
     async def create_bucket(self, bucket: Bucket) -> None:
         """Raises BucketExistsError."""
