@@ -35,6 +35,7 @@ def buckets(s3: Any, bucket: str) -> None:
     s3.create_bucket(Bucket=second)
     s3.head_bucket(Bucket=second)
     assert {bucket, second} <= {found["Name"] for found in s3.list_buckets()["Buckets"]}
+    assert [found["Name"] for found in s3.list_buckets(Prefix=second, MaxBuckets=1)["Buckets"]] == [second]
     assert s3.get_bucket_location(Bucket=second)["LocationConstraint"] is None
     s3.delete_bucket(Bucket=second)
     assert refusal(s3.head_bucket, Bucket=second) == "404"
@@ -66,7 +67,8 @@ def multipart(s3: Any, bucket: str) -> None:
     assert len(s3.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
     etags = (first["CopyPartResult"]["ETag"], second["ETag"])
     parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, start=1)]
-    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    done = s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    assert s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})["ETag"] == done["ETag"]
     assert s3.get_object(**where)["Body"].read() == b"s" * PART + b"end"
     upload["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
     s3.abort_multipart_upload(**upload)
