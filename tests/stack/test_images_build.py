@@ -100,11 +100,20 @@ def built(source: Path, engine: DockerEngine) -> build.ImagePlan:
     return plan
 
 
+def finished(client: docker.DockerClient, image: str, command: Sequence[str], **options: Any) -> bytes:
+    """What a container prints, asked for after its end: engine 20.10 may lose the output of a short one otherwise."""
+    container = client.containers.run(image, command, detach=True, labels=LABELS, **options, **RIGHTS)
+    try:
+        assert container.wait()["StatusCode"] == 0, container.logs()
+        return bytes(container.logs())
+    finally:
+        container.remove(force=True)
+
+
 def run(client: docker.DockerClient, image: str, *code: str) -> str:
     """What a Python program prints in a container with the rights that a stack's containers have."""
     program = textwrap.dedent("\n".join(code))
-    output = client.containers.run(image, ["-c", program], entrypoint="python3", remove=True, labels=LABELS, **RIGHTS)
-    return bytes(output).decode().strip()
+    return finished(client, image, ["-c", program], entrypoint="python3").decode().strip()
 
 
 def test_the_same_content_is_not_built_again(engine: DockerEngine, built: build.ImagePlan) -> None:
@@ -158,20 +167,15 @@ def test_the_one_shot_writes_to_a_fresh_volume(client: docker.DockerClient, buil
     volume = client.volumes.create(labels=LABELS)
     try:
         mount = {volume.name: {"bind": "/etc/hailbox", "mode": "rw"}}
-        client.containers.run(
+        finished(
+            client,
             built.services["credentials"],
             ["--directory", "/etc/hailbox", "--file", "x/y.conf", "user is @CLD_USER@"],
             entrypoint=["python3", "-m", "haild.credentials"],
             volumes=mount,
-            remove=True,
-            labels=LABELS,
-            **RIGHTS,
         )
         read = ["/etc/hailbox/x/y.conf"]
-        said = client.containers.run(
-            built.services["cld"], read, entrypoint="cat", volumes=mount, remove=True, labels=LABELS, **RIGHTS
-        )
-        assert bytes(said) == b"user is tabled"
+        assert finished(client, built.services["cld"], read, entrypoint="cat", volumes=mount) == b"user is tabled"
     finally:
         volume.remove(force=True)
 

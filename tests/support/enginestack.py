@@ -73,7 +73,7 @@ class Stack:
     def labelled(self) -> list[str]:
         """Everything on the engine that carries the stack's label, by name."""
         label = {"label": f"org.hailbox.stack={self.name}"}
-        containers = self.client.containers.list(all=True, filters=label)
+        containers = self.client.containers.list(all=True, filters=label, ignore_removed=True)
         volumes, networks = self.client.volumes.list(filters=label), self.client.networks.list(filters=label)
         return [str(thing.name) for thing in (*containers, *volumes, *networks)]
 
@@ -86,5 +86,7 @@ class Stack:
             )
             (folder / f"{word}.txt").write_text(done.stdout + done.stderr)
         label = {"label": f"org.hailbox.stack={self.name}"}
-        described = [container.attrs for container in self.client.containers.list(all=True, filters=label)]
+        described = [
+            container.attrs for container in self.client.containers.list(all=True, filters=label, ignore_removed=True)
+        ]
         (folder / "inspect.json").write_text(json.dumps(described, indent=1))
