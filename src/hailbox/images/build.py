@@ -14,7 +14,6 @@ from hailbox.images import base as base_image
 from hailbox.images import cache, wheels
 from hailbox.images.context import DOCKERFILE, Context, read_tree, with_arguments
 from hailbox.images.progress import ImageProgress, Phase, Report, phase
-from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import UnknownServiceError
 
@@ -103,10 +102,9 @@ def ensure(engine: Engine, plan: ImagePlan, *, progress: Report = lambda event: 
 
 def _missing(engine: Engine, plan: ImagePlan) -> list[str]:
     """References that the engine does not have, the runtime first."""
-    present = {tag for image in engine.images({names.IMAGE: None}) for tag in image.tags}
-    return [
-        reference for reference in dict.fromkeys([plan.runtime, *plan.services.values()]) if reference not in present
-    ]
+    # Asked one by one, as a listing takes a millisecond for every image that the engine has.
+    references = dict.fromkeys([plan.runtime, *plan.services.values()])
+    return [reference for reference in references if engine.image(reference) is None]
 
 
 def _build_missing(engine: Engine, plan: ImagePlan, report: Report) -> None:

@@ -53,15 +53,18 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     restored = bool(helpers.of_kind(observed, names.RESTORE))
     if any(names.HELPER in container.labels for container in observed.containers):
         observed = observe(engine, context.stack)
-    with context.span("read credentials"):
-        known = credentials.read(engine, observed)
     if not _looks_complete(context, observed):
         with context.span("find Compose"):
             engine.compose_version()
-    with context.span("images"):
-        references = plan.image_references(context, observed)
-    with context.span("plan"):
-        planned = plan.make(context, observed, references)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # The engine takes long to hand out a file; what comes next does not need it.
+        reading = pool.submit(credentials.read, engine, observed)
+        with context.span("images"):
+            references = plan.image_references(context, observed)
+        with context.span("plan"):
+            planned = plan.make(context, observed, references)
+        with context.span("read credentials"):
+            known = reading.result()
     changed = plan.outdated(planned, observed)
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
