@@ -212,3 +212,21 @@ def test_roots(sick: list[str], found: list[str]) -> None:
 def test_roots_of_a_profile_without_what_they_need() -> None:
     catalog = load_catalog()
     assert diagnosis.roots(["iwhd-1"], catalog.profile("fs"), catalog) == ["iwhd-1"]
+
+
+def test_containers_that_lost_their_network_are_made_anew(
+    fake: FakeEngine, make_context: Callable[..., Context]
+) -> None:
+    """Compose would make the network again, and leave the containers outside it."""
+    context = make_context()
+    up(context)
+    fake.all_networks.clear()
+    before = {c.labels[names.REPLICA]: c.id for c in fake.all_containers.values()}
+    for identifier, container in fake.all_containers.items():
+        fake.all_containers[identifier] = replace(container, networks=())
+    assert up(context).working
+    after = {c.labels[names.REPLICA]: c for c in fake.all_containers.values()}
+    for replica in ("cld-1", "chunkd-1", "tabled-1", "iwhd-1"):
+        assert after[replica].id != before[replica]
+        assert after[replica].networks == ("hailbox-test",)
+    assert after["credentials"].id == before["credentials"]

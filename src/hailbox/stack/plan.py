@@ -103,9 +103,17 @@ def image_references(context: Context, observed: Observed) -> dict[str, str]:
     return built | own | {ONE_SHOT: plan.runtime}
 
 
+def is_cut_off(stack: str, container: Container) -> bool:
+    """Whether a service has lost the stack's network, which somebody has removed; the one-shot never had one."""
+    service = container.labels.get(names.SERVICE)
+    return service not in (None, ONE_SHOT) and names.project(stack) not in container.networks
+
+
 def is_current(plan: Plan, replica: str, containers: tuple[Container, ...]) -> bool:
     """Whether exactly one container of that replica is there, made from this plan, and as it should be."""
     if len(containers) != 1 or containers[0].labels.get(names.DIGEST) != plan.digests[replica]:
+        return False
+    if is_cut_off(plan.blueprint.stack, containers[0]):
         return False
     state = containers[0].state
     return state is (ContainerState.EXITED if replica == ONE_SHOT else ContainerState.RUNNING)

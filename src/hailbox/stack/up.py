@@ -121,7 +121,8 @@ def _clear_the_way(context: Context, planned: Plan, observed: Observed) -> None:
     for container in observed.containers:
         replica = container.labels.get(names.REPLICA, "")
         stray = replica not in planned.digests or container.name != names.container(context.stack, replica)
-        if stray or container.state in (ContainerState.DEAD, ContainerState.REMOVING):
+        lost = plan.is_cut_off(context.stack, container)  # Compose does not attach what exists to a new network
+        if stray or lost or container.state in (ContainerState.DEAD, ContainerState.REMOVING):
             context.engine.remove_container(container.id)
         elif container.state is ContainerState.PAUSED:
             context.engine.unpause_container(container.id)
