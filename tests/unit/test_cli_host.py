@@ -105,7 +105,7 @@ def test_port_that_another_program_holds_is_refused_and_the_program_named(tmp_pa
     script(tmp_path / "bin" / "docker-compose", "echo 2.39.1")
     plan = images.plan(["cld", "chunkd", "tabled", "iwhd"])
     tags = [plan.runtime, *plan.services.values()]
-    held = EMPTY | {"/images/json": [{"Id": tag, "RepoTags": [tag], "Labels": {}, "Size": 1} for tag in tags]}
+    held = EMPTY | {f"/images/{tag}/json": {"Id": tag, "RepoTags": [tag], "Size": 1} for tag in tags}
     with socket.create_server(("127.0.0.1", 0)) as holder, serve(tmp_path, engine(held)) as address:
         port = holder.getsockname()[1]
         ended = run(
