@@ -93,14 +93,7 @@ class Node:
         told = False
         while True:
             try:
-                connection = await chunk.Connection.open(
-                    self.record.host,
-                    self.record.port,
-                    user=self._user,
-                    secret=self._secret,
-                    table=TABLE,
-                    create=True,
-                )
+                connection = await self._open()
             except (OSError, chunk.ChunkError) as error:
                 if not told:
                     logger.warning("%s cannot be used, trying on: %s", self, error or type(error).__name__)
@@ -117,6 +110,32 @@ class Node:
             await self._wait(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads retries, keeps no secret
             pause = min(pause * 2, LONGEST_PAUSE)
 
+    async def _open(self) -> chunk.Connection:
+        """Connect. An attempt under way when the record is written anew gives way to another at once.
+
+        It may be to the address of a container that is no more, which answers nothing for seconds.
+        """
+        while True:
+            self._retry.clear()
+            opening = asyncio.ensure_future(
+                chunk.Connection.open(
+                    self.record.host,
+                    self.record.port,
+                    user=self._user,
+                    secret=self._secret,
+                    table=TABLE,
+                    create=True,
+                )
+            )
+            news = asyncio.ensure_future(self._retry.wait())
+            try:
+                await asyncio.wait({opening, news}, return_when=asyncio.FIRST_COMPLETED)
+                if opening.done():
+                    return opening.result()
+            finally:
+                news.cancel()
+                opening.cancel()
+
     async def _until_lost(self, connection: chunk.Connection) -> None:
         try:
             while not await connection.wait_lost(KEEPALIVE):
@@ -127,7 +146,6 @@ class Node:
             return
 
     async def _wait(self, seconds: float) -> None:
-        self._retry.clear()
         try:
             async with asyncio.timeout(seconds):
                 await self._retry.wait()
