@@ -4,9 +4,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
-import boto3
-import botocore.config
 import botocore.exceptions
 import pytest
 import tenacity
@@ -41,16 +40,8 @@ def faults(stack: Stack) -> list[str]:
     return [fault["id"] for fault in stack.run("fault", "ls").data]
 
 
-def s3(stack: Stack):
-    env = stack.env()
-    return boto3.client(
-        "s3",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-        region_name=env["AWS_DEFAULT_REGION"],
-        config=botocore.config.Config(read_timeout=4, retries={"total_max_attempts": 1}),
-    )
+def s3(stack: Stack) -> Any:
+    return stack.s3(attempts=1, read_timeout=4)
 
 
 def make_bucket(stack: Stack) -> None:

@@ -5,8 +5,8 @@ import os
 import secrets
 import signal
 import subprocess
+from typing import Any
 
-import boto3
 import pytest
 import tenacity
 
@@ -15,15 +15,8 @@ from support.enginestack import Stack
 pytestmark = pytest.mark.timeout(400)
 
 
-def s3(stack: Stack):
-    env = stack.env()
-    return boto3.client(
-        "s3",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-        region_name=env["AWS_DEFAULT_REGION"],
-    )
+def s3(stack: Stack) -> Any:
+    return stack.s3(attempts=5, read_timeout=60)
 
 
 def fill(stack: Stack, mark: bytes) -> None:

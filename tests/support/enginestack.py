@@ -55,8 +55,8 @@ class Stack:
     def env(self) -> dict[str, str]:
         return dict(self.run("env").data)
 
-    def s3(self) -> Any:
-        """A boto3 client of the stack's tabled, with the stack's credentials; it does not try again for long."""
+    def s3(self, *, attempts: int = 2, read_timeout: float = 30) -> Any:
+        """A boto3 client of the stack's tabled, with the stack's credentials; `read_timeout` in seconds."""
         env = self.env()
         return boto3.client(
             "s3",
@@ -64,7 +64,7 @@ class Stack:
             aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
             region_name=env["AWS_DEFAULT_REGION"],
-            config=botocore.config.Config(retries={"max_attempts": 1}, read_timeout=30),
+            config=botocore.config.Config(retries={"total_max_attempts": attempts}, read_timeout=read_timeout),
         )
 
     def container(self, replica: str) -> docker.models.containers.Container:

@@ -3,11 +3,7 @@
 import os
 import signal
 import subprocess
-import tarfile
-from io import BytesIO
 from pathlib import Path
-
-import docker.models.containers
 
 from support.enginestack import Stack
 
@@ -109,18 +105,3 @@ def wrong_credentials(stack: Stack, replica: str) -> None:
             user = path.read_text().split("\t")[0]
             path.write_text(f"{user}\twrong\n")
     crash(stack, replica)
-
-
-def stop_daemon(container: docker.models.containers.Container) -> None:
-    """`docker stop`: the engine does not start it again by itself."""
-    container.stop(timeout=3)
-
-
-def tar_of(name: str, content: bytes) -> bytes:
-    """A tar archive with one file, as the engine takes it."""
-    buffer = BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        entry = tarfile.TarInfo(name)
-        entry.size = len(content)
-        tar.addfile(entry, BytesIO(content))
-    return buffer.getvalue()
