@@ -10,7 +10,8 @@ from typing import Any
 
 from iwhd_daemon import Process, eventually, free_port
 
-from haild.client.s3 import S3Client, S3Error
+from haild.client.s3 import S3Client
+from haild.client.service import ServiceError
 
 KEY = "warehouse"
 SECRET = "a secret of the test"
@@ -49,11 +50,11 @@ class S3Service:
     def works(self) -> bool:
         async def round_trip() -> None:
             async with S3Client("127.0.0.1", self.port, key=KEY, secret=SECRET) as client:
-                with contextlib.suppress(S3Error):
+                with contextlib.suppress(ServiceError):
                     await client.create_bucket("up")
                 await client.put_object("up", "k", b"x")
 
-        with contextlib.suppress(S3Error):
+        with contextlib.suppress(ServiceError):
             asyncio.run(round_trip())
             return True
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -13,9 +14,11 @@ import pytest
 from iwhd_daemon import Iwhd, free_port, fs, running
 from iwhd_swift import KEY, USER, SwiftService
 
+from haild.iwhd import configuration
+from haild.iwhd import provider as provider_package
 from haild.iwhd.provider import make
 from haild.iwhd.provider.base import ExistsError, MissingError, Provider, ProviderError, Publication, UnavailableError
-from haild.iwhd.settings import ProviderSettings
+from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 
 CONTENT = os.urandom(1 << 20) * 3
 
@@ -213,3 +216,31 @@ def test_http_as_primary(behind: Iwhd, tmp_path: Path) -> None:
     with running(Iwhd(tmp_path, [primary])) as front:
         exercise(front, "http-primary")
     assert behind.request("GET", "/").text == buckets
+
+
+BACK_END = '''
+from haild.iwhd.provider.fs import FileProvider
+
+class Shelf(FileProvider):
+    """Directories with a level of their own."""
+    types = ("shelf", "shelf-high")
+    needs = ("path", "host")
+'''
+
+
+async def test_a_back_end_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shelf.py").write_text(BACK_END)
+    monkeypatch.setattr(provider_package, "__path__", [*provider_package.__path__, str(tmp_path)])
+    assert {"shelf", "shelf-high", "fs", "fs-rhev-m", "fs-condor", "fs-vmw", "s3", "http", "cf"} == set(
+        provider_package.types()
+    )
+    entry = {"name": "p", "type": "shelf-high", "path": str(tmp_path)}
+    with pytest.raises(ProviderSettingsError, match="'host' is missing"):
+        configuration.parse(json.dumps([entry]).encode())
+    (settings,) = configuration.parse(json.dumps([entry | {"host": "h"}]).encode())
+    provider = make(settings, tmp_path / "spool")
+    assert type(provider).__name__ == "Shelf"
+    await provider.create_bucket("b")
+    assert (tmp_path / "b").is_dir()
+    for unknown in ("base", "shelf-low", "", "..", "fs-", "service"):
+        assert provider_package.back_end(unknown) is None

@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from iwhd_daemon import FORM, Iwhd, eventually, free_port, fs, processor_seconds, running
 
-from haild.iwhd import body, reply
-from haild.iwhd import settings as configuration
+from haild.iwhd import body, configuration, provider, reply
 from haild.iwhd.daemon import serve
 from haild.iwhd.metadata import records
 from haild.iwhd.options import parse
@@ -215,7 +214,7 @@ def test_any_configuration_is_read_or_refused(text: bytes) -> None:
         providers = configuration.parse(text)
     except ProviderSettingsError:
         return
-    assert all(each.name and each.type in configuration.REQUIRED for each in providers)
+    assert all(each.name and each.type in provider.types() for each in providers)
 
 
 def test_image_factory(iwhd: Iwhd) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from iwhd_daemon import Iwhd, Process, eventually, free_port, fs, running
 
-from haild.iwhd import settings
+from haild.iwhd import configuration
 from haild.iwhd.__main__ import main
 from haild.iwhd.options import UsageError, parse
 from haild.iwhd.settings import ProviderSettingsError
@@ -62,7 +62,7 @@ GOOD = {"name": "p", "type": "S3", "host": "h", "port": 80, "key": "k", "secret"
 
 def test_configuration() -> None:
     text = json.dumps([GOOD | {"ami-uid": "7", "n": 5, "Path": "x"}, {"name": "v", "type": "fs-vmw", "path": "/x"}])
-    first, second = settings.parse(text.encode())
+    first, second = configuration.parse(text.encode())
     assert (first.type, first.port, first.attributes, first.path) == ("s3", 80, {"ami-uid": "7"}, "x")
     assert second.type == "fs-vmw"
     assert [first.attribute(name) for name in ("name", "key", "port", "ami-uid", "x")] == ["p", "k", None, "7", None]
@@ -94,7 +94,7 @@ def test_configuration() -> None:
 )
 def test_bad_configuration(document: bytes, reason: str) -> None:
     with pytest.raises(ProviderSettingsError) as refused:
-        settings.parse(document)
+        configuration.parse(document)
     assert reason in str(refused.value)
 
 

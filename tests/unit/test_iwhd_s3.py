@@ -14,7 +14,8 @@ import pytest
 from iwhd_daemon import FORM, Iwhd, eventually, free_port, fs, memory_peak, running
 from iwhd_stack import KEY, SECRET, S3Service, s3_service
 
-from haild.client.s3 import S3Client, S3ResponseError, S3UnreachableError, Signature
+from haild.client.s3 import S3Client, Signature
+from haild.client.service import RefusedError, UnreachableError
 from haild.iwhd.__main__ import main
 
 BIG = os.urandom(1 << 20) * 24
@@ -55,22 +56,22 @@ async def test_client(service: S3Service, signature: Signature) -> None:
         aborted = client.start_put(bucket, "aborted", 1 << 20)
         await aborted.write(b"x" * 1000)
         await aborted.abort()
-        with pytest.raises(S3ResponseError) as missing:
+        with pytest.raises(RefusedError) as missing:
             await client.head_object(bucket, "aborted")
         assert missing.value.status == 404
-        with pytest.raises(S3ResponseError) as refused:
+        with pytest.raises(RefusedError) as refused:
             await client.delete_bucket(bucket)
         assert (refused.value.status, refused.value.code) == (409, "BucketNotEmpty")
 
 
 async def test_client_is_refused(service: S3Service) -> None:
     async with S3Client("127.0.0.1", service.port, key=KEY, secret="wrong") as client:
-        with pytest.raises(S3ResponseError) as refused:
+        with pytest.raises(RefusedError) as refused:
             await client.put_object("any", "k", b"x" * 100_000)
         assert refused.value.status == 403
     async with S3Client("127.0.0.1", free_port(), key=KEY, secret=SECRET) as client:
         for action in (client.put_object("any", "k", b"x" * 100_000), client.list_buckets()):
-            with pytest.raises(S3UnreachableError):
+            with pytest.raises(UnreachableError):
                 await action
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from haild.daemon import lifecycle
 from haild.daemon.errors import StartError
 from haild.daemon.settings import await_file
-from haild.iwhd import autostart, settings
+from haild.iwhd import autostart, configuration
 from haild.iwhd.options import Options, UsageError, complain, parse
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 
@@ -36,7 +36,7 @@ def _providers(options: Options) -> list[ProviderSettings]:
         return [autostart.prepare(options.database_port)]
     await_file(options.configuration)
     try:
-        return settings.load(options.configuration)
+        return configuration.load(options.configuration)
     except ProviderSettingsError as error:
         logger.error("%s", error)
         raise StartError(f"could not parse {options.configuration}") from error

@@ -6,7 +6,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
-from haild.client.iwhd import IwhdBody, IwhdClient, IwhdError, IwhdResponseError
+from haild.client.iwhd import IwhdClient
+from haild.client.service import RefusedError, ServiceError, StoredObject
 from haild.iwhd.bucket import Buckets
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import Database, DatabaseError
@@ -40,11 +41,11 @@ class Master:
             return Reply(404)
         async with contextlib.AsyncExitStack() as stack:
             try:
-                body = await stack.enter_async_context(self._client.get(bucket, key))
+                body = await stack.enter_async_context(self._client.get_object(bucket, key))
                 attributes = await self._attributes(bucket, key)
-            except IwhdResponseError as error:
+            except RefusedError as error:
                 return Reply(error.status)
-            except IwhdError as error:
+            except ServiceError as error:
                 raise UnavailableError(f"master: {error}") from error
             put = await self._start_copy(bucket, key, body)
             blocks = self._kept(body, put, attributes)
@@ -55,7 +56,7 @@ class Master:
         values = {name: await self._client.attribute(bucket, key, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
-    async def _start_copy(self, bucket: str, key: str, body: IwhdBody) -> PendingPut | None:
+    async def _start_copy(self, bucket: str, key: str, body: StoredObject) -> PendingPut | None:
         """An upload to our own primary; None if it cannot take the body now: then it is passed on only."""
         try:
             try:
@@ -69,7 +70,7 @@ class Master:
             return None
 
     async def _kept(
-        self, body: IwhdBody, put: PendingPut | None, attributes: dict[str, bytes]
+        self, body: StoredObject, put: PendingPut | None, attributes: dict[str, bytes]
     ) -> AsyncIterator[bytes]:
         """The blocks of `body`, each stored before it is passed on; the copy is visible before the end is."""
         try:
@@ -84,11 +85,11 @@ class Master:
             if put is not None:
                 await put.abort()
 
-    async def _blocks(self, body: IwhdBody) -> AsyncIterator[bytes]:
+    async def _blocks(self, body: StoredObject) -> AsyncIterator[bytes]:
         try:
             async for block in body:
                 yield block
-        except IwhdError as error:
+        except ServiceError as error:
             raise UnavailableError(f"master: {error}") from error
 
     async def _store(self, put: PendingPut, block: bytes) -> PendingPut | None:

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from haild.client.iwhd import IwhdClient, IwhdError
+from haild.client.iwhd import IwhdClient
+from haild.client.service import ServiceError
 from haild.iwhd.directory import ProviderDirectory
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import Database
@@ -75,7 +76,7 @@ class Registration:
         async with IwhdClient(settings.host, settings.port, idle_deadline=FORWARD_DEADLINE) as client:
             try:
                 await client.operate(bucket, key, form)
-            except IwhdError as error:
+            except ServiceError as error:
                 logger.warning("registration of %s/%s at %s: %s", bucket, key, settings.name, error)
         return 200
 

@@ -8,12 +8,13 @@ from typing import Final
 
 from aiohttp import web
 
-from haild.iwhd import reply
+from haild.iwhd import provider, reply
+from haild.iwhd.configuration import from_values
 from haild.iwhd.health import UnhealthyError
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.reply import Reply
-from haild.iwhd.settings import ProviderSettings, ProviderSettingsError, from_values
+from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 from haild.iwhd.site import Site, base_address, wants_json
 from haild.wire import iwhdjson, iwhdxml
 from haild.wire.iwhd import Target, path_of
@@ -26,7 +27,6 @@ JSON: Final = "application/json"
 PRIMARY: Final = "_primary"
 """Stands for the name of whatever provider is the primary."""
 
-ADDABLE: Final = ("s3", "cf", "http", "fs")
 _MAXIMUM_PORT_TEXT: Final = 5
 
 
@@ -111,8 +111,10 @@ def _added(name: str, form: Form) -> ProviderSettings:
         raise ProviderSettingsError("port must be a positive number")
     if "name" in fields:
         raise ProviderSettingsError("the name is in the address")
-    if fields.get("type", "").lower() not in ADDABLE:
-        raise ProviderSettingsError(f"type must be one of {', '.join(ADDABLE)}")
+    kind = fields.get("type", "").lower()
+    back_end = provider.back_end(kind)
+    if back_end is None or kind != back_end.types[0]:
+        raise ProviderSettingsError(f"no provider of type {kind!r} can be added")
     reserved: Mapping[str, object] = {
         key: fields[key] for key in ("type", "host", "key", "secret", "path") if key in fields
     }

@@ -1,34 +1,12 @@
-"""Configuration of iwhd: a JSON array of providers, the first of them the primary (iwhd.md section 3)."""
+"""The settings of one provider, whoever gives them: the configuration, a client, autostart (iwhd.md section 3)."""
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
-
-logger = logging.getLogger(__name__)
-
-MAXIMUM_SIZE: Final = 1 << 20
-"""Bytes of a configuration file."""
+from typing import Final
 
 RESERVED_KEYS: Final = frozenset({"name", "type", "host", "port", "key", "secret", "path"})
-
-_NETWORK: Final = ("host", "port")
-_ACCOUNT: Final = ("host", "port", "key", "secret")
-
-REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    "s3": _ACCOUNT,
-    "cf": _ACCOUNT,
-    "http": _NETWORK,
-    "fs": ("path",),
-    "fs-rhev-m": ("path",),
-    "fs-condor": ("path",),
-    "fs-vmw": ("path",),
-}
-"""The keys that each type of provider cannot do without."""
 
 
 class ProviderSettingsError(Exception):
@@ -54,89 +32,12 @@ class ProviderSettings:
             return None if name == "port" else str(getattr(self, name))
         return self.attributes.get(name)
 
+    def choice(self, name: str, *values: str) -> str:
+        """The attribute `name`, which is one of `values`; the first of them if it is not set.
 
-def parse(text: bytes) -> list[ProviderSettings]:
-    """The providers of a configuration, at least one. Raises ProviderSettingsError, for syntax with the line."""
-    if len(text) > MAXIMUM_SIZE:
-        raise ProviderSettingsError(f"{len(text)} bytes are more than a configuration may have ({MAXIMUM_SIZE})")
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ProviderSettingsError(f"line {error.lineno}: {error.msg}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise ProviderSettingsError(f"not JSON: {error}") from error
-    if not isinstance(document, list):
-        raise ProviderSettingsError("the configuration must be a JSON array of providers")
-    if not document:
-        raise ProviderSettingsError("no provider is configured: the array is empty")
-    providers = [_provider(index, entry) for index, entry in enumerate(document)]
-    names = [provider.name for provider in providers]
-    for name in names:
-        if names.count(name) > 1:
-            raise ProviderSettingsError(f"two providers are called {name!r}")
-    return providers
-
-
-def load(path: Path) -> list[ProviderSettings]:
-    """The providers of the file at `path`. Raises ProviderSettingsError, also where it cannot be read."""
-    try:
-        return parse(path.read_bytes())
-    except OSError as error:
-        raise ProviderSettingsError(f"{path}: {error.strerror}") from error
-
-
-def _provider(index: int, entry: object) -> ProviderSettings:
-    where = f"provider {index}"
-    if not isinstance(entry, dict):
-        raise ProviderSettingsError(f"{where}: not a JSON object")
-    known: dict[str, Any] = {}
-    attributes: dict[str, str] = {}
-    for name, value in entry.items():
-        if name.lower() in RESERVED_KEYS:
-            known[name.lower()] = value
-        elif isinstance(value, str):
-            attributes[name] = value
-        else:
-            logger.warning("%s: ignored %r: its value is not a string", where, name)
-    return from_values(where, known, attributes, needed=("name", "type"))
-
-
-def from_values(
-    where: str, known: Mapping[str, object], attributes: Mapping[str, str], *, needed: tuple[str, ...]
-) -> ProviderSettings:
-    """Settings from the reserved keys in `known` (a port is an int) and the others; checks both.
-
-    `where` begins the text of the ProviderSettingsError that is raised for a missing or ill-typed key.
-    """
-    for name in needed:
-        _check(where, name, known.get(name))
-    kind = str(known["type"]).lower()
-    if kind not in REQUIRED:
-        raise ProviderSettingsError(f"{where}: type {kind!r} is none of {', '.join(REQUIRED)}")
-    for name in REQUIRED[kind]:
-        _check(where, name, known.get(name))
-    for name, value in known.items():
-        _check(where, name, value)
-    return ProviderSettings(**{**known, "type": kind}, attributes=dict(attributes))  # type: ignore[arg-type]
-
-
-def _is_port(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and "\0" not in value and value.isprintable()
-
-
-_CHECKS: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
-    name: (_is_port, "a number from 1 to 65535") if name == "port" else (_is_text, "a string")
-    for name in RESERVED_KEYS
-}
-
-
-def _check(where: str, name: str, value: object) -> None:
-    if value is None or (name in ("name", "type", "host", "path") and value == ""):
-        raise ProviderSettingsError(f"{where}: {name!r} is missing")
-    good, wanted = _CHECKS[name]
-    if not good(value):
-        raise ProviderSettingsError(f"{where}: {name!r} must be {wanted}")
+        Raises ProviderSettingsError for any other value.
+        """
+        value = self.attributes.get(name, values[0])
+        if value not in values:
+            raise ProviderSettingsError(f"provider {self.name}: {name} {value!r} is neither {' nor '.join(values)}")
+        return value

@@ -1,54 +1,53 @@
-"""Where bodies are kept: one file per back end, one interface (haild.iwhd.provider.base)."""
+"""Where bodies are kept: one file per back end, one interface (haild.iwhd.provider.base).
+
+The back end for the types `T` and `T-SOMETHING` is the Provider in the module `T` of this package that names
+them. Adding a back end is adding that file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
-from haild.iwhd.provider.base import Provider
-from haild.iwhd.settings import ProviderSettings
-
-
-def _fs(settings: ProviderSettings, spool: Path) -> Provider:
-    from haild.iwhd.provider.fs import FileProvider
-
-    return FileProvider(settings, spool)
+if TYPE_CHECKING:
+    from haild.iwhd.provider.base import Provider
+    from haild.iwhd.settings import ProviderSettings
 
 
-def _s3(settings: ProviderSettings, spool: Path) -> Provider:
-    from haild.iwhd.provider.s3 import S3Provider
-
-    return S3Provider(settings, spool)
+def _modules() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def _http(settings: ProviderSettings, _spool: Path) -> Provider:
-    from haild.iwhd.provider.http import WarehouseProvider
+def _back_ends(module: str) -> Iterator[type[Provider]]:
+    from haild.iwhd.provider.base import Provider
 
-    return WarehouseProvider(settings)
-
-
-def _cf(settings: ProviderSettings, _spool: Path) -> Provider:
-    from haild.iwhd.provider.cf import SwiftProvider
-
-    return SwiftProvider(settings)
+    for each in vars(importlib.import_module(f"{__name__}.{module}")).values():
+        if isinstance(each, type) and issubclass(each, Provider) and each.__module__ == f"{__name__}.{module}":
+            yield each
 
 
-_MAKERS: Final[Mapping[str, Callable[[ProviderSettings, Path], Provider]]] = {
-    "fs": _fs,
-    "fs-rhev-m": _fs,
-    "fs-condor": _fs,
-    "fs-vmw": _fs,
-    "s3": _s3,
-    "http": _http,
-    "cf": _cf,
-}
-"""How each type of provider is made. Back ends are imported when they are used: they are not small."""
+def back_end(kind: str) -> type[Provider] | None:
+    """The class for a type of provider, None for an unknown one. It is imported only now: they are not small."""
+    module = kind.partition("-")[0]
+    if module not in _modules():
+        return None
+    return next((each for each in _back_ends(module) if kind in each.types), None)
+
+
+def types() -> list[str]:
+    """All types that there are."""
+    return [kind for module in _modules() for each in _back_ends(module) for kind in each.types]
 
 
 def make(settings: ProviderSettings, spool: Path) -> Provider:
-    """The provider that `settings` describe.
+    """The provider that `settings` describe. Raises ProviderSettingsError.
 
     `spool` is a directory of the daemon, beside its metadata, for bodies whose length is not known yet.
     """
-    return _MAKERS[settings.type](settings, spool)
+    found = back_end(settings.type)
+    if found is None:
+        raise ValueError(f"no back end for type {settings.type!r}")
+    return found(settings, spool)

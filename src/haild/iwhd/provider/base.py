@@ -1,7 +1,7 @@
 """What every provider does: the one interface between the image warehouse and where bodies are kept.
 
-A back end is one file in this folder with one subclass of Provider, and a line in the table of `make`
-(haild.iwhd.provider).
+A back end is one file in this folder with one subclass of Provider. For a service on HTTP most of it is in
+haild.iwhd.provider.service.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import abc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from haild.iwhd.settings import ProviderSettings
@@ -83,15 +84,26 @@ class Body:
 class Provider(abc.ABC):
     """A place that keeps bodies. All methods raise ProviderError or one of its subclasses, and nothing else."""
 
+    types: ClassVar[tuple[str, ...]] = ()
+    """The types that configurations call it by. The first is the name of its file, and that which clients can add
+    (iwhd.md 5.3); the others begin with that and a hyphen."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    """The keys of a configuration that it cannot do without, besides name and type."""
+
     keeps_attributes: ClassVar[bool] = False
     """Whether copies are to bring their attributes: another warehouse."""
 
     lost_body_status: ClassVar[int] = 404
     """HTTP status for a body that has a record but is not here."""
 
-    def __init__(self, settings: ProviderSettings) -> None:
-        """Keep the settings; made inside the event loop, sends nothing."""
+    def __init__(self, settings: ProviderSettings, spool: Path) -> None:
+        """Keep the settings; made inside the event loop, sends nothing. Raises ProviderSettingsError.
+
+        `spool` is a directory of the daemon's own, for temporary files.
+        """
         self.settings = settings
+        self.spool = spool
 
     @property
     def name(self) -> str:

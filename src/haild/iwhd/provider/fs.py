@@ -161,15 +161,17 @@ def _publish(staged: Path, final: Path) -> None:
 class FileProvider(Provider):
     """Bodies are plain files under a directory of the provider's own."""
 
+    types = ("fs", "fs-rhev-m", "fs-condor", "fs-vmw")
+    needs = ("path",)
     lost_body_status = 500
 
-    def __init__(self, settings: ProviderSettings, private: Path) -> None:
-        """`private` is a directory of the daemon's own; where it is below ours, no bucket leads there."""
-        super().__init__(settings)
+    def __init__(self, settings: ProviderSettings, spool: Path) -> None:
+        """Where `spool` is below our directory, no bucket leads there."""
+        super().__init__(settings, spool)
         self.root = Path(settings.path).absolute()
         self._reserved = {"", ".", "..", OWN_DIRECTORY}
-        if private.resolve().is_relative_to(self.root.resolve()):
-            self._reserved.update(private.resolve().relative_to(self.root.resolve()).parts[:1])
+        if spool.resolve().is_relative_to(self.root.resolve()):
+            self._reserved.update(spool.resolve().relative_to(self.root.resolve()).parts[:1])
         self._staging = self.root / OWN_DIRECTORY / "uploads"
         self._uploads: set[_FileUpload] = set()
         self._prefix = secrets.token_hex(8)

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from haild.client.iwhd import IwhdClient, IwhdPut, IwhdResponseError, IwhdUnreachableError
-from haild.iwhd.provider.base import (
-    Body,
-    ExistsError,
-    MissingError,
-    Provider,
-    ProviderError,
-    Publication,
-    UnavailableError,
-    Upload,
-)
-from haild.iwhd.provider.heldback import HeldBackUpload
+from haild.client.iwhd import IwhdClient
+from haild.client.service import Put, RefusedError, UnreachableError
+from haild.iwhd.provider.base import ExistsError, ProviderError, Publication, UnavailableError, Upload
+from haild.iwhd.provider.service import ServiceProvider, ServiceUpload
 from haild.iwhd.settings import ProviderSettings
-
-_OVERLOADED: Final = (408, 429, 502, 503, 504)
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the errors of the client into those of a provider."""
-    try:
-        yield
-    except IwhdUnreachableError as error:
-        raise UnavailableError(str(error)) from error
-    except IwhdResponseError as error:
-        if error.status == 404:
-            raise MissingError(str(error)) from error
-        if error.status in _OVERLOADED:
-            raise UnavailableError(str(error)) from error
-        raise ProviderError(str(error)) from error
+from haild.wire.iwhd import MASTER_ROLE, ROLE_HEADER
 
 
 class _Role:
-    """Whether copies are sent as a master's. A slave takes no others, and a warehouse that is no slave none of these.
+    """Whether bodies are sent as a master's. A slave takes no others, and a warehouse that is no slave none of these.
 
     The first refusal makes us try the other way; the next one is the warehouse's answer.
     """
@@ -52,35 +28,36 @@ class _Role:
     def judged(self) -> Iterator[None]:
         try:
             yield
-        except IwhdResponseError as error:
+        except RefusedError as error:
             if error.status != 403 or self._changed:
                 raise
             self.as_master = not self.as_master
             self._changed = True
-            raise IwhdUnreachableError(f"our role was refused ({error}); trying the other") from error
+            raise UnreachableError(f"our role was refused ({error}); trying the other") from error
 
     def accepted(self) -> None:
+        """A body was taken in the present role."""
         self._changed = False
 
 
-class _WarehouseUpload(HeldBackUpload):
-    def __init__(self, client: IwhdClient, bucket: str, key: str, length: int | None, role: _Role) -> None:
-        async def start() -> IwhdPut:
-            return client.start_put(bucket, key, length, as_master=role.as_master)
-
-        @contextlib.contextmanager
-        def translated() -> Iterator[None]:
-            with _translated(), role.judged():
-                yield
-
-        super().__init__(start, translated, "")
-        self._client = client
-        self._address = (bucket, key)
+class _WarehouseUpload(ServiceUpload):
+    def __init__(self, provider: WarehouseProvider, bucket: str, key: str, length: int | None, role: _Role) -> None:
+        super().__init__(provider, bucket, key, length, "")
+        self._client = provider.client
         self._role = role
+
+    def start(self) -> Put:
+        headers = {ROLE_HEADER: MASTER_ROLE} if self._role.as_master else {}
+        return self._client.start_put(*self._address, self._length, headers=headers)
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        with super().translated(), self._role.judged():
+            yield
 
     async def prepare(self) -> str:
         # The etag of what is there now: if it is another one afterwards, the body has become visible.
-        with _translated():
+        with self.translated():
             return (await self._client.attribute(*self._address, "_etag") or b"").decode("ascii", "replace")
 
     async def publish(self) -> None:
@@ -88,24 +65,24 @@ class _WarehouseUpload(HeldBackUpload):
         self._role.accepted()
 
 
-class WarehouseProvider(Provider):
+class WarehouseProvider(ServiceProvider):
     """Bodies are objects of another warehouse under the same bucket and key."""
 
+    types = ("http",)
+    needs = ("host", "port")
     keeps_attributes = True
+    # Not 500: that is what a warehouse says to much that it will never do.
+    busy = frozenset({408, 429, 502, 503, 504})
 
-    def __init__(self, settings: ProviderSettings) -> None:
-        super().__init__(settings)
-        self._client = IwhdClient(settings.host, settings.port)
+    def __init__(self, settings: ProviderSettings, spool: Path) -> None:
+        super().__init__(settings, spool)
+        self.client: IwhdClient = IwhdClient(settings.host, settings.port)
         self._own_role = _Role(as_master=False)
         self._copy_role = _Role(as_master=True)
 
-    async def close(self) -> None:
-        await self._client.close()
-
     async def create_bucket(self, bucket: str) -> None:
         try:
-            with _translated():
-                await self._client.create_bucket(bucket)
+            await super().create_bucket(bucket)
         except UnavailableError:
             raise
         except ProviderError as error:
@@ -113,47 +90,26 @@ class WarehouseProvider(Provider):
             await self.check_bucket(bucket)
             raise ExistsError(str(error)) from error
 
-    async def delete_bucket(self, bucket: str) -> None:
-        with _translated():
-            await self._client.delete_bucket(bucket)
-
     async def check_bucket(self, bucket: str) -> None:
-        with _translated():
-            await self._client.attribute_names(bucket, "_default")
+        # A 2011 warehouse knows no HEAD.
+        with self.translated():
+            await self.client.attribute_names(bucket, "_default")
 
     async def start_upload(self, bucket: str, key: str, *, length: int | None, etag: str) -> Upload:
-        return _WarehouseUpload(self._client, bucket, key, length, self._own_role)
+        return _WarehouseUpload(self, bucket, key, length, self._own_role)
 
     async def start_copy(self, bucket: str, key: str, *, length: int | None, etag: str) -> Upload:
-        return _WarehouseUpload(self._client, bucket, key, length, self._copy_role)
+        return _WarehouseUpload(self, bucket, key, length, self._copy_role)
 
     async def settle(self, publication: Publication) -> bool:
-        with _translated():
-            etag = await self._client.attribute(publication.bucket, publication.key, "_etag") or b""
+        with self.translated():
+            etag = await self.client.attribute(publication.bucket, publication.key, "_etag") or b""
         return etag.decode("ascii", "replace") not in ("", publication.token)
 
-    @contextlib.asynccontextmanager
-    async def open(self, bucket: str, key: str) -> AsyncIterator[Body]:
-        async with contextlib.AsyncExitStack() as stack:
-            with _translated():
-                found = await stack.enter_async_context(self._client.get(bucket, key))
-
-            async def blocks() -> AsyncIterator[bytes]:
-                with _translated():
-                    async for block in found:
-                        yield block
-
-            yield Body(blocks(), found.size)
-
-    async def delete(self, bucket: str, key: str) -> None:
-        # Upstream says 200 for an object that is not there (iwhd.md 7.3).
-        with _translated(), contextlib.suppress(MissingError):
-            await self._client.delete(bucket, key)
-
     async def set_attributes(self, bucket: str, key: str, attributes: Mapping[str, bytes]) -> None:
-        with _translated():
-            await self._client.set_attributes(bucket, key, attributes)
+        with self.translated():
+            await self.client.set_attributes(bucket, key, attributes)
 
     async def unset_attribute(self, bucket: str, key: str, name: str) -> None:
-        with _translated():
-            await self._client.unset_attribute(bucket, key, name)
+        with self.translated():
+            await self.client.unset_attribute(bucket, key, name)
