@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Set-up and tests load the same modules again and again; let Python keep them compiled.
 unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
-.PHONY: up test test-full check bench setup environment engine base clients lock upgrade clean help
+.PHONY: up test test-full check fuzz bench setup environment engine base clients lock upgrade clean help
 
 help: ## Print this.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -20,6 +20,11 @@ test-full: setup clients ## The same with every crash point and fault in place o
 
 check: environment ## Run what needs no engine: ruff, mypy, unit and wire tests.
 	@.venv/bin/python scripts/checks.py check
+
+# TARGETS and SECONDS (for each target) choose what is fuzzed.
+SECONDS ?= 60
+fuzz: environment ## Fuzz what parses bytes, a minute each; finds go to tests/fuzz/corpus.
+	PYTHONPATH=tests .venv/bin/python -m fuzz.run --seconds $(SECONDS) $(TARGETS)
 
 bench: setup ## Measure, and print the results.
 	.venv/bin/python -m benchmarks

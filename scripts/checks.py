@@ -1,6 +1,6 @@
 """Run the static checks and the tests, and say at the end what ran and how many passed.
 
-    python scripts/checks.py check    what needs no engine: ruff, mypy, tests/unit, tests/wire, but for what is slow
+    python scripts/checks.py check    what needs no engine: ruff, mypy, tests/{unit,wire,fuzz}, but for what is slow
     python scripts/checks.py test     that, and tests/stack, tests/faults, tests/clients on the real engine
     python scripts/checks.py full     the same, with every crash point and every fault in place of a sample
 
@@ -25,7 +25,7 @@ STATIC = {
     "lint": ["ruff", "check", "--quiet", "."],
     "types": ["mypy"],
 }
-WITHOUT_ENGINE = ("tests/unit", "tests/wire")
+WITHOUT_ENGINE = ("tests/unit", "tests/wire", "tests/fuzz")
 WITH_ENGINE = ("tests/stack", "tests/faults", "tests/clients")
 REPORTS = ROOT / "artefacts"
 OUTCOMES = ("passed", "failed", "skipped")

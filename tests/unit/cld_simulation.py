@@ -16,14 +16,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from cld_harness import MemoryStore
-
 from haild.cld.changes import Changes
 from haild.cld.service import Service
 from haild.cld.session import Datagrams, Peer, Stream
 from haild.client.cld_machine import Answered, BackAgain, Happened, Lost, Machine, Outcome, Reconnect, State
 from haild.wire import cld
 from haild.wire.cld import ErrorCode, Op
+from support.cld_harness import MemoryStore
 
 
 class TwoHoldersError(AssertionError):

@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from cld_harness import Original, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from haild.cld.session import Datagrams, Stream
 from haild.client.cld_machine import Machine
 from haild.wire import cld, cld_extension, cld_packet
 from haild.wire.cld import ErrorCode, Op
+from support.cld_harness import Original, World
 
 OPS = st.sampled_from([*Op, 5, 99])
 MODES = st.integers(0, 0x7F)

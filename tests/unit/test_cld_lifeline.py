@@ -3,12 +3,12 @@
 import random
 
 import pytest
-from cld_harness import World
 
 from haild.cld.session import Datagrams, Stream
 from haild.client.cld_machine import Machine, State
 from haild.wire import cld, cld_packet
 from haild.wire.cld import Op
+from support.cld_harness import World
 
 
 class Ours:

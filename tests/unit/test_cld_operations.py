@@ -1,10 +1,10 @@
 """Files, handles, locks and events, rule by rule (cld.md sections 9 to 11), as an original client sees them."""
 
 import pytest
-from cld_harness import Original, World
 
 from haild.wire import cld, cld_packet
 from haild.wire.cld import ErrorCode, Op
+from support.cld_harness import Original, World
 
 READ, WRITE, LOCK, CREATE, EXCL, DIRECTORY = 0x01, 0x02, 0x04, 0x10, 0x20, 0x40
 UPDATED, DELETED, LOCKED = 1, 2, 4

@@ -1,12 +1,12 @@
 """Sequence ids, acknowledgement, repeats, order of checks, expiry (cld.md sections 4, 5 and 8) in virtual time."""
 
 import pytest
-from cld_harness import Original, World
 
 from haild.cld.outgoing import Outgoing
 from haild.cld.session import Datagrams
 from haild.wire import cld, cld_packet
 from haild.wire.cld import ErrorCode, Op
+from support.cld_harness import Original, World
 
 READ, WRITE, LOCK, CREATE = 0x01, 0x02, 0x04, 0x10
 

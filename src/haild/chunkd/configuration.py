@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from haild.daemon.errors import StartError
-from haild.daemon.settings import Element, SettingsError, port_number
+from haild.daemon.settings import Element, SettingsError, decimal, port_number
 
 DEFAULT_FILE: Final = Path("/etc/chunkd.conf")
 DEFAULT_PID_FILE: Final = Path("/var/run/chunkd.pid")
@@ -112,9 +112,10 @@ def _tls(element: Element) -> Tls:
 def _nid(text: str | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MAXIMUM_NID):
+    number = decimal(text, 1, MAXIMUM_NID)
+    if number is None:
         raise SettingsError(f"<NID> {text!r} is not a number from 1 to {MAXIMUM_NID}")
-    return int(text)
+    return number
 
 
 def _number(element: Element, name: str, default: float, *, least: float) -> float:

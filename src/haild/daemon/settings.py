@@ -115,11 +115,21 @@ def await_file(path: Path) -> None:
         pause = min(pause * 1.5, 0.2)
 
 
+def decimal(text: str, least: int, most: int) -> int | None:
+    """The number that `text` writes in ASCII digits; None if it is none, or is not in the range."""
+    # Python refuses to convert texts of some thousand digits, with a ValueError.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 20):
+        return None
+    number = int(text)
+    return number if least <= number <= most else None
+
+
 def port_number(text: str, *, auto: bool = False) -> int:
     """A TCP or UDP port from its decimal text; 0 for `auto` where that is allowed. Raises SettingsError."""
     if auto and text == "auto":
         return 0
-    if text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535:
-        return int(text)
+    number = decimal(text, 1, 65535)
+    if number is not None:
+        return number
     allowed = "1 to 65535, or auto" if auto else "1 to 65535"
     raise SettingsError(f"port {text!r} is not a number from {allowed}")
