@@ -3,10 +3,10 @@
     python crashing_driver.py STACK N COMMAND [WORD]...
 
 Moments are before and after each request to the engine, and, in a Compose run, DURING seconds after its start. Prints
-the moment and dies there; ends with status 0, and the number of moments as its last word, if it gets through.
+the moment and dies there. If it gets through, it ends with status 0 and prints a JSON list of all moments.
 """
 
-import itertools
+import json
 import os
 import signal
 import sys
@@ -32,17 +32,16 @@ class CrashingEngine:
     def __init__(self, at: int) -> None:
         self._engine = DockerEngine()
         self._at = at
-        self._count = itertools.count(1)
-        self.moments = 0
         self._lock = threading.Lock()
+        self.moments: list[str] = []
 
-    def _moment(self, name: str) -> bool:
+    def _reached(self, moment: str) -> bool:
         with self._lock:
-            self.moments = next(self._count)
-            return self.moments == self._at
+            self.moments.append(moment)
+            return len(self.moments) == self._at
 
-    def _die(self, name: str) -> None:
-        print(name, flush=True)
+    def _die(self, moment: str) -> None:
+        print(moment, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
     def __getattr__(self, name: str) -> Any:
@@ -51,13 +50,16 @@ class CrashingEngine:
             return method
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            if self._moment(name):
+            if self._reached(f"before {name}"):
                 self._die(f"before {name}")
             for delay in DURING if name == "compose" else ():
-                if self._moment(name):
-                    threading.Timer(delay, self._die, [f"{delay} s into {name}"]).start()
+                moment = f"{delay} s into {name}"
+                if self._reached(moment):
+                    timer = threading.Timer(delay, self._die, [moment])
+                    timer.daemon = True
+                    timer.start()
             answer = method(*args, **kwargs)
-            if self._moment(name):
+            if self._reached(f"after {name}"):
                 self._die(f"after {name}")
             return answer
 
@@ -74,7 +76,7 @@ def main() -> None:
         reset(context, words)
     else:
         verb(context)
-    print(engine.moments)
+    print(json.dumps(engine.moments))
 
 
 if __name__ == "__main__":

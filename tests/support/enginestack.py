@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,12 @@ class Stack:
     def env(self) -> dict[str, str]:
         return dict(self.run("env").data)
 
-    def s3(self, *, attempts: int = 2, read_timeout: float = 30) -> Any:
-        """A boto3 client of the stack's tabled, with the stack's credentials; `read_timeout` in seconds."""
-        env = self.env()
+    def s3(self, *, attempts: int = 2, read_timeout: float = 30, env: Mapping[str, str] | None = None) -> Any:
+        """A boto3 client of the stack's tabled, with the stack's credentials; `read_timeout` in seconds.
+
+        `env` is what `env()` returns, where the caller has it already.
+        """
+        env = env or self.env()
         return boto3.client(
             "s3",
             endpoint_url=env["AWS_ENDPOINT_URL"],
@@ -70,12 +74,16 @@ class Stack:
     def container(self, replica: str) -> docker.models.containers.Container:
         return self.client.containers.get(f"hailbox-{self.name}-{replica}")
 
+    def containers(self) -> list[str]:
+        """The names of all containers of the stack, running or not."""
+        label = {"label": f"org.hailbox.stack={self.name}"}
+        return [str(c.name) for c in self.client.containers.list(all=True, filters=label, ignore_removed=True)]
+
     def labelled(self) -> list[str]:
         """Everything on the engine that carries the stack's label, by name."""
         label = {"label": f"org.hailbox.stack={self.name}"}
-        containers = self.client.containers.list(all=True, filters=label, ignore_removed=True)
         volumes, networks = self.client.volumes.list(filters=label), self.client.networks.list(filters=label)
-        return [str(thing.name) for thing in (*containers, *volumes, *networks)]
+        return [*self.containers(), *(str(thing.name) for thing in (*volumes, *networks))]
 
     def keep_artefacts(self, folder: Path) -> None:
         """Leave what explains a failure in one folder."""
