@@ -30,7 +30,7 @@ def engine(objects: Mapping[str, Any] = EMPTY, *, version: str = "26.1.5", api: 
     about = {"Version": version, "ApiVersion": api, "MinAPIVersion": "1.12", "Os": "linux", "Arch": "amd64"}
 
     def answer(method: str, path: str) -> tuple[int, Any]:
-        if path == "/version":
+        if path in ("/version", "/_ping"):
             return 200, about
         if method == "GET" and path in objects:
             return 200, objects[path]

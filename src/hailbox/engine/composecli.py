@@ -65,8 +65,9 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     return kept | {"COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "plain", "COMPOSE_MENU": "0"} | dict(extra)
 
 
-def run(project: str, file: str, arguments: Sequence[str], *, docker_host: str | None) -> None:
-    """Run Compose on the text `file`, from the root directory, so that the current one never matters.
+def run(project: str, file: str, arguments: Sequence[str], *, engine: Mapping[str, str]) -> None:
+    """Run Compose on the text `file`, from the root directory, so that the current one never matters; the variables
+    `engine` lead it to the engine.
 
     Inherited descriptors stay open on purpose: the stack's lock lives as long as a Compose process that a killed
     driver leaves behind, so that the next command waits for it. Raises ComposeFailedError.
@@ -83,7 +84,7 @@ def run(project: str, file: str, arguments: Sequence[str], *, docker_host: str |
             stderr=subprocess.STDOUT,
             text=True,
             cwd="/",
-            env=_environment({"DOCKER_HOST": docker_host} if docker_host else {}),
+            env=_environment(engine),
             close_fds=False,
         ) as process:
             try:

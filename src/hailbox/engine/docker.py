@@ -1,11 +1,12 @@
-"""The real engine, through the Docker SDK's low-level client."""
+"""The real engine, by its HTTP API (Docker Engine API v1.41, and later ones)."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
+import json
 import math
-import os
 import re
 import shutil
 import tarfile
@@ -13,16 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import quote
 
-import docker
-import docker.errors
-import docker.utils
-import requests
-import requests.exceptions
-from docker.context import ContextAPI
-from docker.types import LogConfig
-
-from hailbox.engine import composecli, rawstream
+from hailbox.engine import address, composecli, rawstream, registry
 from hailbox.engine.port import (
     ComposeVersion,
     Container,
@@ -36,6 +30,7 @@ from hailbox.engine.port import (
     PublishedPort,
     Volume,
 )
+from hailbox.engine.transport import TIMEOUT, RefusalError, Transport, lines, pieces
 from hailbox.model.errors import (
     DiskFullError,
     DockerClientMissingError,
@@ -45,112 +40,60 @@ from hailbox.model.errors import (
     HailboxError,
     HelperFailedError,
     ImageError,
-    UsageError,
 )
-
-REQUEST_TIMEOUT = 60
-"""Seconds; removing a container of a loaded engine may take several."""
 
 NEARLY_FULL = 64 << 20
 """Bytes left on the engine's disk below which a failed build is put down to the full disk."""
 
 _KEPT_BUILD_LINES = 12
 
-_HELPER_MEMORY = "256m"
+_HELPER_MEMORY = 256 << 20
+"""Bytes."""
 
 
-def _engine_address() -> str | None:
-    """Where the engine is: DOCKER_HOST, else the docker client's context (DOCKER_CONTEXT, or the current one).
-
-    None for the SDK's default. Raises UsageError if DOCKER_CONTEXT names none.
-    """
-    if host := os.environ.get("DOCKER_HOST"):
-        return host
-    if name := os.environ.get("DOCKER_CONTEXT"):
-        chosen = ContextAPI.get_context(name)
-        if chosen is None:
-            raise UsageError(f"DOCKER_CONTEXT is {name!r}, and there is no such context", "see: docker context ls")
-        return str(chosen.Host) if name != "default" else None
-    with contextlib.suppress(docker.errors.DockerException, OSError, ValueError):
-        context = ContextAPI.get_current_context()
-        if context is not None and context.name != "default" and context.Host:
-            return str(context.Host)
-    return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """This exception and all that it came from, the SDK's and urllib3's wrappings included."""
-    while error is not None:
-        yield error
-        for argument in error.args:
-            if isinstance(argument, BaseException):
-                yield from _chain(argument)
-        error = error.__cause__ or error.__context__
-
-
-def _reason(error: BaseException) -> str:
-    """Why nobody answers: the system's word for it, else the SDK's."""
-    said = [link.strerror for link in _chain(error) if isinstance(link, OSError) and link.strerror]
-    return said[-1] if said else (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _translate(error: Exception, address: str) -> HailboxError:
-    # In the chain: the SDK wraps what the first request, for the engine's version, came to.
-    answered = [link for link in _chain(error) if isinstance(link, docker.errors.APIError)]
-    if answered:
-        said = (str(answered[0].explanation or answered[0]).splitlines() or [""])[0]
-        if answered[0].response is not None and answered[0].response.status_code in (401, 403):
+def _translate(error: Exception, where: str) -> HailboxError:
+    if isinstance(error, RefusalError):
+        said = (error.said.splitlines() or [""])[0]
+        if error.status in (401, 403):
             return EngineDeniedError(
-                f"the engine at {address} refuses this request: {said}", "ask whoever runs it for access"
+                f"the engine at {where} refuses this request: {said}", "ask whoever runs it for access"
             )
         return EngineFailedError(
-            f"the engine at {address} answered with an error: {said}",
+            f"the engine at {where} answered with an error: {said}",
             "run the command again; `docker info` shows whether the engine is well",
         )
-    if any(isinstance(link, PermissionError) for link in _chain(error)):
+    if isinstance(error, PermissionError):
         return EngineDeniedError(
-            f"the engine at {address} refuses this user",
+            f"the engine at {where} refuses this user",
             "join the group docker and log in again, run as root, or set DOCKER_HOST to your own engine",
         )
-    if any(isinstance(link, requests.exceptions.ReadTimeout) for link in _chain(error)):
+    if isinstance(error, TimeoutError):
         return EngineUnreachableError(
-            f"the engine at {address} did not answer within {REQUEST_TIMEOUT} s", "see whether it hangs: docker info"
+            f"the engine at {where} did not answer in time", "see whether it hangs: docker info"
         )
-    return EngineUnreachableError(
-        f"no engine answers at {address}: {_reason(error)}",
+    reason = (isinstance(error, OSError) and error.strerror) or (str(error).splitlines() or [type(error).__name__])[0]
+    remedy = (
         "start it (systemctl start docker, or Docker Desktop), or set DOCKER_HOST; `make engine` in a checkout of "
-        "hailbox installs and starts one on Debian or Ubuntu",
+        "hailbox installs and starts one on Debian or Ubuntu"
     )
+    if where.startswith("ssh:"):
+        remedy = f"see what this says: docker --host {where} version"
+    return EngineUnreachableError(f"no engine answers at {where}: {reason}", remedy)
 
 
 @contextlib.contextmanager
-def _asking(address: str) -> Iterator[None]:
+def _gone_is_fine(*statuses: int) -> Iterator[None]:
+    """What should be removed and is not there any more needs nothing; neither does what these statuses say."""
     try:
         yield
-    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError) as error:
-        raise _translate(error, address) from error
-
-
-@contextlib.contextmanager
-def _gone_is_fine() -> Iterator[None]:
-    """What should be removed, stopped or killed and is not there any more, or is on its way, needs nothing."""
-    try:
-        yield
-    except docker.errors.APIError as error:
-        if error.response is None or error.response.status_code not in (404, 409):
+    except RefusalError as error:
+        if error.status not in (404, *statuses):
             raise
 
 
-def _refuse_errors(answer: requests.Response) -> None:
-    """Raise the SDK's own exception for an answer that is an error, where a request goes around the SDK."""
-    try:
-        answer.raise_for_status()
-    except requests.exceptions.HTTPError as error:
-        docker.errors.create_api_error_from_http_exception(error)
-
-
-def _label_filters(labels: Mapping[str, str | None]) -> dict[str, list[str]]:
-    return {"label": [name if value is None else f"{name}={value}" for name, value in labels.items()]}
+def _having(labels: Mapping[str, str | None]) -> dict[str, Any]:
+    wanted = [name if value is None else f"{name}={value}" for name, value in labels.items()]
+    return {"filters": {"label": wanted}}
 
 
 def _container(entry: Mapping[str, Any]) -> Container:
@@ -177,29 +120,39 @@ def _image(entry: Mapping[str, Any]) -> Image:
 
 
 class DockerEngine:
-    """`Engine` on the engine that DOCKER_HOST, the docker client's context or the default socket names."""
+    """`Engine` on the engine that DOCKER_HOST, the docker client's context or the default socket names.
+
+    Nothing is asked of it before the first request. Raises UsageError where a context is chosen that is not there.
+    """
 
     def __init__(self) -> None:
-        configured = _engine_address()
-        self.address = configured or "unix:///var/run/docker.sock"
-        with _asking(self.address):
-            environment = dict(os.environ) | ({"DOCKER_HOST": configured} if configured else {})
-            arguments = docker.utils.kwargs_from_env(environment=environment)
-            self._api = docker.APIClient(version="auto", timeout=REQUEST_TIMEOUT, **arguments)
-        self._compose_host = configured
+        self._address = address.find()
+        self._transport = Transport(self._address)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[Transport]:
+        try:
+            yield self._transport
+        except (RefusalError, http.client.HTTPException, OSError, ValueError) as error:
+            raise _translate(error, self._address.text) from error
+
+    def _get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        with self._asking() as transport:
+            return transport.ask("GET", path, query)
+
+    def _post(self, path: str, query: Mapping[str, Any] | None = None, document: Any = None) -> Any:
+        with self._asking() as transport:
+            return transport.ask("POST", path, query, document)
 
     def version(self) -> EngineVersion:
-        with _asking(self.address):
-            answer = self._api.version(api_version=False)
+        answer = self._get("/version")
         return EngineVersion(answer["Version"], answer["ApiVersion"], answer["Os"], answer["Arch"])
 
     def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
-        with _asking(self.address):
-            return [_container(entry) for entry in self._api.containers(all=True, filters=_label_filters(labels))]
+        return [_container(entry) for entry in self._get("/containers/json", {"all": True} | _having(labels))]
 
     def container_details(self, container_id: str) -> ContainerDetails:
-        with _asking(self.address):
-            answer = self._api.inspect_container(container_id)
+        answer = self._get(f"/containers/{container_id}/json")
         state = answer["State"]
         return ContainerDetails(
             exit_code=state["ExitCode"],
@@ -212,82 +165,71 @@ class DockerEngine:
         )
 
     def volumes(self, labels: Mapping[str, str | None]) -> list[Volume]:
-        with _asking(self.address):
-            entries = self._api.volumes(filters=_label_filters(labels))["Volumes"] or []
+        entries = self._get("/volumes", _having(labels))["Volumes"] or []
         return [Volume(entry["Name"], entry["Labels"] or {}) for entry in entries]
 
     def networks(self, labels: Mapping[str, str | None]) -> list[Network]:
-        with _asking(self.address):
-            entries = self._api.networks(filters=_label_filters(labels))
+        entries = self._get("/networks", _having(labels))
         return [Network(entry["Id"], entry["Name"], entry["Labels"] or {}) for entry in entries]
 
     def images(self, labels: Mapping[str, str | None]) -> list[Image]:
-        with _asking(self.address):
-            return [_image(entry) for entry in self._api.images(filters=_label_filters(labels))]
+        return [_image(entry) for entry in self._get("/images/json", _having(labels))]
 
     def image(self, reference: str) -> Image | None:
-        with _asking(self.address):
-            try:
-                return _image(self._api.inspect_image(reference))  # type: ignore[no-untyped-call]
-            except docker.errors.NotFound:
-                return None
+        with self._asking() as transport, _gone_is_fine():
+            return _image(transport.ask("GET", f"/images/{quote(reference, safe='/:@')}/json"))
+        return None
 
     def start_container(self, container_id: str) -> None:
-        with _asking(self.address):
-            self._api.start(container_id)
+        self._post(f"/containers/{container_id}/start")
 
     def restart_container(self, container_id: str, *, stop_timeout: int) -> None:
-        with _asking(self.address):
-            self._api.restart(container_id, timeout=stop_timeout)
+        with self._asking() as transport:
+            path = f"/containers/{container_id}/restart"
+            transport.ask("POST", path, {"t": stop_timeout}, timeout=TIMEOUT + stop_timeout)
 
     def stop_container(self, container_id: str, *, stop_timeout: int) -> None:
-        with _asking(self.address), _gone_is_fine():
-            self._api.stop(container_id, timeout=stop_timeout)
+        with self._asking() as transport, _gone_is_fine(409):
+            path = f"/containers/{container_id}/stop"
+            transport.ask("POST", path, {"t": stop_timeout}, timeout=TIMEOUT + stop_timeout)
 
     def kill_container(self, container_id: str, *, signal: str = "SIGKILL") -> None:
-        with _asking(self.address), _gone_is_fine():
-            self._api.kill(container_id, signal=signal)
+        with self._asking() as transport, _gone_is_fine(409):
+            transport.ask("POST", f"/containers/{container_id}/kill", {"signal": signal})
 
     def pause_container(self, container_id: str) -> None:
-        with _asking(self.address):
-            self._api.pause(container_id)
+        self._post(f"/containers/{container_id}/pause")
 
     def unpause_container(self, container_id: str) -> None:
-        with _asking(self.address):
-            self._api.unpause(container_id)
+        self._post(f"/containers/{container_id}/unpause")
 
     def remove_container(self, container_id: str) -> None:
-        with _asking(self.address), _gone_is_fine():
-            self._api.remove_container(container_id, force=True, v=False)
+        with self._asking() as transport, _gone_is_fine(409):
+            transport.ask("DELETE", f"/containers/{container_id}", {"force": True, "v": False})
 
     def remove_volume(self, name: str) -> None:
-        with _asking(self.address):
-            try:
-                self._api.remove_volume(name, force=True)
-            except docker.errors.NotFound:
-                return
+        self._remove(f"/volumes/{name}", {"force": True})
 
     def remove_network(self, network_id: str) -> None:
-        with _asking(self.address):
-            try:
-                self._api.remove_network(network_id)
-            except docker.errors.NotFound:
-                return
+        self._remove(f"/networks/{network_id}")
 
     def remove_image(self, reference: str) -> None:
-        with _asking(self.address):
-            try:
-                self._api.remove_image(reference)
-            except docker.errors.NotFound:
-                return
+        self._remove(f"/images/{quote(reference, safe='/:@')}")
+
+    def _remove(self, path: str, query: Mapping[str, Any] | None = None) -> None:
+        with self._asking() as transport, _gone_is_fine():
+            transport.ask("DELETE", path, query)
 
     def read_file(self, container_id: str, path: str) -> bytes | None:
-        with _asking(self.address):
-            try:
-                chunks, _ = self._api.get_archive(container_id, path)
-                archive = b"".join(chunks)
-            except docker.errors.NotFound:
-                return None
+        archive, where = b"", f"/containers/{container_id}/archive"
+        with (
+            self._asking() as transport,
+            _gone_is_fine(),
+            transport.stream("GET", where, {"path": path}, timeout=TIMEOUT) as answer,
+        ):
+            archive = answer.read()
+        if not archive:
+            return None
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             for member in tar:
                 if member.isfile() and (content := tar.extractfile(member)) is not None:
@@ -295,17 +237,14 @@ class DockerEngine:
         return None
 
     def execute(self, container_id: str, command: Sequence[str]) -> Execution:
-        with _asking(self.address):
-            identifier = self._api.exec_create(container_id, list(command))["Id"]
-            # Not exec_start of the SDK: it asks for an upgrade of the connection, and then overlooks what came in one
-            # piece with the answer's head. Without an upgrade the stream is the answer's body, which ends with it.
-            url = f"{self._api.base_url}/v{self._api.api_version}/exec/{identifier}/start"
-            with self._api.post(
-                url, json={"Detach": False, "Tty": False}, stream=True, timeout=(REQUEST_TIMEOUT, None)
-            ) as answer:
-                _refuse_errors(answer)
-                output, errors = rawstream.separate(answer.iter_content(None))
-            status = self._api.exec_inspect(identifier)["ExitCode"]
+        asked = {"Cmd": list(command), "AttachStdout": True, "AttachStderr": True}
+        with self._asking() as transport:
+            identifier = transport.ask("POST", f"/containers/{container_id}/exec", document=asked)["Id"]
+            # Without an upgrade of the connection the stream is the answer's body, which ends with it.
+            start = {"Detach": False, "Tty": False}
+            with transport.stream("POST", f"/exec/{identifier}/start", document=start) as answer:
+                output, errors = rawstream.separate(pieces(answer))
+            status = transport.ask("GET", f"/exec/{identifier}/json")["ExitCode"]
         return Execution(status, output, errors)
 
     def attached_command(self, container_id: str, command: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
@@ -323,112 +262,104 @@ class DockerEngine:
     def logs(
         self, container_id: str, *, tail: int | None = None, follow: bool = False, since: int | None = None
     ) -> Iterator[bytes]:
-        with _asking(self.address):
-            chunks = self._api.logs(
-                container_id,
-                stream=True,
-                follow=follow,
-                timestamps=True,
-                tail="all" if tail is None else tail,
-                since=since,
-            )
-            rest = b""
-            for chunk in chunks:
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from lines
-            if rest:
-                yield rest
+        query = {
+            "stdout": True,
+            "stderr": True,
+            "timestamps": True,
+            "follow": follow,
+            "tail": "all" if tail is None else tail,
+            "since": since,
+        }
+        path, timeout = f"/containers/{container_id}/logs", None if follow else TIMEOUT
+        with self._asking() as transport, transport.stream("GET", path, query, timeout=timeout) as answer:
+            yield from lines(payload for _, payload in rawstream.frames(pieces(answer)))
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
-        with _asking(self.address):
-            self._api.create_volume(name, labels=dict(labels))
+        self._post("/volumes/create", document={"Name": name, "Labels": dict(labels)})
 
     def disk_free(self) -> int | None:
-        if not self.address.startswith("unix:"):
+        if not self._address.text.startswith("unix:"):
             return None
-        with _asking(self.address):
-            root = self._api.info().get("DockerRootDir") or ""
+        root = self._get("/info").get("DockerRootDir") or ""
         with contextlib.suppress(OSError):
             return shutil.disk_usage(root).free
         return None
 
     def clock(self) -> float:
-        with _asking(self.address):
-            text = str(self._api.info()["SystemTime"])
+        text = str(self._get("/info")["SystemTime"])
         # Nanoseconds are more digits than fromisoformat(3.11) takes.
         return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text)).timestamp()
 
     def create_helper(self, helper: Helper) -> str:
-        binds = [f"{volume}:{place}" for volume, place in helper.mounts.items()]
-        with _asking(self.address):
-            host = self._api.create_host_config(
-                binds=binds,
-                network_mode=helper.network,
-                pid_mode="host" if helper.host_processes else None,
-                cap_drop=["ALL"],
-                cap_add=list(helper.capabilities),
-                devices=[f"{device}:{device}:rwm" for device in helper.devices],
-                read_only=True,
-                security_opt=["no-new-privileges:true"],
-                mem_limit=_HELPER_MEMORY,
-                restart_policy={"Name": "on-failure"} if helper.restart_on_failure else None,
-                log_config=LogConfig(type="json-file", config={"max-size": "1m", "max-file": "1"}),
-            )
-            answer = self._api.create_container(
-                helper.image,
-                [],
-                entrypoint=list(helper.command),
-                name=helper.name,
-                labels=dict(helper.labels),
-                user="0:0",
-                working_dir="/",
-                host_config=host,
-            )
-        return str(answer["Id"])
+        devices = [{"PathOnHost": d, "PathInContainer": d, "CgroupPermissions": "rwm"} for d in helper.devices]
+        described = {
+            "Image": helper.image,
+            "Entrypoint": list(helper.command),
+            "Cmd": [],
+            "Labels": dict(helper.labels),
+            "User": "0:0",
+            "WorkingDir": "/",
+            "HostConfig": {
+                "Binds": [f"{volume}:{place}" for volume, place in helper.mounts.items()],
+                "NetworkMode": helper.network,
+                "PidMode": "host" if helper.host_processes else "",
+                "CapDrop": ["ALL"],
+                "CapAdd": list(helper.capabilities),
+                "Devices": devices,
+                "ReadonlyRootfs": True,
+                "SecurityOpt": ["no-new-privileges:true"],
+                "Memory": _HELPER_MEMORY,
+                "RestartPolicy": {"Name": "on-failure" if helper.restart_on_failure else "no"},
+                "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
+            },
+        }
+        return str(self._post("/containers/create", {"name": helper.name}, described)["Id"])
 
     def await_exit(self, container_id: str, *, deadline: float) -> int:
-        with _asking(self.address):
-            return int(self._api.wait(container_id, timeout=math.ceil(deadline))["StatusCode"])
+        with self._asking() as transport:
+            answer = transport.ask("POST", f"/containers/{container_id}/wait", timeout=math.ceil(deadline))
+        return int(answer["StatusCode"])
 
     def run_helper(self, helper: Helper, *, deadline: float) -> bytes:
         identifier = self.create_helper(helper)
         try:
             self.start_container(identifier)
             status = self.await_exit(identifier, deadline=deadline)
-            lines = [line.partition(b" ")[2] for line in self.logs(identifier)]
+            said = [line.partition(b" ")[2] for line in self.logs(identifier)]
         finally:
             self.remove_container(identifier)
         if status != 0:
-            raise HelperFailedError.of(helper.name, status, lines)
-        return b"\n".join(lines)
+            raise HelperFailedError.of(helper.name, status, said)
+        return b"\n".join(said)
 
     def pull_image(self, reference: str) -> None:
-        repository, tag = docker.utils.parse_repository_tag(reference)
-        with _asking(self.address):
-            for line in self._api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-                if "error" in line:
-                    raise EngineFailedError(f"cannot pull {reference}: {line['error']}", "check the network")
+        repository, tag = registry.split(reference)
+        headers = registry.authorization(repository)
+        with self._asking() as transport:
+            query = {"fromImage": repository, "tag": tag}
+            with transport.stream("POST", "/images/create", query, headers=headers) as answer:
+                for step in map(json.loads, lines(pieces(answer))):
+                    if "error" in step:
+                        raise EngineFailedError(f"cannot pull {reference}: {step['error']}", "check the network")
 
     def import_image(self, archive: Path, reference: str, *, labels: Mapping[str, str]) -> None:
-        repository, tag = docker.utils.parse_repository_tag(reference)
-        changes = [f'LABEL {name}="{value}"' for name, value in labels.items()]
-        with _asking(self.address):
-            self._api.import_image_from_file(str(archive), repository=repository, tag=tag, changes=changes)
+        repository, tag = registry.split(reference)
+        changes = tuple(f'LABEL {name}="{value}"' for name, value in labels.items())
+        query = {"fromSrc": "-", "repo": repository, "tag": tag, "changes": changes}
+        with self._asking() as transport, archive.open("rb") as body:
+            length = archive.stat().st_size
+            with transport.stream("POST", "/images/create", query, body=body, length=length) as answer:
+                for step in map(json.loads, lines(pieces(answer))):
+                    if "error" in step:
+                        raise EngineFailedError(
+                            f"cannot import {reference}: {step['error']}", "run the command again"
+                        )
 
     def build_image(self, context: bytes, reference: str, *, labels: Mapping[str, str]) -> Iterator[str]:
         said: list[str] = []
-        with _asking(self.address):
-            steps = self._api.build(
-                fileobj=io.BytesIO(context),
-                custom_context=True,
-                tag=reference,
-                labels=dict(labels),
-                rm=True,
-                forcerm=True,
-                network_mode="none",
-                decode=True,
-            )
-            for step in steps:
+        query = {"t": reference, "labels": dict(labels), "rm": True, "forcerm": True, "networkmode": "none"}
+        with self._asking() as transport, transport.stream("POST", "/build", query, body=context) as answer:
+            for step in map(json.loads, lines(pieces(answer))):
                 text = str(step.get("stream") or step.get("error") or "").rstrip()
                 if text:
                     said.append(text)
@@ -438,26 +369,23 @@ class DockerEngine:
 
     def _refuse_build(self, reference: str, said: Sequence[str]) -> NoReturn:
         self.check_disk()
-        lines = "\n  ".join(said[-_KEPT_BUILD_LINES:])
+        last = "\n  ".join(said[-_KEPT_BUILD_LINES:])
         raise ImageError(
-            f"the image {reference} could not be built; the engine said:\n  {lines}",
+            f"the image {reference} could not be built; the engine said:\n  {last}",
             "mend what it names and run `hailbox build`",
         )
 
     def check_disk(self) -> None:
         """Raise DiskFullError if the disk with the engine's data, where we can see it, is full."""
-        with _asking(self.address):
-            root = self._api.info().get("DockerRootDir") or ""
-        with contextlib.suppress(OSError):
-            left = shutil.disk_usage(root).free
-            if left < NEARLY_FULL:
-                raise DiskFullError(
-                    f"the engine's disk is full: {left >> 20} MiB left at {root}",
-                    "free some space (docker system df shows what takes it) and run the command again",
-                )
+        left = self.disk_free()
+        if left is not None and left < NEARLY_FULL:
+            raise DiskFullError(
+                f"the engine's disk is full: {left >> 20} MiB left",
+                "free some space (docker system df shows what takes it) and run the command again",
+            )
 
     def compose_version(self) -> ComposeVersion:
         return composecli.find()
 
     def compose(self, project: str, file: str, arguments: Sequence[str]) -> None:
-        composecli.run(project, file, arguments, docker_host=self._compose_host)
+        composecli.run(project, file, arguments, engine=self._address.environment)

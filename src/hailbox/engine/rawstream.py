@@ -7,25 +7,32 @@ big-endian, and that many bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 _HEADER: Final = struct.Struct(">BxxxI")
 _ERRORS: Final = 2
 
 
+def frames(pieces: Iterable[bytes]) -> Iterator[tuple[bool, bytes]]:
+    """The content of each frame as it comes, and whether it is errors. Raises ValueError at an end inside a frame."""
+    waiting = bytearray()
+    for piece in pieces:
+        waiting += piece
+        while len(waiting) >= _HEADER.size:
+            kind, length = _HEADER.unpack_from(waiting)
+            end = _HEADER.size + length
+            if len(waiting) < end:
+                break
+            yield kind == _ERRORS, bytes(waiting[_HEADER.size : end])
+            del waiting[:end]
+    if waiting:
+        raise ValueError("the engine's stream ends inside a frame")
+
+
 def separate(pieces: Iterable[bytes]) -> tuple[bytes, bytes]:
     """Output and errors out of a whole stream. Raises ValueError where it ends inside a frame."""
-    stream = b"".join(pieces)
     collected = {False: bytearray(), True: bytearray()}
-    position = 0
-    while position < len(stream):
-        if len(stream) < position + _HEADER.size:
-            raise ValueError("the engine's stream ends inside the head of a frame")
-        kind, length = _HEADER.unpack_from(stream, position)
-        position += _HEADER.size
-        if len(stream) < position + length:
-            raise ValueError("the engine's stream ends inside a frame")
-        collected[kind == _ERRORS] += stream[position : position + length]
-        position += length
+    for is_error, content in frames(pieces):
+        collected[is_error] += content
     return bytes(collected[False]), bytes(collected[True])
