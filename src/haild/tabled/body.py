@@ -10,6 +10,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +28,8 @@ SILENCE = 30.0
 """Seconds that a client may pause in the middle of a body."""
 
 THREAD_SIZE = 1 << 16
-"""Bytes from which a piece is digested in a thread: below, handing it over costs more than it brings."""
-THREADS = 2
+"""Bytes from which a piece is digested in threads: below, handing it over costs more than it brings."""
+THREADS = min(max(os.cpu_count() or 2, 2), 8)
 
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -74,7 +75,7 @@ class Upload:
         self._checksums = {name: checksums.new(name) for name in names if not (name == "sha256" and self._sha256)}
         if self._sha256 is not None and "sha256" in names:
             self._checksums["sha256"] = self._sha256
-        self._digesting: asyncio.Future[None] | None = None
+        self._digesting: list[asyncio.Future[None]] = []
         self._updates = [
             self._md5.update,
             *([self._sha256.update] if self._sha256 is not None else []),
@@ -149,21 +150,19 @@ class Upload:
             yield bytes(held)
 
     async def _digest(self, piece: bytes | memoryview) -> None:
-        """Take a piece into all digests; a large one in a thread, while the loop sends the piece before it."""
+        """Take a piece into all digests: a large one in a thread for each, while the piece before it is sent."""
         await self._digested()
         if len(piece) < THREAD_SIZE:
-            self._update(piece)
+            for update in self._updates:
+                update(piece)
         else:
-            self._digesting = asyncio.get_running_loop().run_in_executor(_threads(), self._update, piece)
+            run = asyncio.get_running_loop().run_in_executor
+            self._digesting = [run(_threads(), update, piece) for update in self._updates]
 
     async def _digested(self) -> None:
-        if self._digesting is not None:
-            digesting, self._digesting = self._digesting, None
-            await digesting
-
-    def _update(self, piece: bytes | memoryview) -> None:
-        for update in self._updates:
-            update(piece)
+        digesting, self._digesting = self._digesting, []
+        for each in digesting:
+            await each
 
     async def read(self, limit: int) -> bytes:
         """The whole content of a small document. Raises S3Error, MaxMessageLengthExceeded over `limit` bytes."""

@@ -30,6 +30,10 @@ STALL = 60.0
 """Seconds that a client may leave an answer unread."""
 HEAD_DEADLINE = 30.0
 """Seconds in which the head of a request must arrive whole."""
+UPLOAD_MEMORY = 1 << 25
+"""Bytes in which all uploads under way are to be buffered; each has about four blocks in hand."""
+SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 16, 1 << 19
+"""Bytes of an upload that are awaited before they are handled: large ones cost less each."""
 LINGER = 5.0
 """Seconds during which the rest of a refused body is read and dropped, so that the client sees the answer."""
 
@@ -58,6 +62,7 @@ class S3Server:
         self._region = region
         self._services: Services | None = None
         self._authenticator: Authenticator | None = None
+        self._uploads = 0
         self.requests = 0
         self.errors = 0
         self.on_answer: Callable[[str, int], None] = lambda action, status: None
@@ -74,7 +79,12 @@ class S3Server:
         self.requests += 1
         request_id = secrets.token_hex(8).upper()
         call: Call | None = None
+        upload = _is_long(request)
+        self._uploads += upload
         try:
+            if upload:
+                block = UPLOAD_MEMORY // (4 * self._uploads)
+                request.content.set_read_chunk_size(min(max(block, SMALLEST_BLOCK), LARGEST_BLOCK))
             call = self._understand(request, request_id)
             answer = await self._answer(call, request)
             if "Origin" in request.headers:
@@ -94,6 +104,8 @@ class S3Server:
         except Exception:
             logger.exception("request %s failed", request_id)
             response = _send_error(request, _internal(), request_id)
+        finally:
+            self._uploads -= upload
         self.on_answer(call.action if call is not None else "", response.status)
         return response
 
@@ -134,6 +146,12 @@ class S3Server:
             call.action = _VERSIONED[call.action]
         await access.admit(call, operation.permission)
         return await operation.handler(call)
+
+
+def _is_long(request: web.BaseRequest) -> bool:
+    """Whether a body comes that is longer than a block, or of unknown length."""
+    length = request.content_length
+    return request.body_exists and (length is None or length > SMALLEST_BLOCK)
 
 
 def _internal() -> S3Error:
