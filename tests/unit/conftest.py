@@ -48,6 +48,8 @@ class EngineProbes:
         self.engine = engine
         self.stack = stack
         self.sick: set[str] = set()
+        self.skew: dict[str, float] = {}
+        """Seconds by which the clocks of those are ahead that refuse us for that."""
 
     def __call__(
         self, targets: Sequence[Target], credentials: Credentials, *, deadline: float, on_change: OnChange
@@ -60,6 +62,8 @@ class EngineProbes:
             for container in self.engine.all_containers.values()
             if container.labels.get(names.REPLICA) == replica and container.labels.get(names.STACK) == self.stack
         ]
+        if replica in self.skew and states == [ContainerState.RUNNING]:
+            return Outcome(replica, Reached.ANSWER, "RequestTimeTooSkewed", 0.1, self.skew[replica])
         working = states == [ContainerState.RUNNING] and replica not in self.sick
         return Outcome(replica, Reached.FUNCTION if working else Reached.NOTHING, "" if working else "no answer", 0.1)
 

@@ -76,6 +76,24 @@ def test_engine_that_is_too_old(tmp_path: Path) -> None:
     assert "20.10" in problem
 
 
+@pytest.mark.parametrize("verb", ["status", "up", "ls", "doctor"])
+def test_full_disk_of_the_engine(tmp_path: Path, verb: str) -> None:
+    """The engine answers what writes nothing; for the rest it has this error, whatever was asked."""
+
+    def full(method: str, path: str) -> tuple[int, object]:
+        if path == "/version":
+            return engine(EMPTY)(method, path)
+        return 500, {"message": "mkdir /var/lib/docker/overlay2/0/merged: no space left on device"}
+
+    with serve(tmp_path, full) as address:
+        ended = run(tmp_path, verb, variables={"DOCKER_HOST": address})
+    assert ended.status == 3
+    code, problem, remedy = ended.error()
+    assert code == "disk-full"
+    assert "/var/lib/docker/overlay2/0/merged" in problem
+    assert "free some space" in remedy
+
+
 def test_no_compose(tmp_path: Path) -> None:
     python, variables = bare_python(tmp_path)
     with serve(tmp_path, engine(EMPTY)) as address:

@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import json
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hailbox.fault.inject import Asked, inject
 from hailbox.model import names
 from hailbox.model.errors import (
     ComposeMissingError,
+    DiskFullError,
     EngineUnreachableError,
     HailboxError,
     UnknownStackError,
@@ -329,3 +331,23 @@ def test_findings_are_of_the_tree(context: Context) -> None:
     errors = why(context).errors
     assert all(isinstance(error, HailboxError) for error in errors)
     assert [error.code for error in errors] == codes(context)
+
+
+def test_a_wrong_clock_is_told_once(fake: FakeEngine, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    context.watch.skew = {"tabled-1": 3600.0}  # type: ignore[attr-defined]
+    assert codes(context) == ["clock-skew"]
+    monkeypatch.setattr(fake, "clock", lambda: time.time() + 3600)
+    assert [finding.code for finding in doctor(context).report.findings] == ["clock-skew"]
+
+
+def test_what_keeps_doctor_from_looking_at_the_stack_is_a_finding(
+    fake: FakeEngine, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(container_id: str, path: str) -> bytes:
+        raise DiskFullError("the engine's disk is full", "free some space")
+
+    monkeypatch.setattr(fake, "read_file", refuse)
+    report = doctor(context).report
+    assert [finding.code for finding in report.findings] == ["disk-full"]
+    assert [check.name for check in report.checks if not check.ok] == ["stack"]
+    assert report.checks[-1].name == "leftovers"

@@ -240,18 +240,6 @@ def test_a_full_disk_while_bootstrapping_is_named(tmp_path: Path) -> None:
         ensure(ListingEngine(), build.plan(ALL))
 
 
-def test_a_full_disk_of_the_engine_while_importing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool(tmp_path, 'for last; do :; done; echo archive > "$last"')
-    engine = ListingEngine()
-
-    def refuse(archive: Path, reference: str, *, labels: Mapping[str, str]) -> None:
-        raise EngineFailedError("write /usr/bin/python3.13: no space left on device", "run the command again")
-
-    monkeypatch.setattr(engine, "import_image", refuse)
-    with pytest.raises(DiskFullError, match="the engine's disk"):
-        ensure(engine, build.plan(ALL))
-
-
 def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

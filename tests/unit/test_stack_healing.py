@@ -11,7 +11,7 @@ import pytest
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import ContainerDetails, ContainerState
 from hailbox.model import names
-from hailbox.model.errors import DataDamagedError, NotWorkingError
+from hailbox.model.errors import ClockSkewError, DataDamagedError, NotWorkingError, VolumeFullError
 from hailbox.model.progress import Phase, Progress
 from hailbox.stack import diagnosis
 from hailbox.stack.context import Context
@@ -230,3 +230,32 @@ def test_containers_that_lost_their_network_are_made_anew(
         assert after[replica].id != before[replica]
         assert after[replica].networks == ("hailbox-test",)
     assert after["credentials"].id == before["credentials"]
+
+
+def test_a_wrong_clock_is_named_and_nothing_is_restarted_for_it(patient: Patient) -> None:
+    patient.probes.skew = {"tabled-1": 3600.0}
+    with pytest.raises(ClockSkewError) as caught:
+        up(patient.context)
+    assert caught.value.problem.startswith("tabled-1 works, but refuses every request of ours")
+    assert (patient.restarted, patient.recreated) == ([], [])
+
+
+def test_beside_a_wrong_clock_the_others_are_healed(patient: Patient) -> None:
+    patient.probes.skew = {"tabled-1": 3600.0}
+    patient.probes.sick = {"chunkd-1"}
+    patient.cured_by_restart = {"chunkd-1": {"chunkd-1"}}
+    with pytest.raises(ClockSkewError):
+        up(patient.context)
+    assert (patient.restarted, patient.recreated) == (["chunkd-1"], [])
+
+
+def test_a_disk_that_stays_full_is_named_and_no_data_given_up(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient.probes.sick = {"chunkd-1"}
+    monkeypatch.setattr(patient.fake, "logs", lambda *_, **__: iter([b"now cannot write: No space left on device"]))
+    with pytest.raises(VolumeFullError) as caught:
+        up(patient.context)
+    assert "chunkd-1" in caught.value.problem
+    assert "free some space" in caught.value.remedy
+    assert "reset" not in caught.value.remedy

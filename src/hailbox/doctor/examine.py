@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hailbox.doctor import host, stack
 from hailbox.doctor.report import Check, Examination, Report, findings
-from hailbox.model.errors import EngineDeniedError, EngineUnreachableError, HailboxError
+from hailbox.model.errors import EngineDeniedError, EngineUnreachableError, HailboxError, HostError
 from hailbox.stack.context import Context
-from hailbox.stack.observe import observe, present
+from hailbox.stack.observe import Observed, observe, present
+from hailbox.stack.result import StackResult
 
 
 def why(context: Context) -> Examination:
@@ -30,10 +33,10 @@ def doctor(context: Context) -> Examination:
         checks.append(check)
         errors += [error] if error else []
         if observed.record:
-            result, found = stack.examine(context, observed)
-            errors += found
-            working = sum(replica.working for replica in result.replicas)
-            checks.append(Check("stack", not found, f"{working} of {len(result.replicas)} replicas work"))
+            result, found = _stack(context, observed, checks)
+            # Whoever refuses us for our clock only repeats what the host's check has found.
+            known = {error.code for error in errors if isinstance(error, HostError)}
+            errors += [error for error in found if error.code not in known]
         else:
             checks.append(Check("stack", True, f"there is no stack {context.stack}"))
         # Other stacks' remains are the least of the troubles.
@@ -45,3 +48,19 @@ def doctor(context: Context) -> Examination:
         errors.append(error)
     errors += late
     return Examination(Report(context.stack, tuple(checks), findings(errors), result), tuple(errors))
+
+
+def _stack(
+    context: Context, observed: Observed, checks: list[Check]
+) -> tuple[StackResult | None, Sequence[HailboxError]]:
+    """How the replicas are, and what is wrong; appends a check. Raises EngineUnreachableError, EngineDeniedError."""
+    try:
+        result, found = stack.examine(context, observed)
+    except (EngineUnreachableError, EngineDeniedError):
+        raise
+    except HailboxError as error:
+        checks.append(Check("stack", False, "the engine does not let us look"))
+        return None, [error]
+    working = sum(replica.working for replica in result.replicas)
+    checks.append(Check("stack", not found, f"{working} of {len(result.replicas)} replicas work"))
+    return result, found

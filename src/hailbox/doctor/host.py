@@ -11,7 +11,7 @@ from hailbox.doctor.report import Check
 from hailbox.engine.port import Engine
 from hailbox.model import names
 from hailbox.model.errors import ClockSkewError, DiskFullError, HailboxError, LeftoversError
-from hailbox.stack import lock, plan, ports, preflight
+from hailbox.stack import diagnosis, lock, plan, ports, preflight
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, observe, stacks
 
@@ -72,9 +72,7 @@ def _clock(engine: Engine) -> Looked:
     detail = f"the containers' clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
     if abs(skew) <= TOLERATED_SKEW:
         return Check("clock", True, detail), None
-    return Check("clock", False, detail), ClockSkewError(
-        detail, "set both clocks by NTP; restart the virtual machine that the engine runs in, if there is one"
-    )
+    return Check("clock", False, detail), ClockSkewError(detail, diagnosis.SET_CLOCKS)
 
 
 def insisted_ports(context: Context, observed: Observed) -> Looked:

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from hailbox.doctor import volume
-from hailbox.doctor.volume import Trouble
 from hailbox.engine.port import Container, ContainerDetails, ContainerState
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
@@ -18,18 +17,18 @@ from hailbox.model.errors import (
     CrashLoopError,
     CredentialsRefusedError,
     DataDamagedError,
+    HailboxError,
     NetworkGoneError,
     NotWorkingError,
     OutOfMemoryError,
     StackError,
     UnresponsiveError,
-    VolumeFullError,
-    VolumeReadOnlyError,
 )
 from hailbox.probe.outcome import Outcome, Reached
 from hailbox.stack import diagnosis
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed
+from hailbox.stack.writing import Trouble
 
 _REFUSED = re.compile(r"SIG_INVAL|SIGNATURE_DOES_NOT_MATCH|ACCESS_DENIED|status 40[13]\b")
 _CRASHES = 3
@@ -45,21 +44,27 @@ class Patient:
     outcome: Outcome
     followers: Collection[str]
 
-    def tell(self, kind: type[StackError], what: str, remedy: str) -> StackError:
-        """The error: who, what, and who waits for it."""
+    def problem(self, what: str) -> str:
+        """Who, what, and who waits for it."""
         waiting = ""
         if self.followers:
             verb = "waits" if len(self.followers) == 1 else "wait"
             waiting = f"; {', '.join(sorted(self.followers))} {verb} for it"
-        return kind(f"{self.outcome.replica} {what}{waiting}", remedy)
+        return f"{self.outcome.replica} {what}{waiting}"
+
+    def tell(self, kind: type[StackError], what: str, remedy: str) -> StackError:
+        """The error of that kind."""
+        return kind(self.problem(what), remedy)
 
     def command(self, words: str) -> str:
         """A command about this stack."""
         return f"hailbox --stack {self.context.stack} {words}"
 
 
-def diagnose(patient: Patient) -> StackError:
+def diagnose(patient: Patient) -> HailboxError:
     """The error that tells why this replica does not work."""
+    if patient.outcome.skew is not None:
+        return diagnosis.clock_skew(patient.outcome)
     containers = patient.observed.of(patient.outcome.replica)
     if not containers:
         return patient.tell(
@@ -147,15 +152,5 @@ def _image(patient: Patient) -> str | None:
 
 
 def _cannot_write(patient: Patient, trouble: Trouble) -> StackError:
-    if trouble is Trouble.FULL:
-        return patient.tell(
-            VolumeFullError,
-            "cannot write: no space is left for its data",
-            "free some space on the engine's disk (docker system df shows what takes it), then run: "
-            + patient.command("up"),
-        )
-    return patient.tell(
-        VolumeReadOnlyError,
-        "cannot write: its data is on a read-only file system",
-        f"see why (dmesg shows errors of disks), make it writable, then run: {patient.command('up')}",
-    )
+    why = "no space is left for its data" if trouble is Trouble.FULL else "its data is on a read-only file system"
+    return diagnosis.cannot_write(patient.problem(f"cannot write: {why}"), trouble, patient.context.stack)

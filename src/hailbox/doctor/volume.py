@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
-from collections.abc import Iterable
-from enum import StrEnum
 
 from hailbox.engine.port import Container, Helper
 from hailbox.model import names
 from hailbox.model.errors import HailboxError
 from hailbox.stack.context import Context
+from hailbox.stack.writing import Trouble, said
 
 _RECENT = 120
 """Seconds of the log that count."""
 _DEADLINE = 30.0
-
-_FULL = re.compile(r"no space left on device|disk is full|disk quota exceeded|ENOSPC", re.IGNORECASE)
-_READ_ONLY = re.compile(r"read-only file ?system|readonly database|EROFS", re.IGNORECASE)
 
 _LOOK = """
 import os
@@ -35,25 +30,6 @@ else:
     except OSError as error:
         print("read-only" if error.errno == 30 else "full" if error.errno in (28, 122) else "writable")
 """
-
-
-class Trouble(StrEnum):
-    """Why nothing can be written."""
-
-    FULL = "full"
-    READ_ONLY = "read-only"
-
-
-def said(lines: Iterable[bytes]) -> Trouble | None:
-    """What the last of these log lines that is about writing says."""
-    trouble = None
-    for line in lines:
-        text = line.decode(errors="replace")
-        if _FULL.search(text):
-            trouble = Trouble.FULL
-        elif _READ_ONLY.search(text):
-            trouble = Trouble.READ_ONLY
-    return trouble
 
 
 def trouble(context: Context, container: Container, image: str | None) -> Trouble | None:

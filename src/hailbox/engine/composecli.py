@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hailbox.engine.port import ComposeVersion
+from hailbox.model import diskspace
 from hailbox.model.errors import ComposeFailedError, ComposeMissingError, ComposeTooOldError
 
 OLDEST = (2, 24)
@@ -70,7 +71,7 @@ def run(project: str, file: str, arguments: Sequence[str], *, engine: Mapping[st
     `engine` lead it to the engine.
 
     Inherited descriptors stay open on purpose: the stack's lock lives as long as a Compose process that a killed
-    driver leaves behind, so that the next command waits for it. Raises ComposeFailedError.
+    driver leaves behind, so that the next command waits for it. Raises ComposeFailedError, DiskFullError.
     """
     command = [*find().command, "--project-name", project, "--project-directory", "/", "--file", "-", *arguments]
     # A file, not a pipe: of a pipe's text Compose would obey the part that a killed driver has written so far.
@@ -94,6 +95,8 @@ def run(project: str, file: str, arguments: Sequence[str], *, engine: Mapping[st
                 raise
     if process.returncode != 0:
         lines = [line for line in output.splitlines() if line.strip()][-KEPT_LINES:]
+        if full := [line.strip() for line in lines if diskspace.is_full(line)]:
+            raise diskspace.engine_full(full[-1])
         said = "\n  ".join(lines) or "nothing"
         asked = f"`{' '.join(arguments)}` of {project}"
         raise ComposeFailedError(

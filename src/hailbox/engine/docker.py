@@ -31,8 +31,8 @@ from hailbox.engine.port import (
     Volume,
 )
 from hailbox.engine.transport import TIMEOUT, RefusalError, Transport, lines, pieces
+from hailbox.model import diskspace
 from hailbox.model.errors import (
-    DiskFullError,
     DockerClientMissingError,
     EngineDeniedError,
     EngineFailedError,
@@ -58,6 +58,8 @@ def _translate(error: Exception, where: str) -> HailboxError:
             return EngineDeniedError(
                 f"the engine at {where} refuses this request: {said}", "ask whoever runs it for access"
             )
+        if diskspace.is_full(said):
+            return diskspace.engine_full(said)
         return EngineFailedError(
             f"the engine at {where} answered with an error: {said}",
             "run the command again; `docker info` shows whether the engine is well",
@@ -350,10 +352,10 @@ class DockerEngine:
             length = archive.stat().st_size
             with transport.stream("POST", "/images/create", query, body=body, length=length) as answer:
                 for step in map(json.loads, lines(pieces(answer))):
-                    if "error" in step:
-                        raise EngineFailedError(
-                            f"cannot import {reference}: {step['error']}", "run the command again"
-                        )
+                    if said := str(step.get("error", "")):
+                        if diskspace.is_full(said):
+                            raise diskspace.engine_full(said)
+                        raise EngineFailedError(f"cannot import {reference}: {said}", "run the command again")
 
     def build_image(self, context: bytes, reference: str, *, labels: Mapping[str, str]) -> Iterator[str]:
         said: list[str] = []
@@ -379,10 +381,7 @@ class DockerEngine:
         """Raise DiskFullError if the disk with the engine's data, where we can see it, is full."""
         left = self.disk_free()
         if left is not None and left < NEARLY_FULL:
-            raise DiskFullError(
-                f"the engine's disk is full: {left >> 20} MiB left",
-                "free some space (docker system df shows what takes it) and run the command again",
-            )
+            raise diskspace.engine_full(f"{left >> 20} MiB left")
 
     def compose_version(self) -> ComposeVersion:
         return composecli.find()

@@ -22,7 +22,7 @@ from hailbox.images import cache
 from hailbox.images.context import DOCKERFILE, Context, with_arguments
 from hailbox.images.progress import Phase, Report, phase
 from hailbox.model import names
-from hailbox.model.errors import BaseImageError, DiskFullError, EngineFailedError, ImageError
+from hailbox.model.errors import BaseImageError, EngineFailedError, ImageError
 
 BASE = "hailbox/base:python3.13"
 PYTHON = "3.13"
@@ -131,15 +131,7 @@ def bootstrap(engine: Engine, report: Report) -> str:
                 _run(mmdebstrap_command(tool, architecture, archive), archive)
             else:
                 _debootstrap(tool, architecture, archive)
-            try:
-                engine.import_image(archive, BASE, labels=labels("base") | {PYTHON_LABEL: PYTHON})
-            except EngineFailedError as error:
-                if not cache.is_disk_full(error.problem):
-                    raise
-                raise DiskFullError(
-                    "the engine's disk is full: the base image does not fit on it",
-                    "free some space (docker system df shows what takes it) and run the command again",
-                ) from error
+            engine.import_image(archive, BASE, labels=labels("base") | {PYTHON_LABEL: PYTHON})
     return PYTHON
 
 

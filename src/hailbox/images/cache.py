@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hailbox.model import diskspace
 from hailbox.model.errors import DiskFullError, ImageError
 
 NEARLY_FULL = 16 << 20
@@ -49,11 +50,6 @@ def disk_full(path: Path) -> DiskFullError:
     return DiskFullError(f"no space is left for {path}", "free some space there and run the command again")
 
 
-def is_disk_full(said: str) -> bool:
-    """Whether a program that failed says, in English, that no space was left."""
-    return os.strerror(errno.ENOSPC).lower() in said.lower()
-
-
 def run(command: Sequence[str], where: Path) -> subprocess.CompletedProcess[str]:
     """Run a program that writes at `where`, without input. Raises DiskFullError; other failures are in the result."""
     done = subprocess.run(
@@ -68,7 +64,7 @@ def run(command: Sequence[str], where: Path) -> subprocess.CompletedProcess[str]
     if done.returncode == 0:
         return done
     # It may have removed its own files since, or been short of so little that it said something else.
-    if is_disk_full(done.stderr + done.stdout) or shutil.disk_usage(where).free < NEARLY_FULL:
+    if diskspace.is_full(done.stderr + done.stdout) or shutil.disk_usage(where).free < NEARLY_FULL:
         raise disk_full(where)
     return done
 

@@ -15,6 +15,8 @@ class Client:
 
     def __init__(self, host: str, port: int) -> None:
         self.authority = f"{host}:{port}"
+        self.date = ""
+        """When the server sent its last answer, by its own clock (RFC 9110, 6.6.1); empty if it did not say."""
         self._connection = http.client.HTTPConnection(host, port, timeout=ATTEMPT_DEADLINE)
 
     def __enter__(self) -> Self:
@@ -32,6 +34,7 @@ class Client:
         try:
             self._connection.request(method, target, body=body, headers=dict(headers))
             answer = self._connection.getresponse()
+            self.date = answer.getheader("Date", "")
             return answer.status, answer.read()
         except http.client.RemoteDisconnected as error:
             raise ProbeError(Reached.NOTHING, "the connection was closed without an answer") from error

@@ -24,10 +24,11 @@ class Reached(StrEnum):
 class ProbeError(Exception):
     """The round trip failed; the text says at which step, and how."""
 
-    def __init__(self, reached: Reached, reason: str) -> None:
+    def __init__(self, reached: Reached, reason: str, *, skew: float | None = None) -> None:
         super().__init__(reason)
         self.reached = reached
         self.reason = reason
+        self.skew = skew
 
 
 Credentials = Mapping[str, str]
@@ -45,6 +46,9 @@ class Outcome:
     reason: str
     seconds: float
     """From the start of watching, or of the command that watches, to the last attempt's end."""
+
+    skew: float | None = None
+    """Seconds by which the service's clock is ahead of ours, if it refused us for that; it may be well otherwise."""
 
     @property
     def working(self) -> bool:

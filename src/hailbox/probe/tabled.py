@@ -7,8 +7,10 @@ knows, too (tabled.md 7).
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
-from email.utils import formatdate
+import time
+from email.utils import formatdate, parsedate_to_datetime
 
 from hailbox.probe.http import Client
 from hailbox.probe.outcome import Credentials, ProbeError, Reached
@@ -31,8 +33,20 @@ class _Caller:
         signed = sigv2.sign_headers(method, target, headers, key=self._key, secret=self._secret)
         status, answer = self._client.ask(method, target, headers | {"Authorization": signed}, body)
         if status >= 300:
-            raise ProbeError(Reached.ANSWER, f"tabled answered {method} of the probe's data with status {status}")
+            raise self._refused(method, status, answer)
         return answer
+
+    def _refused(self, method: str, status: int, answer: bytes) -> ProbeError:
+        code = re.search(rb"<Code>(\w+)</Code>", answer)
+        said = f"tabled answered {method} of the probe's data with status {status}"
+        said += f", {code[1].decode()}" if code else ""
+        if code and code[1] == b"RequestTimeTooSkewed" and self._client.date:
+            skew = parsedate_to_datetime(self._client.date).timestamp() - time.time()
+            side = "ahead of" if skew > 0 else "behind"
+            return ProbeError(
+                Reached.ANSWER, f"{said}: its clock is {abs(skew):.0f} s {side} this machine's", skew=skew
+            )
+        return ProbeError(Reached.ANSWER, said)
 
 
 def _round_trip(host: str, port: int, credentials: Credentials) -> None:

@@ -33,19 +33,19 @@ def probe_of(service: str) -> Probe:
 
 
 async def _attempt(target: Target, probe: Probe, credentials: Credentials, started: float) -> Outcome:
-    reached, reason = Reached.FUNCTION, ""
+    reached, reason, skew = Reached.FUNCTION, "", None
     try:
         async with asyncio.timeout(ATTEMPT_DEADLINE):
             await probe(HOST, target.port, credentials)
     except ProbeError as error:
-        reached, reason = error.reached, error.reason
+        reached, reason, skew = error.reached, error.reason, error.skew
     except TimeoutError:
         reached, reason = Reached.NOTHING, f"no answer within {ATTEMPT_DEADLINE:.0f} s"
     except EOFError:
         reached, reason = Reached.NOTHING, "the connection was closed without an answer"
     except OSError as error:
         reached, reason = Reached.NOTHING, error.strerror or str(error) or type(error).__name__
-    return Outcome(target.replica, reached, reason, time.monotonic() - started)
+    return Outcome(target.replica, reached, reason, time.monotonic() - started, skew)
 
 
 async def _watch_one(target: Target, credentials: Credentials, deadline: float, on_change: OnChange) -> Outcome:

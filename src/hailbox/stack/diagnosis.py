@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from hailbox.engine.port import ContainerState, Engine
 from hailbox.model.catalog import Catalog, Profile
-from hailbox.model.errors import DataDamagedError, NotWorkingError, StackError
+from hailbox.model.errors import (
+    ClockSkewError,
+    DataDamagedError,
+    NotWorkingError,
+    StackError,
+    VolumeFullError,
+    VolumeReadOnlyError,
+)
 from hailbox.probe.outcome import Outcome
 from hailbox.stack.observe import Observed
+from hailbox.stack.writing import Trouble, said
 
 DAMAGED_DATA_STATUS = 65
 """Exit status (EX_DATAERR of sysexits.h) with which our daemons refuse to start on damaged data."""
 
 _LINES = 5
+
+_LINES_ABOUT_WRITING = 50
+_RECENT = 120
+"""Seconds of the log that count for why nothing can be written."""
+
+SET_CLOCKS = "set both clocks by NTP; restart the virtual machine that the engine runs in, if there is one"
+"""What to do where the containers' clock and ours differ."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,8 @@ class Sick:
     container: str
     exit_code: int | None
     lines: tuple[str, ...]
+    trouble: Trouble | None = None
+    """What the container said a moment ago of not being able to write."""
 
 
 def roots(sick: Collection[str], profile: Profile, catalog: Catalog) -> list[str]:
@@ -54,7 +72,8 @@ def examine(engine: Engine, observed: Observed, outcome: Outcome) -> Sick:
     else:
         state = f"its container is {container.state.value}"
     status = details.exit_code if ended or details.restart_count > 0 else None
-    return Sick(outcome.replica, outcome.reason, state, status, tuple(lines))
+    recent = engine.logs(container.id, tail=_LINES_ABOUT_WRITING, since=int(time.time()) - _RECENT)
+    return Sick(outcome.replica, outcome.reason, state, status, tuple(lines), said(recent))
 
 
 def error(sick: Sick, followers: Collection[str], tried: Collection[str], stack: str) -> StackError:
@@ -70,9 +89,26 @@ def error(sick: Sick, followers: Collection[str], tried: Collection[str], stack:
     more = f"see more with: hailbox --stack {stack} logs {sick.replica}"
     if sick.exit_code == DAMAGED_DATA_STATUS:
         return DataDamagedError(problem, f"its data is damaged; discard it and start empty with: {discard}")
+    if sick.trouble is not None:
+        return cannot_write(problem, sick.trouble, stack)
     if not tried:
         return NotWorkingError(problem, f"heal it with: hailbox --stack {stack} up; {more}")
     return NotWorkingError(problem, f"{more}; discard its data with: {discard}")
+
+
+def cannot_write(problem: str, trouble: Trouble, stack: str) -> StackError:
+    """The error for a replica whose data cannot be written: no step of ours helps, and its data is not to blame."""
+    up = f"then run: hailbox --stack {stack} up"
+    if trouble is Trouble.FULL:
+        return VolumeFullError(
+            problem, f"free some space on the engine's disk (docker system df shows what takes it), {up}"
+        )
+    return VolumeReadOnlyError(problem, f"see why (dmesg shows errors of disks), make it writable, {up}")
+
+
+def clock_skew(outcome: Outcome) -> ClockSkewError:
+    """The error for a service that refuses our requests only because they seem to be too old or too new."""
+    return ClockSkewError(f"{outcome.replica} works, but refuses every request of ours: {outcome.reason}", SET_CLOCKS)
 
 
 def explain(
@@ -84,7 +120,7 @@ def explain(
     tried: Collection[str],
 ) -> StackError:
     """The error for outcomes of which at least one is not working: about the first root."""
-    sick = [name for name, outcome in outcomes.items() if not outcome.working]
+    sick = [name for name, outcome in outcomes.items() if not outcome.working and outcome.skew is None]
     root = roots(sick, profile, catalog)[0]
     followers = [name for name in sick if name != root]
     return error(examine(engine, observed, outcomes[root]), followers, tried, observed.stack)

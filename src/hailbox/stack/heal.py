@@ -47,7 +47,7 @@ class Healer:
     tried: list[str] = field(default_factory=list)
 
     def wait(self, deadline: float) -> dict[str, Outcome]:
-        """Probe all replicas until they work or the deadline has passed. Raises DataDamagedError."""
+        """Probe all replicas until they work or the deadline has passed. Raises DataDamagedError, ClockSkewError."""
         sick = [replica.name for replica in self.plan.blueprint.profile.replicas]
         outcomes: dict[str, Outcome] = {}
         left = deadline
@@ -56,7 +56,14 @@ class Healer:
             left -= _SLICE
             sick = [replica for replica in sick if not outcomes[replica].working]
             self._refuse_damaged(outcomes)
+            self._refuse_skewed(outcomes)
         return outcomes
+
+    def _refuse_skewed(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Raise ClockSkewError if nothing is wrong but the clocks: no rung of the ladder sets one."""
+        sick = [outcome for outcome in outcomes.values() if not outcome.working]
+        if sick and all(outcome.skew is not None for outcome in sick):
+            raise diagnosis.clock_skew(sick[0])
 
     def _refuse_damaged(self, outcomes: Mapping[str, Outcome]) -> None:
         """Raise DataDamagedError if a daemon has ended because of its data: no rung of the ladder helps."""
@@ -70,7 +77,7 @@ class Healer:
                 raise diagnosis.error(found, followers, self.tried, self.context.stack)
 
     def heal(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
-        """Make what does not work in `outcomes` work. Raises NotWorkingError or DataDamagedError."""
+        """Make what does not work in `outcomes` work. Raises NotWorkingError, DataDamagedError, ClockSkewError."""
         current = dict(outcomes)
         ladder: list[tuple[str, Step, float]] = [
             ("restart", self._restart, _RESTARTED_DEADLINE),
@@ -78,9 +85,9 @@ class Healer:
         ]
         profile, catalog = self.plan.blueprint.profile, self.plan.blueprint.catalog
         for name, step, deadline in ladder:
-            sick = [replica for replica, outcome in current.items() if not outcome.working]
+            sick = [replica for replica, outcome in current.items() if not outcome.working and outcome.skew is None]
             if not sick:
-                return current
+                break
             roots = diagnosis.roots(sick, profile, catalog)
             self.tried += [f"{name} of {replica}" for replica in roots]
             for replica in roots:
@@ -95,6 +102,7 @@ class Healer:
             self._refuse_damaged(current)
         if all(outcome.working for outcome in current.values()):
             return current
+        self._refuse_skewed(current)
         observed = observe(self.context.engine, self.context.stack)
         raise diagnosis.explain(self.context.engine, observed, current, profile, catalog, self.tried)
 

@@ -31,7 +31,8 @@ _COMPOSE_ATTEMPTS = 3
 def up(context: Context) -> StackResult:
     """Make every service of the stack work, and return where each is reached.
 
-    Raises HailboxError: NotWorkingError or DataDamagedError where a service cannot be made to work.
+    Raises HailboxError: NotWorkingError or DataDamagedError where a service cannot be made to work, ClockSkewError
+    where all work and refuse our requests as too old or too new.
     """
     with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
         return bring_up(context)
