@@ -2,6 +2,7 @@
 
     requirements/dev.lock      the virtual environment: Linux and macOS, Python 3.11 and later
     requirements/aws-cli.lock  the aws-cli of tests/clients, in an environment of its own: the same
+    requirements/moto.lock     moto's S3 server of benchmarks/tabled.py, in an environment of its own: the same
     images/wheels.lock         what the daemons need inside the images: Linux, Python 3.13
 
 `uv` resolves for machines other than this one; it is fetched with pip into a directory that is removed again.
@@ -57,10 +58,11 @@ def body() -> None:
                     output,
                 ]
             )
-        with step("requirements/aws-cli.lock", "written"):
-            aws_cli = ROOT / "requirements" / "aws-cli"
-            source, written = aws_cli.with_suffix(".in"), aws_cli.with_suffix(".lock")
-            run([*compile_, "--python-version", "3.11", source, "-o", written])
+        for name in ("aws-cli", "moto"):
+            with step(f"requirements/{name}.lock", "written"):
+                path = ROOT / "requirements" / name
+                source, written = path.with_suffix(".in"), path.with_suffix(".lock")
+                run([*compile_, "--python-version", "3.11", source, "-o", written])
         with step("images/wheels.lock", "written"):
             # The daemons are tested in the environment, so their images get the same versions.
             wheels: list[str | Path] = [ROOT / "images" / "wheels.in", "--constraints", output]

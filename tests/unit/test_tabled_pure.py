@@ -189,6 +189,17 @@ def test_check_values(algorithm: str, expected: str) -> None:
     assert pieces.digest() == whole.digest()
 
 
+@pytest.mark.parametrize("algorithm", sorted(checksums.COMBINABLE))
+@pytest.mark.parametrize("length", [0, 1, 8, 1000])
+def test_checksums_of_parts_make_that_of_the_whole(algorithm: str, length: int) -> None:
+    data = os.urandom(777 + length)
+    whole, first, second = (checksums.new(algorithm) for _ in range(3))
+    whole.update(data)
+    first.update(data[:777])
+    second.update(memoryview(data)[777:])
+    assert checksums.combine(algorithm, first.digest(), second.digest(), length) == whole.digest()
+
+
 def test_checksum_text() -> None:
     data = os.urandom(100)
     value = checksums.new("crc32")

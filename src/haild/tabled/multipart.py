@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from haild.tabled import checksums, conditions, copy, crccombine
+from haild.tabled import checksums, conditions, copy
 from haild.tabled import object as objects
 from haild.tabled.call import Answer, Call, quoted, read_document, xml
 from haild.tabled.errors import S3Error
@@ -38,7 +38,7 @@ async def create_upload(call: Call) -> Answer:
         raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
     if algorithm and not kind:
         kind = "FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE"
-    if kind == "FULL_OBJECT" and algorithm not in crccombine.PARAMETERS:
+    if kind == "FULL_OBJECT" and algorithm not in checksums.COMBINABLE:
         raise S3Error("InvalidRequest", f"The FULL_OBJECT type cannot be used with the {algorithm} algorithm.")
     upload = Upload(
         upload=secrets.token_hex(24),
@@ -336,7 +336,7 @@ def _checksum(call: Call, upload: Upload, parts: list[Part]) -> dict[str, str]:
     if upload.checksum_type == "FULL_OBJECT":
         whole = values[0]
         for value, part in zip(values[1:], parts[1:], strict=True):
-            whole = crccombine.combine(algorithm, whole, value, part.size)
+            whole = checksums.combine(algorithm, whole, value, part.size)
         text = b64encode(whole).decode()
     else:
         composite = checksums.new(algorithm)
