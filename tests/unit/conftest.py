@@ -31,6 +31,7 @@ SLOW = {
     "test_snapshot_verbs",
     "test_stack_crash_sweep",
     "test_tabled_faults",
+    "test_tabled_group",
 }
 """Modules that kill, overload or sweep whole daemons and verbs: `make test` runs them, `make check` has a minute."""
 

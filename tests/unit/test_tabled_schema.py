@@ -22,7 +22,7 @@ DAMAGED_DATA_STATUS = 65
 
 def change(directory: Path, statement: str) -> None:
     """Do something to a new database that this tabled does not do."""
-    users.insert(directory, [("alice", "sesame")])
+    users.insert(directory / schema.FILE_NAME, [("alice", "sesame")])
     check_database(directory)
     with contextlib.closing(sqlite3.connect(directory / schema.FILE_NAME)) as connection:
         connection.execute(statement)

@@ -36,6 +36,8 @@ class Services:
     """Tells the collector that there may be garbage."""
     lifecycle_changed: Callable[[], None] = lambda: None
     """Tells the lifecycle job that a bucket has new rules."""
+    leading: Callable[[], bool] = lambda: True
+    """Whether this process still is the master; if not, what it knows may be out of date."""
 
 
 @dataclass(slots=True)

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import signal
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +22,22 @@ from aiohttp import web
 from haild.client.cld import keep_session
 from haild.daemon.errors import DamagedDataError, StartError, refusal
 from haild.daemon.lifecycle import write_port_file
-from haild.daemon.settings import await_file
-from haild.tabled import cldaddresses, users
-from haild.tabled.call import Services
-from haild.tabled.collector import Collector
+from haild.tabled import cldaddresses
 from haild.tabled.configuration import Configuration
 from haild.tabled.group import Group
 from haild.tabled.http import S3Server, low_level_server
-from haild.tabled.lifecycle import Lifecycle
+from haild.tabled.master import GRACE, Master
 from haild.tabled.metadata import schema
-from haild.tabled.metadata.sqlite import SqliteMetadata
+from haild.tabled.metadata.claim import database_file
+from haild.tabled.metadata.port import SupersededError
 from haild.tabled.nodes import Nodes
-from haild.tabled.placement import Placement
-from haild.tabled.repair import Repairer
+from haild.tabled.relay import Relay
 from haild.tabled.status import Statistics, StatusServer
 
-BACKLOG = 1024
 FAREWELL = 0.3
 """Seconds that cld gets to confirm the end of the session when this process stops."""
-GRACE = 0.2
-"""Seconds that requests under way get when this process stops serving."""
-LOCK_FILE = "lock"
-"""Held locked in the TDB directory by the process that has the metadata open as master."""
+DOUBT_POLL = 0.1
+"""Seconds between looks at the claim while the master is not sure to hold its lock in CLD."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,24 +50,31 @@ class Daemon:
         self._sockets = _bind(configuration.port)
         self.port: int = self._sockets[0].getsockname()[1]
         self.server = S3Server((configuration.host, *configuration.host_aliases), configuration.region)
-        self._master: _Master | None = None
+        self._master: Master | None = None
+        self._relay: Relay | None = None
+        self._guarding: asyncio.Task[None] | None = None
         self._statistics = Statistics()
         self.server.on_answer = self._statistics.answered
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
         configuration = self.configuration
+        self._loop = asyncio.get_running_loop()
         if configuration.port_file is not None:
             write_port_file(configuration.port_file, f"{configuration.host}:{self.port}")
         self.nodes = Nodes(configuration.chunk_user, configuration.chunk_key.encode())
         self.group = Group(
             configuration.group,
             configuration.name,
+            (configuration.host, self.port),
             self.nodes,
             lambda: identity(configuration.directory),
             self._lead,
             self._follow,
+            self._stand_by,
         )
+        # For connections that a stand-by has to answer itself.
+        self._own = low_level_server(self.server)
         status = await self._open_status_port()
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self.dump)
         member = asyncio.create_task(self._keep_member(), name="member of the group")
@@ -87,7 +85,9 @@ class Daemon:
                 member.result()
         finally:
             stopping.cancel()
+            await self._end_relay(None)
             await self._follow()
+            await self._own.shutdown(GRACE)
             member.cancel()
             # Ends the session, so that a stand-by need not wait; a cld that is gone too cannot answer.
             await asyncio.wait({member}, timeout=FAREWELL)
@@ -157,112 +157,65 @@ class Daemon:
             addresses, configuration.cld_user, configuration.cld_key.encode(), self.group.use, name="group"
         )
 
-    async def _lead(self) -> None:
+    async def _lead(self, supersede: bool) -> None:
         """Serve; tries until the metadata can be opened (tabled.md 4.1: the daemon stays alive meanwhile)."""
         told, pause = "", 0.2
         while self._master is None:
-            master = _Master(self)
+            master = Master(self.configuration, self.nodes, self.server)
             try:
-                await master.start()
+                await master.start(self._give_sockets, supersede=supersede, lost=self._doubt)
                 self._master = master
-            except (OSError, sqlite3.Error, schema.DatabaseVersionError) as error:
+                self._guarding = asyncio.create_task(self._guard(master), name="guard of the claim")
+            except (OSError, sqlite3.Error, schema.DatabaseVersionError, SupersededError) as error:
                 if str(error) != told:
                     told = str(error)
                     logger.error("cannot serve from %s, trying on: %s", self.configuration.directory, error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
+        await self._end_relay(self._master.protocol)
+
+    def _doubt(self) -> None:
+        """Have the claim looked at; may be called in any thread."""
+        self._loop.call_soon_threadsafe(self.group.doubt.set)
+
+    async def _give_sockets(self) -> list[socket.socket]:
+        if self._relay is not None:
+            await self._relay.stop_accepting()
+        return self._sockets
+
+    async def _guard(self, master: Master) -> None:
+        """Step down once another member has become master."""
+        while master.claim.valid:
+            await self.group.doubt.wait()
+            await asyncio.sleep(DOUBT_POLL)
+        logger.warning("another tabled has become master; stepping down")
+        self._guarding = None
+        await self.group.step_down()
 
     async def _follow(self) -> None:
+        guarding, self._guarding = self._guarding, None
+        if guarding is not None:
+            guarding.cancel()
         master, self._master = self._master, None
         if master is not None:
             await master.stop()
-            if master.rebind:
-                self._sockets = _bind(self.port)
+            self._sockets = _bind(self.port)
 
-    @property
-    def sockets(self) -> list[socket.socket]:
-        """The bound sockets of the client port."""
-        return self._sockets
+    async def _stand_by(self) -> None:
+        """Pass clients on to the master until this member leads."""
+        if self._relay is None and self._master is None:
+            self._relay = Relay(self._sockets, lambda: self.group.master_address, self._own)
+            self._relay.start()
 
-
-class _Master:
-    """What exists only while this process is master."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-        self._stack = contextlib.AsyncExitStack()
-        self.rebind = False
-
-    async def start(self) -> None:
-        daemon, configuration = self._daemon, self._daemon.configuration
-        try:
-            await self._stack.enter_async_context(_directory_lock(configuration.directory))
-            metadata = self.metadata = await _open_metadata(configuration)
-            self._stack.push_async_callback(metadata.close)
-            services = self._services(metadata)
-            daemon.server.serve(services)
-            self._stack.callback(daemon.server.serve, None)
-            await self._listen()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        logger.info("serving on port %d", daemon.port)
-
-    def _services(self, metadata: SqliteMetadata) -> Services:
-        """What requests need, and the tasks that run beside them."""
-        configuration, nodes = self._daemon.configuration, self._daemon.nodes
-        placement = Placement(nodes, copies=configuration.copies, acknowledge=configuration.acknowledge)
-        placement.on_leftover = metadata.add_garbage
-        collector = Collector(metadata, placement, time.time)
-        repairer = Repairer(
-            metadata, placement, collector, delay=configuration.repair_delay, own=metadata.own_bodies()
-        )
-        lifecycle = Lifecycle(metadata, collector, time.time)
-        placement.on_short = repairer.short
-        placement.on_bad_copy = repairer.bad_copy
-        self._stack.callback(nodes.listen(collector.node_changed))
-        self._stack.callback(nodes.listen(repairer.node_changed))
-        for job in (collector.run, collector.abort_stale_uploads, repairer.run, lifecycle.run):
-            self._stack.push_async_callback(_end, asyncio.create_task(_survive(job), name=job.__qualname__))
-        self.repairer = repairer
-        return Services(metadata, placement, time.time, collector.wake, lifecycle.changed.set)
-
-    async def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        protocol = low_level_server(self._daemon.server)
-        self._stack.push_async_callback(protocol.shutdown, GRACE)
-        for sock in self._daemon.sockets:
-            listener = await loop.create_server(protocol, sock=sock, backlog=BACKLOG)
-            self._stack.callback(listener.close)
-        self.rebind = True
-        self._stack.callback(protocol.pre_shutdown)
-
-    async def stop(self) -> None:
-        """Stop listening, cut off what still runs, close the metadata."""
-        await self._stack.aclose()
-
-
-async def _survive(job: Callable[[], Awaitable[None]]) -> None:
-    """Run a background job again when it fails: trouble with the database or a node must not end it for good."""
-    pause = 1.0
-    while True:
-        try:
-            await job()
-        except Exception:
-            logger.exception("%s failed; again in %.0f s", job.__qualname__, pause)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, 60.0)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    async def _end_relay(self, server: web.Server | None) -> None:
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            await relay.stop(server)
 
 
 def identity(directory: Path) -> str:
     """The identity of the metadata in a directory; empty if there are none."""
-    path = directory / schema.FILE_NAME
+    path = database_file(directory)
     if not path.exists():
         return ""
     try:
@@ -278,7 +231,7 @@ def identity(directory: Path) -> str:
 
 def check_database(directory: Path) -> None:
     """Raise DamagedDataError where the database in `directory` is there and damaged or of another version."""
-    path = directory / schema.FILE_NAME
+    path = database_file(directory)
     if not path.exists():
         return
     try:
@@ -291,40 +244,6 @@ def check_database(directory: Path) -> None:
         refused = refusal(str(path), error)
         if isinstance(refused, DamagedDataError):
             raise refused from error
-
-
-async def _open_metadata(configuration: Configuration) -> SqliteMetadata:
-    """Open the database and take in the users' file. Raises sqlite3.Error and OSError."""
-    if configuration.users_file is not None:
-        path = configuration.users_file
-        await asyncio.to_thread(await_file, path)
-        with path.open(encoding="utf-8") as lines:
-            users.replace(configuration.directory, users.parse(lines))
-    return SqliteMetadata(configuration.directory)
-
-
-@contextlib.asynccontextmanager
-async def _directory_lock(directory: Path) -> AsyncIterator[None]:
-    """Hold the TDB directory alone: the last line of defence against two masters on one database.
-
-    The kernel gives the lock free when its holder dies, so a stand-by never waits for a dead master.
-    """
-    descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    pause, told = 0.02, False
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    logger.info("%s is held by another process; waiting for it to let go", directory)
-                    told = True
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.5, 0.5)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _bind(port: int) -> list[socket.socket]:

@@ -24,18 +24,28 @@ _MASTER = OpenMode.READ | OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE
 logger = logging.getLogger(__name__)
 
 
+Address = tuple[str, int]
+
+
 @dataclass(frozen=True)
 class MasterRecord:
-    """The content of the MASTER file (discovery.md 4.3); `database` is our addition."""
+    """The content of the MASTER file (discovery.md 4.3).
+
+    Our additions: the identity of the metadata, and where clients are served, once they are. `host` and `port` of the
+    reference name its port for replication, which we do not have.
+    """
 
     name: str
     database: str = ""
+    address: Address | None = None
 
     def encode(self) -> bytes:
         """The file's text."""
         lines = [f"name: {self.name}\n"]
         if self.database:
             lines.append(f"database: {self.database}\n")
+        if self.address is not None:
+            lines.append(f"clients: {self.address[0]}:{self.address[1]}\n")
         return "".join(lines).encode()
 
 
@@ -47,26 +57,38 @@ def parse_master(data: bytes) -> MasterRecord | None:
         if colon:
             values[tag] = value.lstrip(" ")
     name = values.get("name", "")
-    return MasterRecord(name[:64], values.get("database", "")[:64]) if name else None
+    host, _, port = values.get("clients", "").rpartition(":")
+    known = host and len(host) <= 64 and port.isdecimal() and 0 < int(port) < 65536
+    address = (host, int(port)) if known else None
+    return MasterRecord(name[:64], values.get("database", "")[:64], address) if name else None
 
 
 @dataclass
 class Group:
     """One member of the group. `lead` makes this member serve, `follow` makes it stop; both return when it is so.
 
-    `database` tells the identity of the metadata in our directory, empty if there are none.
+    `address` is where clients find this member, `database` tells the identity of the metadata in our directory, empty
+    if there are none. `lead` is told whether the last master was another member. `stand_by` is called when another
+    one is the master.
     """
 
     group: str
     name: str
+    address: Address
     nodes: Nodes
     database: Callable[[], str]
-    lead: Callable[[], Awaitable[None]]
+    lead: Callable[[bool], Awaitable[None]]
     follow: Callable[[], Awaitable[None]]
+    stand_by: Callable[[], Awaitable[None]]
     leading: bool = False
     master: str = ""
+    master_address: Address | None = None
     peers: set[str] = field(default_factory=set)
     in_session: bool = False
+    doubt: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while it is not sure that this member holds the master's lock."""
+    deposed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when this member has stepped down although it holds the lock."""
 
     async def use(self, session: Session) -> None:
         """Do a member's duties for as long as the session lives."""
@@ -79,11 +101,26 @@ class Group:
                 tasks.create_task(self._follow_nodes(session, watch))
                 await self._join(session, watch)
                 tasks.create_task(self._follow_peers(session, watch))
-                await self._elect(session)
+                tasks.create_task(self._follow_master(session, watch))
+                while True:
+                    await self._elect(session)
         except BaseExceptionGroup as group:
             raise _first(group) from None
         finally:
             self.in_session = False
+            self.doubt.set()
+
+    async def step_down(self) -> None:
+        """Serve no longer: another member has become master."""
+        if self.leading:
+            self.leading = False
+            # To the end, also when the session, and with it the task that calls this, ends meanwhile.
+            await asyncio.shield(asyncio.create_task(self._step_down(), name="stepping down"))
+
+    async def _step_down(self) -> None:
+        await self.follow()
+        await self.stand_by()
+        self.deposed.set()
 
     async def _join(self, session: Session, watch: _Watch) -> None:
         await session.open(f"/tabled-{self.group}", _DIRECTORY)
@@ -102,39 +139,45 @@ class Group:
             self.peers = {n.decode("utf-8", "replace") for n in names} - {MASTER, self.name}
             await changed.wait()
 
-    async def _elect(self, session: Session) -> None:
-        """Hold the master's lock and lead, or wait for it."""
-        path = f"/tabled-{self.group}/{MASTER}"
-        told = False
+    async def _follow_master(self, session: Session, watch: _Watch) -> None:
+        """Keep what we know of the master true."""
+        handle = await session.open(
+            f"/tabled-{self.group}/{MASTER}", OpenMode.READ | OpenMode.CREATE, EventMask.UPDATED
+        )
         while True:
-            handle = await session.open(path, _MASTER)
-            if not await session.try_lock(handle):
-                self.master = await self._read_master(session, handle)
-                if self.leading and self.master != self.name:
-                    logger.warning("%s has become master; stepping down", self.master or "another tabled")
-                    self.leading = False
-                    await self.follow()
-                if not told:
-                    logger.info("stand-by; the master is %s", self.master or "not known yet")
-                    told = True
-                await session.lock(handle)
-            if await self._may_lead(session, handle):
-                break
-            await session.close_handle(handle)
-            await asyncio.sleep(5.0)
-        self.master = self.name
-        if not self.leading:
-            await self.lead()
-            self.leading = True
-        await session.put(handle, MasterRecord(self.name, self.database()).encode())
+            changed = watch.arm(handle)
+            record = parse_master((await session.get(handle)).data)
+            self.master = record.name if record else ""
+            other = record is not None and record.name != self.name
+            self.master_address = record.address if record and other else None
+            if other and self.leading:
+                await self.step_down()
+            elif other:
+                await self.stand_by()
+            await changed.wait()
 
-    async def _read_master(self, session: Session, handle: int) -> str:
-        record = parse_master((await session.get(handle)).data)
-        return record.name if record else ""
-
-    async def _may_lead(self, session: Session, handle: int) -> bool:
-        """False if the last master was another one with other metadata: ours would show an older world."""
+    async def _elect(self, session: Session) -> None:
+        """Hold the master's lock and lead, or wait for it; returns when deposed."""
+        handle = await session.open(f"/tabled-{self.group}/{MASTER}", _MASTER)
+        if not await session.try_lock(handle):
+            present = parse_master((await session.get(handle)).data)
+            logger.info("stand-by; the master is %s", present.name if present else "not known yet")
+            await session.lock(handle)
         last = parse_master((await session.get(handle)).data)
+        if self._may_lead(last):
+            self.deposed.clear()
+            await session.put(handle, MasterRecord(self.name, last.database if last else "").encode())
+            if not self.leading:
+                await self.lead(last is not None and last.name != self.name)
+                self.leading = True
+            await session.put(handle, MasterRecord(self.name, self.database(), self.address).encode())
+            self.doubt.clear()
+            await self.deposed.wait()
+        await session.close_handle(handle)
+        await asyncio.sleep(5.0)
+
+    def _may_lead(self, last: MasterRecord | None) -> bool:
+        """False if the last master was another one with other metadata: ours would show an older world."""
         if last is None or last.name == self.name or not last.database or last.database == self.database():
             return True
         logger.error("the metadata here are not those of the last master %s: not taking over", last.name)

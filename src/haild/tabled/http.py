@@ -21,6 +21,7 @@ from haild.tabled import access, addressing, cors, routes
 from haild.tabled.auth import Authenticator, Identity, RequestFacts
 from haild.tabled.call import Answer, Call, Services
 from haild.tabled.errors import S3Error
+from haild.tabled.metadata.port import SupersededError
 from haild.wire import s3xml
 
 SERVER = "tabled 0.5.2"
@@ -98,6 +99,9 @@ class S3Server:
             logger.debug("request %s: the client has gone: %s", request_id, error)
             _cut(request)
             response = web.Response(status=CLIENT_GONE)
+        except SupersededError as error:
+            logger.warning("request %s: %s", request_id, error)
+            response = _send_error(request, _not_ready(), request_id)
         except (sqlite3.Error, OSError) as error:
             logger.error("request %s: %s", request_id, error)
             response = _send_error(request, _internal(), request_id)
@@ -113,8 +117,8 @@ class S3Server:
         host = request.headers.get("Host")
         if host is None:
             raise S3Error("InvalidArgument", "The Host header is missing.")
-        if self._services is None:
-            raise S3Error("ServiceUnavailable", "Not ready; please retry.", headers={"Retry-After": "1"})
+        if self._services is None or not self._services.leading():
+            raise _not_ready()
         target = addressing.absolute_to_origin(request.raw_path)
         address = addressing.locate(host, target, self._own_names)
         query = addressing.parse_query(target.partition("?")[2])
@@ -146,6 +150,10 @@ class S3Server:
             call.action = _VERSIONED[call.action]
         await access.admit(call, operation.permission)
         return await operation.handler(call)
+
+
+def _not_ready() -> S3Error:
+    return S3Error("ServiceUnavailable", "Not ready; please retry.", headers={"Retry-After": "1"})
 
 
 def _is_long(request: web.BaseRequest) -> bool:

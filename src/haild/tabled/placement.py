@@ -57,6 +57,8 @@ class Placement:
         """Called when a body got fewer copies than it should have."""
         self.on_bad_copy: Callable[[int, int], None] = lambda body, node: None
         """Called with body and node when a node that is up cannot give a body it should hold."""
+        self.confirm: Callable[[], None] = lambda: None
+        """Raises SupersededError where this process may not delete anything any more."""
         self.on_leftover: Callable[[list[tuple[int, int]]], Awaitable[object]]
 
     def targets(self) -> list[Node]:
@@ -176,11 +178,15 @@ class Placement:
                 await put.finish()
 
     async def delete(self, node: Node, bodies: Sequence[int]) -> list[int]:
-        """Delete bodies from a node; returns those that are gone. Stops at the first trouble."""
+        """Delete bodies from a node; returns those that are gone. Stops at the first trouble.
+
+        Raises SupersededError.
+        """
         gone: list[int] = []
         try:
             async with node.pool.connection() as connection:
                 for body in bodies:
+                    self.confirm()
                     try:
                         await connection.delete(key_of(body))
                     except chunk.ChunkError as error:

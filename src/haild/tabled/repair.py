@@ -248,6 +248,7 @@ class Repairer:
                     raise
                 # A damaged body or the rest of an old copy: what stands there is not recorded, so not trusted.
                 async with target.pool.connection() as connection:
+                    self._placement.confirm()
                     await connection.delete(key_of(stored.body))
                 await self._placement.copy(stored, target)
         except (OSError, chunk.ChunkError, S3Error) as error:

@@ -12,6 +12,7 @@ from typing import NoReturn, TextIO
 from haild.daemon.errors import StartError
 from haild.tabled import acl, configuration, users
 from haild.tabled.metadata import bodies, schema
+from haild.tabled.metadata.claim import database_file
 
 USAGE_ERROR = 64
 
@@ -66,12 +67,12 @@ def main(arguments: list[str] | None = None, source: TextIO | None = None, sink:
 def _run(mode: str, directory: Path, source: TextIO, sink: TextIO) -> int:
     if mode == "users":
         try:
-            users.insert(directory, users.parse(source))
+            users.insert(database_file(directory), users.parse(source))
         except sqlite3.IntegrityError as error:
             sys.stderr.write(f"db put: {error.sqlite_errorcode}\n")
             return 1
         return 0
-    connection = schema.connect(directory / schema.FILE_NAME)
+    connection = schema.connect(database_file(directory))
     try:
         schema.create(connection)
         if mode == "list-all":

@@ -22,9 +22,9 @@ def parse(lines: Iterable[str]) -> list[tuple[str, str]]:
     return found
 
 
-def replace(directory: Path, users: Sequence[tuple[str, str]]) -> None:
-    """Add users, or give them their new password, in the database in `directory`. Raises sqlite3.Error."""
-    connection = schema.connect(directory / schema.FILE_NAME)
+def replace(path: Path, users: Sequence[tuple[str, str]]) -> None:
+    """Add users, or give them their new password, in the database at `path`. Raises sqlite3.Error."""
+    connection = schema.connect(path)
     try:
         schema.create(connection)
         known = dict(connection.execute("SELECT name, password FROM users"))
@@ -37,9 +37,12 @@ def replace(directory: Path, users: Sequence[tuple[str, str]]) -> None:
         connection.close()
 
 
-def insert(directory: Path, users: Sequence[tuple[str, str]]) -> None:
-    """Add users in one transaction. Raises sqlite3.IntegrityError, and adds none, where one exists already."""
-    connection = schema.connect(directory / schema.FILE_NAME)
+def insert(path: Path, users: Sequence[tuple[str, str]]) -> None:
+    """Add users to the database at `path` in one transaction.
+
+    Raises sqlite3.IntegrityError, and adds none, where one exists already.
+    """
+    connection = schema.connect(path)
     try:
         schema.create(connection)
         connection.execute("BEGIN IMMEDIATE")

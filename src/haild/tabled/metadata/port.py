@@ -46,6 +46,10 @@ class BodyMissingError(Exception):
     """A body that a new record shares with an old one went away in the meantime."""
 
 
+class SupersededError(Exception):
+    """Another process has become master: whether the change is kept, only that one knows."""
+
+
 class Metadata(Protocol):
     """Users, buckets, objects, uploads, and the places of bodies."""
 

@@ -45,9 +45,12 @@ _LISTED_COLUMNS = "key, size, etag, modified, acl, version, marker, current, che
 class SqliteMetadata:
     """Implements `metadata.port.Metadata`."""
 
-    def __init__(self, directory: Path) -> None:
-        """Open or create the database in `directory`; the event loop must run. Raises sqlite3.Error."""
-        path = directory / schema.FILE_NAME
+    def __init__(self, path: Path, confirm: Callable[[], None] = lambda: None) -> None:
+        """Open or create the database at `path`; the event loop must run.
+
+        `confirm` raises SupersededError when what was committed must not be acknowledged (`claim.py`).
+        Raises sqlite3.Error.
+        """
         connection = schema.connect(path, threads=True)
         schema.create(connection)
         facts = dict(connection.execute("SELECT name, value FROM facts"))
@@ -55,7 +58,7 @@ class SqliteMetadata:
         self.first_body = int(facts["first_body"])
         self._next_body = self._reserved = self._first_of_process = int(facts["next_body"])
         self._reader = schema.connect(path, read_only=True)
-        self._writer = Writer(connection)
+        self._writer = Writer(connection, confirm)
         self._read = self._reader.execute
 
     def own_bodies(self) -> tuple[int, int]:

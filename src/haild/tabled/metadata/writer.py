@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from haild.tabled.metadata.port import SupersededError
+
 MAXIMUM_GROUP = 512
 """Changes in one transaction."""
 
@@ -33,15 +35,20 @@ class _Pending:
 class Writer:
     """Runs changes in groups, each group durable before any of its callers goes on."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, confirm: Callable[[], None] = lambda: None) -> None:
+        """`confirm` raises SupersededError, after a commit, if this process may not acknowledge it any more."""
         self._connection = connection
+        self._confirm = confirm
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="metadata-writer", daemon=True)
         self._thread.start()
 
     async def run(self, change: Change[Result]) -> Result:
-        """Run `change` and return its result when it is durable. Raises what it raises, or sqlite3.Error."""
+        """Run `change` and return its result when it is durable.
+
+        Raises what it raises, sqlite3.Error, or SupersededError.
+        """
         future: asyncio.Future[Result] = self._loop.create_future()
         self._queue.put(_Pending(change, future))
         return await future
@@ -84,7 +91,8 @@ class Writer:
                     execute("ROLLBACK TO change")
                 execute("RELEASE change")
             execute("COMMIT")
-        except sqlite3.Error as error:
+            self._confirm()
+        except (sqlite3.Error, SupersededError) as error:
             for pending in group:
                 pending.error = error
             with contextlib.suppress(sqlite3.Error):

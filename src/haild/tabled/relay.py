@@ -1,0 +1,167 @@
+"""What a stand-by does with its clients: it passes their connections on to the master, byte by byte.
+
+So every member of a group can be asked for everything, whoever is master. The bytes stay as they were signed.
+A connection that comes while there is no master is kept for a while: it is served here if this member becomes the
+master, and answered 503 (which every client retries) if nobody does. What was passed on to a master that is no longer
+one is cut off, so that its client asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from aiohttp import web
+
+PATIENCE = 10.0
+"""Seconds that a connection waits for a master: more than a fail-over takes whose master has died."""
+CONNECT = 1.0
+"""Seconds for the connection to the master."""
+BLOCK = 1 << 16
+BACKLOG = 1024
+LIMIT = 512
+"""Connections passed on at the same time; more are answered 503."""
+
+logger = logging.getLogger(__name__)
+
+Address = tuple[str, int]
+
+
+class Relay:
+    """One term as a stand-by, from `start` to `stop`."""
+
+    def __init__(
+        self, sockets: Sequence[socket.socket], master: Callable[[], Address | None], own: web.Server
+    ) -> None:
+        """`sockets`: bound, not yet listening; `master`: where the master is, if known; `own`: serves what stays."""
+        self._sockets = sockets
+        self._master = master
+        self._own = own
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting: list[asyncio.Task[None]] = []
+        self._waiting: dict[asyncio.Task[None], socket.socket] = {}
+
+    def start(self) -> None:
+        """Listen."""
+        for sock in self._sockets:
+            sock.listen(BACKLOG)
+            self._accepting.append(self._spawn(self._accept(sock)))
+
+    async def stop_accepting(self) -> None:
+        """Leave the sockets, which listen on, to somebody else; connections that come wait in the kernel."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+
+    async def stop(self, server: web.Server | None) -> None:
+        """Accept no more, cut off what was passed on, and hand what still waits to `server` (None: close it)."""
+        await self.stop_accepting()
+        waiting = list(self._waiting.values())
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in waiting:
+            if server is None:
+                connection.close()
+            else:
+                await _hand_over(connection, server)
+
+    def _spawn(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _accept(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(sock)
+            except OSError as error:  # no descriptors left: those who hold them will end
+                logger.warning("cannot accept a connection: %s", error)
+                await asyncio.sleep(0.5)
+                continue
+            if len(self._tasks) > LIMIT:
+                await _hand_over(connection, self._own)
+                continue
+            task = self._spawn(self._pass_on(connection))
+            self._waiting[task] = connection
+
+    async def _pass_on(self, connection: socket.socket) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        try:
+            onward = await self._reach_master()
+        finally:
+            self._waiting.pop(task, None)
+        if onward is None:
+            await _hand_over(connection, self._own)
+            return
+        await _join(connection, onward)
+
+    async def _reach_master(self) -> socket.socket | None:
+        """A connection to the master; None if there is none for too long."""
+        loop = asyncio.get_running_loop()
+        end, pause = loop.time() + PATIENCE, 0.02
+        while loop.time() < end:
+            address = self._master()
+            if address is not None:
+                with contextlib.suppress(OSError, TimeoutError):
+                    return await asyncio.wait_for(_connect(address), CONNECT)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.25)
+        return None
+
+
+async def _connect(address: Address) -> socket.socket:
+    """Raises OSError."""
+    loop = asyncio.get_running_loop()
+    error = OSError(f"{address[0]} has no address")
+    for family, kind, protocol, _, where in await loop.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            await loop.sock_connect(sock, where)
+        except OSError as refused:
+            error = refused
+            sock.close()
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise error
+
+
+async def _hand_over(connection: socket.socket, server: web.Server) -> None:
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(server, sock=connection)
+    except OSError:
+        connection.close()
+
+
+async def _join(client: socket.socket, master: socket.socket) -> None:
+    """Pass bytes both ways until both sides have ended or one has failed."""
+    streams = [await asyncio.open_connection(sock=sock) for sock in (client, master)]
+    (from_client, to_client), (from_master, to_master) = streams
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_copy(from_client, to_master))
+            tasks.create_task(_copy(from_master, to_client))
+    except* (OSError, RuntimeError):
+        pass
+    finally:
+        for _, writer in streams:
+            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+
+
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while block := await source.read(BLOCK):
+        sink.write(block)
+        await sink.drain()
+    sink.write_eof()
