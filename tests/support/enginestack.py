@@ -43,10 +43,16 @@ class Stack:
 
     def run(self, *words: str, ok: bool = True) -> Answer:
         """Run a command with --json from an empty directory; with `ok` it has to succeed."""
-        done = subprocess.run(
-            self.command(*words, "--json"), cwd=self.home, env=self.environment(), capture_output=True, text=True
-        )
-        assert done.stdout, f"{words} printed nothing; its errors: {done.stderr}"
+        return self._run(self.command(*words, "--json"), self.environment(), ok)
+
+    def run_here(self, *words: str, ok: bool = True) -> Answer:
+        """The same, of the stack that the hailbox.yaml in the directory names."""
+        environment = {name: value for name, value in os.environ.items() if name != "HAILBOX_STACK"}
+        return self._run([sys.executable, "-m", "hailbox", *words, "--json"], environment, ok)
+
+    def _run(self, command: list[str], environment: Mapping[str, str], ok: bool) -> Answer:
+        done = subprocess.run(command, cwd=self.home, env=environment, capture_output=True, text=True)
+        assert done.stdout, f"{command} printed nothing; its errors: {done.stderr}"
         document = json.loads(done.stdout)
         assert document["exit_code"] == done.returncode
         if ok:
