@@ -11,6 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from haild.iwhd import attributeapi, bucketapi, objectapi, rootapi
 from haild.iwhd.body import BodyTooLargeError, SlowClientError, expects_continue
+from haild.iwhd.connection import Connection
 from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.provider.base import MissingError, ProviderError, UnavailableError
 from haild.iwhd.reply import Reply, send
@@ -72,7 +73,7 @@ class _Server(web.Server):
     def __call__(self) -> web.RequestHandler:
         few = len(self.connections) < FEW_CONNECTIONS
         self._kwargs["read_bufsize"] = LARGE_BUFFER if few else SMALL_BUFFER
-        return super().__call__()
+        return Connection(self, loop=self._loop, **self._kwargs)
 
 
 def make_server(site: Site) -> web.Server:

@@ -64,6 +64,9 @@ async def send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         if request.method == "HEAD":
             return await _send_head(request, reply)
         response = _response(reply)
+        if request.version < HttpVersion11:
+            # Only the end of the connection ends such an answer, even if the client asked to keep it.
+            response.force_close()
         await _deadline(response.prepare(request))
         if isinstance(reply.content, Body):
             await _send_body(request, response, reply.content)

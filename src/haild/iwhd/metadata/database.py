@@ -107,7 +107,8 @@ class Database:
         try:
             return function(connection)
         finally:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # SQLite itself ends one that met a broken database
+                connection.execute("ROLLBACK")
 
     def _write_forever(self) -> None:
         ending = False
