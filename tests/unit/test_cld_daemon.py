@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from haild.cld import tcp
 from haild.client.cld import (
     CldError,
     ConnectError,
@@ -287,3 +288,22 @@ async def test_replies_come_from_the_address_that_was_asked(daemon: Daemon, host
     session = await Session.connect(host, daemon.port, user="tabled", secret=b"tabled", transport="udp")
     async with ended(session):
         assert await session.open("/f", CREATE) == 2
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+async def test_answers_do_not_wait_for_those_before_them(family: socket.AddressFamily) -> None:
+    """Nagle's algorithm is off: an answer goes out as a packet behind its acknowledgement."""
+    seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    class Protocol(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            option = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            seen.set_result(option)
+            transport.close()
+
+    server = await asyncio.get_running_loop().create_server(Protocol, sock=tcp.bind(family, 0))
+    async with server:
+        host, port = server.sockets[0].getsockname()[:2]
+        _, writer = await asyncio.open_connection("127.0.0.1" if host == "0.0.0.0" else "::1", port)
+        writer.close()
+        assert await asyncio.wait_for(seen, 5)
