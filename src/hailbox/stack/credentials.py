@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import tenacity
 
-from hailbox.engine.port import ContainerState, Engine
+from hailbox.engine.port import Engine
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import NotWorkingError, UnknownStackError
@@ -23,8 +23,7 @@ def read(engine: Engine, observed: Observed) -> Mapping[str, str] | None:
     """The credentials by name; None if no container mounts them, or they are not there yet."""
     volume = names.credentials_volume(observed.stack)
     mounting = [container for container in observed.containers if volume in container.mounts]
-    # A container that runs has its file system mounted, for which the engine needs space on its disk.
-    mounting.sort(key=lambda c: (c.state is not ContainerState.RUNNING, c.labels.get(names.SERVICE) != ONE_SHOT))
+    mounting.sort(key=lambda container: container.labels.get(names.SERVICE) != ONE_SHOT)
     for container in mounting:
         content = engine.read_file(container.id, _PATH)
         if content is None:
