@@ -655,6 +655,7 @@ def test_env_has_what_clients_need_and_a_shell_takes_it(fake: FakeEngine, make_c
         "HAILBOX_STACK",
         "IWHD_URL",
         "AWS_ENDPOINT_URL",
+        "TABLED_URLS",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_DEFAULT_REGION",
@@ -670,8 +671,27 @@ def test_env_has_what_clients_need_and_a_shell_takes_it(fake: FakeEngine, make_c
     ports = [container_of(fake, name).ports[0].host_port for name in ("chunkd-1", "chunkd-2")]
     assert found["CHUNKD_ADDRESSES"] == ",".join(f"127.0.0.1:{port}" for port in ports)
     assert found["AWS_ENDPOINT_URL"] == f"http://127.0.0.1:{container_of(fake, 'tabled-1').ports[0].host_port}"
+    assert found["TABLED_URLS"] == found["AWS_ENDPOINT_URL"]
     down(make_context())
     assert env(make_context()) == found
+
+
+def test_members_of_a_group_share_their_data(fake: FakeEngine, make_context: MakeContext) -> None:
+    context = make_context(scale={"tabled": 2})
+    up(context)
+    assert len(env(make_context())["TABLED_URLS"].split(",")) == 2
+    volume = "hailbox-test-tabled-1"
+    assert [v for v in fake.all_volumes if "tabled" in v] == [volume]
+    assert status(make_context()).working
+    before = {name: container_of(fake, name).id for name in ("tabled-1", "tabled-2", "chunkd-1")}
+    removal = reset(make_context(), ["tabled-2"]).removal
+    assert removal.volumes == (volume,)
+    assert removal.containers == ("hailbox-test-tabled-1", "hailbox-test-tabled-2")
+    after = {name: container_of(fake, name).id for name in before}
+    assert [name for name in before if before[name] != after[name]] == ["tabled-1", "tabled-2"]
+    assert up(make_context()).lost == ()
+    up(make_context(scale={"tabled": 1}))
+    assert volume in fake.all_volumes
 
 
 def test_env_of_a_profile_names_only_what_it_has(make_context: MakeContext) -> None:

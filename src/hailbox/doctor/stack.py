@@ -84,4 +84,4 @@ def _missing(context: Context, observed: Observed, profile: Profile) -> list[str
     """Replicas whose data volume is not there although others of the stack are."""
     present = {volume.labels.get(names.REPLICA) for volume in observed.data_volumes()}
     wanted = [r.name for r in profile.replicas if context.catalog.services[r.service].data]
-    return [name for name in wanted if name not in present] if present else []
+    return [name for name in wanted if context.catalog.keeper(name) not in present] if present else []

@@ -38,7 +38,7 @@ def trouble(context: Context, container: Container, image: str | None) -> Troubl
     if found := said(lines):
         return found
     replica = container.labels[names.REPLICA]
-    volume = names.data_volume(context.stack, replica)
+    volume = names.data_volume(context.stack, context.catalog.keeper(replica))
     if image is None or volume not in container.mounts:
         return None
     helper = Helper(

@@ -230,7 +230,7 @@ def _corruption(
 ) -> _Recipe:
     _data(context, target)
     replica = target.labels[names.REPLICA]
-    volume = names.data_volume(context.stack, replica)
+    volume = names.data_volume(context.stack, context.catalog.keeper(replica))
     looking = Helper(
         name=names.fault_container(context.stack, f"look-{replica}"),
         image=_image(context, observed),

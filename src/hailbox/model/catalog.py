@@ -38,6 +38,8 @@ class Service:
     """By name: the files of one way to configure the service, as templates by file name."""
     needs: tuple[str, ...]
     """Services without which it cannot work, where the profile has them."""
+    group: bool
+    """Its replicas are one group: they share one volume, and the service's name is the host name of any of them."""
     compose: Mapping[str, Any]
     """What its Compose service has beyond the common settings; strings may hold placeholders."""
 
@@ -103,6 +105,12 @@ class Catalog:
     services: Mapping[str, Service]
     profiles: Mapping[str, Profile] = field(default_factory=dict)
 
+    def keeper(self, replica: str) -> str:
+        """The replica in whose volume a replica keeps its data: itself, or the first of its group."""
+        service = replica.rpartition("-")[0]
+        known = self.services.get(service)
+        return names.replica(service, 1) if known is not None and known.group else replica
+
     def profile(self, name: str) -> Profile:
         """The profile of that name. Raises UnknownProfileError."""
         if name not in self.profiles:
@@ -125,6 +133,7 @@ def service_from(name: str, text: Mapping[str, Any]) -> Service:
             ),
             configurations=text.get("configurations", {"default": {}}),
             needs=tuple(text.get("needs", ())),
+            group=bool(text.get("group", False)),
             compose=text.get("compose", {}),
         )
     except (KeyError, TypeError, AttributeError) as error:

@@ -92,7 +92,7 @@ def _service_labels(blueprint: Blueprint, service: str, replica: str) -> dict[st
 
 
 def volumes(blueprint: Blueprint) -> dict[str, Any]:
-    """The Compose volumes: one for the credentials, and one for the data of each replica that keeps any."""
+    """The Compose volumes: one for the credentials, and one for the data of each replica or group that keeps any."""
     # No label here may ever change: Compose offers to make a volume anew, empty, whose definition differs.
     rendered: dict[str, Any] = {
         "credentials": {
@@ -102,10 +102,11 @@ def volumes(blueprint: Blueprint) -> dict[str, Any]:
     }
     for replica in blueprint.profile.replicas:
         if blueprint.catalog.services[replica.service].data:
-            rendered[replica.name] = {
-                "name": names.data_volume(blueprint.stack, replica.name),
+            keeper = blueprint.catalog.keeper(replica.name)
+            rendered[keeper] = {
+                "name": names.data_volume(blueprint.stack, keeper),
                 "labels": _labels(blueprint)
-                | {names.KIND: names.DATA, names.SERVICE: replica.service, names.REPLICA: replica.name},
+                | {names.KIND: names.DATA, names.SERVICE: replica.service, names.REPLICA: keeper},
             }
     return rendered
 
@@ -172,7 +173,9 @@ def _replica(blueprint: Blueprint, replica: Replica) -> dict[str, Any]:
         ],
     }
     if service.data:
-        definition["volumes"].append(f"{replica.name}:{service.data}")
+        definition["volumes"].append(f"{blueprint.catalog.keeper(replica.name)}:{service.data}")
+    if service.group:
+        definition["networks"] = {"default": {"aliases": [replica.service]}}
     if replica.service in blueprint.own_images:
         # Ours wait for their configuration file; a program that does not has to be started behind it.
         definition["depends_on"] = {ONE_SHOT: {"condition": "service_completed_successfully"}}

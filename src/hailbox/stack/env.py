@@ -27,6 +27,7 @@ def env(context: Context) -> dict[str, str]:
     if s3 := addresses.get("s3"):
         variables |= {
             "AWS_ENDPOINT_URL": f"http://{s3[0]}",
+            "TABLED_URLS": ",".join(f"http://{address}" for address in s3),
             "AWS_ACCESS_KEY_ID": secrets["AWS_ACCESS_KEY_ID"],
             "AWS_SECRET_ACCESS_KEY": secrets["AWS_SECRET_ACCESS_KEY"],
             "AWS_DEFAULT_REGION": REGION,

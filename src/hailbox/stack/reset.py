@@ -80,4 +80,6 @@ def _replicas(context: Context, observed: Observed, wanted: Sequence[str]) -> fr
             listed = ", ".join(dict.fromkeys([*known.values(), *known]))
             raise UnknownServiceError(f"stack {context.stack} has no service {word!r}", f"it has: {listed}")
         chosen |= found
-    return frozenset(chosen)
+    # Those of a group have one volume; none of them may be left with the data of the others gone.
+    keepers = {context.catalog.keeper(name) for name in chosen}
+    return frozenset(name for name in known if context.catalog.keeper(name) in keepers)
