@@ -13,12 +13,13 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
 
 from haild.tabled import access, addressing, cors, routes
 from haild.tabled.auth import Authenticator, Identity, RequestFacts
+from haild.tabled.body import Source
 from haild.tabled.call import Answer, Call, Services
 from haild.tabled.errors import S3Error
 from haild.tabled.metadata.port import SupersededError
@@ -32,9 +33,11 @@ STALL = 60.0
 HEAD_DEADLINE = 30.0
 """Seconds in which the head of a request must arrive whole."""
 UPLOAD_MEMORY = 1 << 25
-"""Bytes in which all uploads under way are to be buffered; each has about four blocks in hand."""
+"""Bytes that all uploads under way may take together, as long as their blocks are not the smallest."""
+BLOCKS_HELD = 5
+"""Blocks of an upload in memory: two received, one being digested, one being sent, one in the transport."""
 SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 16, 1 << 19
-"""Bytes of an upload that are awaited before they are handled: large ones cost less each."""
+"""Bytes of an upload that are handled at a time: large blocks cost less processor time."""
 LINGER = 5.0
 """Seconds during which the rest of a refused body is read and dropped, so that the client sees the answer."""
 
@@ -83,10 +86,8 @@ class S3Server:
         upload = _is_long(request)
         self._uploads += upload
         try:
-            if upload:
-                block = UPLOAD_MEMORY // (4 * self._uploads)
-                request.content.set_read_chunk_size(min(max(block, SMALLEST_BLOCK), LARGEST_BLOCK))
-            call = self._understand(request, request_id)
+            source = _LongBody(request.content, self._block) if upload else request.content
+            call = self._understand(request, request_id, source)
             answer = await self._answer(call, request)
             if "Origin" in request.headers:
                 answer.headers.update(await cors.headers_for(call))
@@ -113,7 +114,12 @@ class S3Server:
         self.on_answer(call.action if call is not None else "", response.status)
         return response
 
-    def _understand(self, request: web.BaseRequest, request_id: str) -> Call:
+    def _block(self) -> int:
+        """Bytes of an upload to handle at a time."""
+        share = UPLOAD_MEMORY // (BLOCKS_HELD * max(self._uploads, 1))
+        return min(max(share, SMALLEST_BLOCK), LARGEST_BLOCK)
+
+    def _understand(self, request: web.BaseRequest, request_id: str, source: Source) -> Call:
         host = request.headers.get("Host")
         if host is None:
             raise S3Error("InvalidArgument", "The Host header is missing.")
@@ -132,7 +138,7 @@ class S3Server:
             identity=_UNKNOWN,
             request_id=request_id,
             now=self._services.clock(),
-            source=request.content,
+            source=source,
             before_reading=lambda: _continue(request),
         )
 
@@ -154,6 +160,18 @@ class S3Server:
 
 def _not_ready() -> S3Error:
     return S3Error("ServiceUnavailable", "Not ready; please retry.", headers={"Retry-After": "1"})
+
+
+class _LongBody:
+    """A body in blocks of the size that suits the moment."""
+
+    def __init__(self, content: StreamReader, block: Callable[[], int]) -> None:
+        self._content = content
+        self._block = block
+        content.set_read_chunk_size(block())
+
+    async def readany(self) -> bytes:
+        return await self._content.read(self._block())
 
 
 def _is_long(request: web.BaseRequest) -> bool:
