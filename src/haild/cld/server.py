@@ -37,6 +37,7 @@ class Server:
     def __init__(self, service: Service, store: Store) -> None:
         self.port = 0
         self.service = service
+        self.arriving = memoryview(bytearray(tcp.RECEIVE_SIZE))
         self._store = store
         self._committer = Committer(service, store, self._release)
         self._connections: dict[Stream, tcp.Connection] = {}

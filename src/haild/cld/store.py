@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
-from haild.cld.changes import Changes, Table
+from haild.cld.changes import Changes, Row, Table
 from haild.cld.files import Inode
 from haild.cld.locks import Lock
 from haild.cld.service import Stored
@@ -27,16 +29,35 @@ CREATE TABLE locks (number INTEGER PRIMARY KEY, inum INTEGER, sid BLOB, handle I
 """
 
 
-def _statements(table: Table) -> tuple[str, str]:
+_GROUPS = (64, 16, 4, 1)
+"""Rows in one statement. Python hands the interpreter over at every statement: a row each would let a commit wait for
+the loop as often as it has rows."""
+
+
+def _put(table: Table, count: int) -> str:
+    # Names come from the enumeration, never from outside.
     columns = (*table.key, *table.columns)
-    marks = ", ".join("?" * len(columns))
-    # Names come from the enumeration above, never from outside.
-    put = f"INSERT OR REPLACE INTO {table.label} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
-    delete = f"DELETE FROM {table.label} WHERE {' AND '.join(f'{name} = ?' for name in table.key)}"  # noqa: S608
-    return put, delete
+    rows = ", ".join([f"({', '.join('?' * len(columns))})"] * count)
+    return f"INSERT OR REPLACE INTO {table.label} ({', '.join(columns)}) VALUES {rows}"  # noqa: S608
 
 
-_STATEMENTS = {table: _statements(table) for table in Table}
+def _delete(table: Table, count: int) -> str:
+    keys = ", ".join([f"({', '.join('?' * len(table.key))})"] * count)
+    return f"DELETE FROM {table.label} WHERE ({', '.join(table.key)}) IN (VALUES {keys})"  # noqa: S608
+
+
+_PUT = {(table, count): _put(table, count) for table in Table for count in _GROUPS}
+_DELETE = {(table, count): _delete(table, count) for table in Table for count in _GROUPS}
+
+
+def _execute(
+    database: sqlite3.Connection, statements: Mapping[tuple[Table, int], str], table: Table, rows: list[Row]
+) -> None:
+    start = 0
+    for count in _GROUPS:
+        while len(rows) - start >= count:
+            database.execute(statements[table, count], list(chain.from_iterable(rows[start : start + count])))
+            start += count
 
 
 class Store:
@@ -94,9 +115,8 @@ class Store:
             for table, rows in batch.tables.items():
                 if not rows:
                     continue
-                put, delete = _STATEMENTS[table]
-                writer.executemany(put, [(*key, *row) for key, row in rows.items() if row is not None])
-                writer.executemany(delete, [key for key, row in rows.items() if row is None])
+                _execute(writer, _PUT, table, [(*key, *row) for key, row in rows.items() if row is not None])
+                _execute(writer, _DELETE, table, [key for key, row in rows.items() if row is None])
             writer.execute("COMMIT")
         except sqlite3.Error:
             writer.rollback()

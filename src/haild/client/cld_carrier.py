@@ -27,18 +27,26 @@ def randomness(size: int) -> bytes:
     return os.urandom(size)
 
 
-class _Stream(asyncio.Protocol):
+_RECEIVE_SIZE = 16 << 10
+"""Bytes received at a time: room for them is made once, not for each of the small packets."""
+
+
+class _Stream(asyncio.BufferedProtocol):
     def __init__(self, owner: Carrier) -> None:
         self.owner = owner
         self.reader = cld_packet.FrameReader(cld_packet.Direction.TO_CLIENT)
+        self.arriving = memoryview(bytearray(_RECEIVE_SIZE))
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.arriving
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            packets = self.reader.feed(data)
+            packets = self.reader.feed(bytes(self.arriving[:nbytes]))
         except cld_packet.FrameError:
             if self.transport is not None:
                 self.transport.abort()
