@@ -1,4 +1,4 @@
-"""Batches of any size are on disk as they were given: rows put, replaced and deleted, some dozens in one statement."""
+"""Batches of any size are on disk as they were given: rows put, replaced, deleted, some dozens in one statement."""
 
 from pathlib import Path
 
