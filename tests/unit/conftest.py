@@ -30,8 +30,10 @@ SLOW = {
     "test_shell_program",
     "test_snapshot_verbs",
     "test_stack_crash_sweep",
+    "test_tabled_copies",
     "test_tabled_faults",
     "test_tabled_group",
+    "test_tabled_kills",
 }
 """Modules that kill, overload or sweep whole daemons and verbs: `make test` runs them, `make check` has a minute."""
 

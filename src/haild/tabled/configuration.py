@@ -75,7 +75,7 @@ class Configuration:
     copies: int = 3
     acknowledge: int = 0
     """Copies that must be durable before a PUT is answered; 0: on all nodes there are, up to `copies`."""
-    repair_delay: float = 10.0
+    repair_delay: float = 8.0
     """Seconds that a lost node has to come back before its copies are made anew."""
 
 
@@ -127,7 +127,7 @@ def _from(root: Element, path: Path) -> Configuration:
         region=root.value("Region") or "",
         copies=_number(root, "Copies", 3, 1, 16),
         acknowledge=_number(root, "Acknowledge", 0, 0, 16),
-        repair_delay=float(_number(root, "RepairDelay", 10, 0, 86400)),
+        repair_delay=float(_number(root, "RepairDelay", 8, 0, 86400)),
     )
 
 

@@ -18,8 +18,10 @@ from haild.client import chunk
 from haild.daemon import settings
 
 TABLE = b"tabled\0"
-KEEPALIVE = 20.0
-"""Seconds after which a silent node is asked for a sign of life."""
+KEEPALIVE = 3.0
+"""Seconds between signs of life of an idle node, so that one that falls silent is lost before its copies are due."""
+SILENCE = 4.0
+"""Seconds that a node may take to give one."""
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 3.0
 """Seconds between attempts to reach a node that is down."""
@@ -139,11 +141,14 @@ class Node:
     async def _until_lost(self, connection: chunk.Connection) -> None:
         try:
             while not await connection.wait_lost(KEEPALIVE):
-                async with asyncio.timeout(KEEPALIVE):
+                async with asyncio.timeout(SILENCE):
                     await connection.ping()
                 self.last_seen = time.time()
+        except TimeoutError:
+            return  # it may have been gone since it was last seen
         except (OSError, chunk.ChunkError):
-            return
+            pass
+        self.last_seen = time.time()
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -153,7 +158,9 @@ class Node:
             pass
 
     def _set(self, up: bool, changed: Callable[[Node], None]) -> None:
-        self.changed = self.last_seen = time.time()
+        self.changed = time.time()
+        if up:
+            self.last_seen = self.changed
         if self.up != up:
             self.up = up
             logger.info("%s is %s", self, "up" if up else "down")

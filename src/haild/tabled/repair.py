@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Sequence
 
 from haild.client import chunk
@@ -71,7 +72,7 @@ class Repairer:
             self._work.set()
         else:
             self._returned.discard(node.number)
-            self._later(node.number)
+            self._later(node.number, time.time() - node.last_seen)
 
     def short(self) -> None:
         """A body was stored with fewer copies than it should have."""
@@ -82,10 +83,11 @@ class Repairer:
         self._bad.add((body, node))
         self._work.set()
 
-    def _later(self, number: int) -> None:
+    def _later(self, number: int, passed: float = 0.0) -> None:
+        """Look for bodies with too few copies when the delay is over, of which some seconds have passed already."""
         if number not in self._timers:
             loop = asyncio.get_running_loop()
-            self._timers[number] = loop.call_later(self._delay, self._due, number)
+            self._timers[number] = loop.call_later(max(0.0, self._delay - passed), self._due, number)
 
     def _due(self, number: int) -> None:
         self._timers.pop(number, None)

@@ -1,0 +1,150 @@
+"""tabled, chunkd and cld are killed at random moments of random operations: what was answered 200 is there and whole.
+
+HAILBOX_FULL=1 runs for minutes, HAILBOX_SEED=N repeats a choice of victims.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tabledstack import Process, Stack, wait_for
+
+from haild.client.chunk import ChunkError, Connection
+from haild.tabled.metadata.claim import database_file
+from support import s3history
+
+SECONDS = float(os.environ.get("HAILBOX_KILL_SECONDS", 300 if os.environ.get("HAILBOX_FULL") else 20))
+NODES = 3
+WORKERS = 4
+
+
+def keep_port(process: Process, option: str) -> None:
+    """Let a daemon come back with the port that it chose: others know it."""
+    process.arguments[process.arguments.index(option) + 1] = str(process.port)
+
+
+def keep_ports(stack: Stack) -> None:
+    keep_port(stack.cld, "-p")
+    configuration = Path(stack.tabled.arguments[-1])
+    text = configuration.read_text().replace("<Port>auto</Port>", f"<Port>{stack.tabled.port}</Port>")
+    configuration.write_text(text)
+
+
+def held(stack: Stack, number: int) -> dict[int, int]:
+    """Bodies on a node, with their sizes."""
+
+    async def ask() -> dict[int, int]:
+        port = stack.chunkd[number - 1].port
+        connection = await Connection.open("127.0.0.1", port, user="tabled", secret=b"tabled", table=b"tabled\0")
+        try:
+            return {int(found.name, 16): found.size for found in await connection.listing()}
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+def recorded(stack: Stack) -> dict[int, dict[int, int]]:
+    """By node: the bodies that the metadata say it holds, with their sizes."""
+    found: dict[int, dict[int, int]] = {number: {} for number in range(1, NODES + 1)}
+    with closing(sqlite3.connect(database_file(stack.directory / "tdb"))) as db:
+        for body, size, nodes in db.execute("SELECT body, size, nodes FROM bodies"):
+            for number in nodes.split(","):
+                found[int(number)][body] = size
+    return found
+
+
+def check_copies(stack: Stack) -> None:
+    """Every body is on all nodes, and nothing else is."""
+
+    def settled() -> bool:
+        try:
+            present = {number: held(stack, number) for number in range(1, NODES + 1)}
+        except (OSError, ChunkError):
+            return False
+        wanted = recorded(stack)
+        return present == wanted and wanted[1] == wanted[2] == wanted[3]
+
+    wait_for(settled, "each node has exactly the bodies that the metadata name", 60)
+
+
+@pytest.mark.timeout(SECONDS * 2 + 180)
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    seed = int(os.environ.get("HAILBOX_SEED", random.SystemRandom().randrange(1 << 32)))
+    choice = random.Random(seed)
+    print(f"HAILBOX_SEED={seed}")
+    stack = Stack(tmp_path, NODES, "<RepairDelay>1</RepairDelay>")
+    try:
+        stack.wait_serving()
+        stack.wait_nodes()
+        keep_ports(stack)
+        stack.client().create_bucket(Bucket="b")
+
+        def client() -> Any:
+            return stack.client(connect_timeout=2, read_timeout=15)
+
+        workers = [s3history.Worker([client()], "b", f"w{number}", parts=number == 0) for number in range(WORKERS)]
+        for worker in workers:
+            worker.start()
+        kills = _kill(stack, choice, time.monotonic() + SECONDS)
+        for worker in workers:
+            worker.finish()
+        everybody = [stack.cld, *stack.chunkd, stack.tabled]
+        for process in everybody:  # as when the power fails
+            process.kill()
+        for process in everybody:
+            process.start()
+        stack.wait_serving()
+        wait_for(lambda: _readable(stack, workers), "all nodes are found again", 60)
+        s3history.check(workers, client(), "b")
+        check_copies(stack)
+        s3history.check(workers, client(), "b")
+        answered = sum(len(worker.answered) for worker in workers)
+        unsure = sum(len(worker.retired) for worker in workers)
+        print(f"{kills} killed, {answered} requests answered, {unsure} keys left in doubt")
+        assert answered > 50
+        assert "Traceback" not in stack.log(stack.tabled)
+    except BaseException:
+        for path in tmp_path.glob("*.log"):
+            print(path.name, path.read_text()[-3000:])
+        raise
+    finally:
+        stack.close()
+
+
+def _kill(stack: Stack, choice: random.Random, end: float) -> dict[str, int]:
+    """Kill now this one, now that one, sometimes two at once, and start them again; returns how often each died."""
+    kills = {"cld": 0, "chunkd": 0, "tabled": 0}
+    everybody = [stack.cld, *stack.chunkd, stack.tabled, stack.tabled]
+    while time.monotonic() < end:
+        time.sleep(choice.uniform(0.1, 1.5))  # the moment is what is random here
+        victims = set(choice.sample(everybody, choice.choice([1, 1, 1, 2])))
+        for victim in victims:
+            victim.kill()
+            kills[victim.module.rpartition(".")[2]] += 1
+        time.sleep(choice.choice([0.0, 0.2, 1.0]))
+        for victim in victims:
+            victim.start()
+        if stack.tabled in victims:
+            stack.wait_serving()
+    return kills
+
+
+def _readable(stack: Stack, workers: list[s3history.Worker]) -> bool:
+    """Whether tabled has found a node for everything again."""
+    s3 = stack.client()
+    try:
+        for worker in workers:
+            for key in worker.possible:
+                s3history.read(s3, "b", key)
+    except s3history.FAILURES:
+        return False
+    return True
