@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote
 from xml.parsers import expat
 
@@ -146,8 +147,12 @@ def error(code: str, message: str, resource: str, request_id: str, more: Iterabl
 
 def timestamp(seconds: float) -> str:
     """A time in a document: `2010-11-28T18:41:22.000Z`."""
-    moment = datetime.fromtimestamp(int(seconds), UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.000Z"
+    return _timestamp(int(seconds))
+
+
+@lru_cache(maxsize=4096)  # objects are stored many in a second, and a page lists a thousand
+def _timestamp(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def encoded(text: str) -> str:

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import merge
 from pathlib import Path
+from typing import Any
 
 from haild.tabled.acl import Acl, to_text
-from haild.tabled.metadata import bodies, listing, objects, schema
+from haild.tabled.metadata import bodies, counting, listing, objects, schema
 from haild.tabled.metadata.port import (
     BucketExistsError,
     BucketMissingError,
@@ -367,8 +368,7 @@ class SqliteMetadata:
 
     async def counts(self) -> Mapping[str, int]:
         """Numbers for the status page."""
-        tables = ("buckets", "objects", "uploads", "bodies", "garbage")
-        return {t: int(self._read(f"SELECT count(*) FROM {t}").fetchone()[0]) for t in tables}  # noqa: S608
+        return await self._writer.run(counting.counts)
 
 
 def _bucket(row: schema.Row) -> Bucket:
@@ -382,20 +382,9 @@ def _bucket(row: schema.Row) -> Bucket:
     )
 
 
-def _listed(row: schema.Row) -> Listed:
+def _listed(row: tuple[Any, ...]) -> Listed:
     key, size, etag, modified, acl, version, marker, current, checksum, _ = row
-    owner = str(acl).partition("\n")[0]
-    return Listed(
-        str(key),
-        size,  # type: ignore[arg-type]
-        str(etag),
-        modified,  # type: ignore[arg-type]
-        owner,
-        str(version),
-        bool(marker),
-        bool(current),
-        str(checksum),
-    )
+    return Listed(key, size, etag, modified, acl.partition("\n")[0], version, bool(marker), bool(current), checksum)
 
 
 def _newest_first(row: schema.Row) -> tuple[str, int, int]:
