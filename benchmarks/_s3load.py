@@ -20,7 +20,7 @@ from haild.wire import sigv4
 HOST = "127.0.0.1"
 SILENCE = 60.0
 """Seconds without any answer after which a measurement fails."""
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 
 
 class Client:
