@@ -38,28 +38,36 @@ class Copier:
         self.frozen: list[ContainerState] = []
 
     def __call__(self, helper: Helper) -> bytes:
-        containers = self.fake.all_containers.values()
-        self.frozen = [
-            c.state for c in containers if c.labels.get(names.SERVICE) in ("cld", "chunkd", "tabled", "iwhd")
-        ]
         if helper.labels[names.HELPER] == names.SAVE:
+            self._see()
             target = next(name for name, place in helper.mounts.items() if place == "/to")
             sources = {
                 place.split("/")[2].removesuffix(":ro"): n for n, place in helper.mounts.items() if n != target
             }
             self.kept[target] = {replica: self.fake.contents[name].written for replica, name in sources.items()}
             return b"4096\t/to\n"
+        return b"ready\n"
+
+    def signalled(self, helper: Helper, signal: str) -> None:
+        """The services have ended: the restoring helper begins."""
+        assert (helper.labels[names.HELPER], signal) == (names.RESTORE, names.GO)
+        self._see()
         source = next(name for name, place in helper.mounts.items() if place == "/from:ro")
         for name, place in helper.mounts.items():
             if name != source:
                 written = self.kept[source][place.removeprefix("/to/")]
                 self.fake.contents[name] = replace(self.fake.contents[name], written=written)
-        return b""
+
+    def _see(self) -> None:
+        services = ("cld", "chunkd", "tabled", "iwhd")
+        containers = self.fake.all_containers.values()
+        self.frozen = [c.state for c in containers if c.labels.get(names.SERVICE) in services]
 
 
 @pytest.fixture
 def copier(fake: FakeEngine) -> Copier:
     fake.work = copier = Copier(fake)
+    fake.signalled = copier.signalled
     return copier
 
 

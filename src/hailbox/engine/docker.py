@@ -47,9 +47,6 @@ NEARLY_FULL = 64 << 20
 
 _KEPT_BUILD_LINES = 12
 
-_HELPER_MEMORY = 256 << 20
-"""Bytes."""
-
 
 def _translate(error: Exception, where: str) -> HailboxError:
     if isinstance(error, RefusalError):
@@ -310,7 +307,7 @@ class DockerEngine:
                 "Devices": devices,
                 "ReadonlyRootfs": True,
                 "SecurityOpt": ["no-new-privileges:true"],
-                "Memory": _HELPER_MEMORY,
+                "Memory": helper.memory or 0,
                 "RestartPolicy": {"Name": "on-failure" if helper.restart_on_failure else "no"},
                 "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
             },

@@ -89,6 +89,8 @@ class FakeEngine:
         """The helper containers that were ever made, by id."""
         self.work: Callable[[Helper], bytes] = lambda helper: b""
         """What a helper does when it is started, and what it prints; a test puts its own here."""
+        self.signalled: Callable[[Helper, str], None] = lambda helper, signal: None
+        """What a helper does when it gets a signal other than SIGKILL; a test puts its own here."""
         self.output: dict[str, bytes] = {}
         self.free: int | None = None
         """What `disk_free` answers."""
@@ -143,7 +145,10 @@ class FakeEngine:
 
     @_request
     def kill_container(self, container_id: str, *, signal: str = "SIGKILL") -> None:
-        self._end(container_id)
+        if signal != "SIGKILL" and (helper := self.helpers.get(container_id)):
+            self.signalled(helper, signal)
+        else:
+            self._end(container_id)
 
     @_request
     def pause_container(self, container_id: str) -> None:

@@ -42,6 +42,8 @@ FAULT_UNTIL = "org.hailbox.fault.until"
 
 SAVE = "save"
 RESTORE = "restore"
+GO = "SIGUSR1"
+"""To a helper of kind RESTORE: the services have ended, begin."""
 SNAPSHOT = "snapshot"
 """KIND of a volume with copies of data volumes."""
 SEAL = "snapshot-seal"

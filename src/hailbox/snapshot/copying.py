@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from pathlib import Path
 
 from hailbox.engine.port import Helper
 from hailbox.model import names
@@ -13,8 +14,6 @@ _RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
 """To read and write files of any owner, and to keep who owns them."""
 
 _SAVE = "cp -a /from/. /to/ && du -sb /to"
-# Emptied first, so that it may run again after it was cut short, and nothing newer is left.
-_RESTORE = "find /to -mindepth 2 -delete && cp -a /from/* /to/"
 
 
 def saving(stack: str, name: str, image: str, replicas: Iterable[str]) -> Helper:
@@ -27,17 +26,20 @@ def saving(stack: str, name: str, image: str, replicas: Iterable[str]) -> Helper
         mounts={names.data_volume(stack, replica): f"/from/{replica}:ro" for replica in replicas}
         | {catalog.volume(stack, name): "/to"},
         capabilities=_RIGHTS,
+        memory=None,
     )
 
 
 def restoring(stack: str, name: str, image: str, replicas: Iterable[str]) -> Helper:
-    """Replaces what is in the data volumes of these replicas by what the snapshot has."""
+    """Replaces what is in the data volumes of these replicas by what the snapshot has, when it gets names.GO."""
+    program = Path(__file__).with_name("agent.py").read_text(encoding="utf-8")
     return Helper(
         name=f"{names.project(stack)}-restore-{secrets.token_hex(4)}",
         image=image,
-        command=("sh", "-c", _RESTORE),
+        command=("python3", "-I", "-c", program),
         labels={names.STACK: stack, names.HELPER: names.RESTORE, names.SNAPSHOT_NAME: name},
         mounts={catalog.volume(stack, name): "/from:ro"}
         | {names.data_volume(stack, replica): f"/to/{replica}" for replica in replicas},
         capabilities=_RIGHTS,
+        memory=None,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from hailbox.engine.port import Container, ContainerState
+from hailbox.engine.port import Container, ContainerState, Engine
 from hailbox.model import names
 from hailbox.model.errors import EngineFailedError, HelperFailedError
 from hailbox.model.progress import Phase
@@ -89,10 +90,12 @@ def finish_restore(context: Context, observed: Observed, helper: Container) -> N
     # The engine would start others than these and ended ones in the midst of the copying.
     unsteady = [c for c in services if c not in running and c.state is not ContainerState.EXITED]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda container: engine.kill_container(container.id), running))
+        ready = pool.submit(_make_ready, engine, helper)
+        killed = pool.map(lambda container: engine.kill_container(container.id), running)
         list(pool.map(lambda container: engine.remove_container(container.id), unsteady))
-    if helper.state is not ContainerState.RUNNING:
-        engine.start_container(helper.id)
+        list(killed)
+        ready.result()
+    engine.kill_container(helper.id, signal=names.GO)
     status = engine.await_exit(helper.id, deadline=RESTORE_DEADLINE)
     if status != 0:
         lines = [line.partition(b" ")[2] for line in engine.logs(helper.id, tail=5)]
@@ -108,6 +111,15 @@ def finish_restore(context: Context, observed: Observed, helper: Container) -> N
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(start, running))
+
+
+def _make_ready(engine: Engine, helper: Container) -> None:
+    """Have the restoring helper run, and listen to the signal on which it begins: it has said so in a line."""
+    earlier = sum(1 for _ in engine.logs(helper.id)) if helper.state is ContainerState.EXITED else 0
+    if helper.state is not ContainerState.RUNNING:
+        engine.start_container(helper.id)
+    for _line in itertools.islice(engine.logs(helper.id, follow=True), earlier + 1):
+        """Only their number counts; they end with the helper."""
 
 
 def discard(context: Context, observed: Observed, name: str) -> None:
