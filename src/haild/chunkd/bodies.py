@@ -176,7 +176,7 @@ class BodyWriter:
         self._sha1 = hashlib.sha1(usedforsecurity=False)
         self._blocks = BlockChecksums()
 
-    def write(self, pieces: Sequence[bytes]) -> None:
+    def write(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Append `pieces`. Raises OSError."""
         if self._descriptor < 0:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -197,7 +197,7 @@ class BodyWriter:
             os.posix_fadvise(self._descriptor, self._begun, self._size - self._begun, os.POSIX_FADV_DONTNEED)
             self._begun = self._size
 
-    def append(self, pieces: Sequence[bytes], last: bool) -> FinishedBody | None:
+    def append(self, pieces: Sequence[bytes | memoryview], last: bool) -> FinishedBody | None:
         """Append `pieces`, and finish the body if they are the `last`. Raises OSError."""
         self.write(pieces)
         return self.finish() if last else None

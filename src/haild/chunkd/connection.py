@@ -11,15 +11,13 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Final, Protocol
 
 from haild.chunkd.waiting import settled
 from haild.wire.chunk import ProtocolError, Request, RequestDecoder
 
-RECEIVE_SIZE: Final = 1 << 18
-"""Bytes received at a time, into a buffer that all connections share."""
 HELD_LIMIT: Final = 1 << 16
 """Bytes of later requests held while one is handled."""
 UNSENT_LIMIT: Final = 1 << 16
@@ -50,6 +48,50 @@ class Budget:
         return self.AMPLE if self.used < self.LIMIT else self.SHORT
 
 
+Piece = bytes | memoryview
+"""Content as it arrived: a copy, or a buffer that is to be given back to `Buffers`."""
+
+
+class Buffers:
+    """Where all connections receive: what arrives is taken from `current` before the event loop goes on.
+
+    Much at once is not copied out of it: the buffer itself is handed over, and another one takes its place.
+    """
+
+    SIZE: Final = 1 << 18
+    """Bytes received at a time."""
+    LARGE: Final = SIZE // 2
+    """Bytes for which a buffer is handed over: less would keep memory for bytes that are not there."""
+    SPARE: Final = 32
+    """Buffers kept for the next time: allocating and faulting in a new one costs more than the copy."""
+
+    def __init__(self) -> None:
+        self.current = self._new()
+        self._spare: list[memoryview] = []
+
+    def _new(self) -> memoryview:
+        return memoryview(bytearray(self.SIZE))
+
+    def taken(self, count: int) -> Piece:
+        """The first `count` bytes of `current`, which is free to be filled again."""
+        received = self.current[:count]
+        if count < self.LARGE:
+            return bytes(received)
+        self.current = self._spare.pop() if self._spare else self._new()
+        return received
+
+    def give_back(self, pieces: Sequence[Piece]) -> None:
+        """Nobody uses these pieces any more."""
+        for piece in pieces:
+            if isinstance(piece, memoryview) and len(self._spare) < self.SPARE:
+                self._spare.append(memoryview(piece.obj))
+
+
+def weight(piece: Piece) -> int:
+    """Bytes of memory that a piece takes."""
+    return Buffers.SIZE if isinstance(piece, memoryview) else len(piece)
+
+
 class Handler(Protocol):
     """What the requests of one connection are handed to."""
 
@@ -75,8 +117,7 @@ class Shared:
     timeout: float
     """Seconds for a TLS handshake, and for the client to take a window of a body."""
     budget: Budget = field(default_factory=Budget)
-    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_SIZE)))
-    """Where all connections receive: what arrives is taken from it before the event loop goes on."""
+    buffers: Buffers = field(default_factory=Buffers)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -89,7 +130,7 @@ class Connection(asyncio.BufferedProtocol):
         self._handler: Handler = shared.handler_for(self)
         self._task: asyncio.Task[None] | None = None
         self._content_remaining = 0
-        self._pieces: list[bytes] = []
+        self._pieces: list[Piece] = []
         self._pieces_size = 0
         self._discarding = False
         self._waiter: asyncio.Future[None] | None = None
@@ -113,27 +154,26 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, _hint: int) -> memoryview:
         if self._lingering:
-            limit = RECEIVE_SIZE
+            limit = Buffers.SIZE
         elif self._content_remaining:
             limit = min(self._content_remaining, self._shared.budget.allowance)
         elif self._handler.logged_in:
-            limit = RECEIVE_SIZE
+            limit = Buffers.SIZE
         else:
             limit = self._decoder.wanted or 1
-        return self._shared.buffer[:limit]
+        return self._shared.buffers.current[:limit]
 
     def buffer_updated(self, count: int) -> None:
         self._moved += count
         if self._lingering:
             return
-        data = self._shared.buffer[:count]
         if not self._content_remaining:
-            self._decoder.receive(data)
+            self._decoder.receive(self._shared.buffers.current[:count])
             self._advance()
             return
         self._content_remaining -= count
         if not self._discarding:
-            self._hold(bytes(data))
+            self._hold(self._shared.buffers.taken(count))
         if self._pieces or not self._content_remaining:
             self._wake()
 
@@ -212,13 +252,13 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._advance()
 
-    def _hold(self, piece: bytes) -> None:
+    def _hold(self, piece: Piece) -> None:
         self._pieces.append(piece)
-        self._pieces_size += len(piece)
-        self._shared.budget.used += len(piece)
+        self._pieces_size += weight(piece)
+        self._shared.budget.used += weight(piece)
         self._balance()
 
-    def _release_pieces(self) -> list[bytes]:
+    def _release_pieces(self) -> list[Piece]:
         pieces, self._pieces = self._pieces, []
         self._shared.budget.used -= self._pieces_size
         self._pieces_size = 0
@@ -254,9 +294,10 @@ class Connection(asyncio.BufferedProtocol):
             raise ConnectionClosedError
         return self._transport
 
-    async def content(self) -> tuple[list[bytes], bool]:
+    async def content(self) -> tuple[list[Piece], bool]:
         """Content of the present PUT that has arrived, at least a byte of it, and whether that was the end.
 
+        Call `used` with it when it is not needed any more.
         Raises ConnectionClosedError if the client goes before the end.
         """
         while not self._pieces and self._content_remaining:
@@ -264,6 +305,10 @@ class Connection(asyncio.BufferedProtocol):
         pieces = self._release_pieces()
         self._balance()
         return pieces, not self._content_remaining
+
+    def used(self, pieces: Sequence[Piece]) -> None:
+        """These pieces of content are not used any more, by no thread."""
+        self._shared.buffers.give_back(pieces)
 
     async def discard_content(self) -> None:
         """Receive the rest of the content of the present PUT and forget it. Raises ConnectionClosedError."""

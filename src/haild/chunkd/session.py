@@ -15,7 +15,7 @@ from haild.chunkd import blockchecksums
 from haild.chunkd.bodies import FinishedBody
 from haild.chunkd.catalog import CatalogError, StoredObject
 from haild.chunkd.check import Checker
-from haild.chunkd.connection import Connection, ConnectionClosedError
+from haild.chunkd.connection import Connection, ConnectionClosedError, Piece
 from haild.chunkd.listing import write_listing
 from haild.chunkd.reading import BodyFile, DamagedError
 from haild.chunkd.store import INLINE_SIZE, Refusal, Store
@@ -315,12 +315,14 @@ class Session:
         self._connection.send(response.encode())
 
     async def _small_content(self, request: Request) -> bytes:
-        pieces: list[bytes] = []
+        pieces: list[Piece] = []
         last = not request.data_length
         while not last:
             arrived, last = await self._connection.content()
             pieces += arrived
-        return b"".join(pieces)
+        body = b"".join(pieces)
+        self._connection.used(pieces)
+        return body
 
     async def _write_content(self) -> FinishedBody:
         writer = self._store.writer()
@@ -329,6 +331,7 @@ class Session:
             while finished is None:
                 pieces, last = await self._connection.content()
                 finished = await self._store.in_thread(writer.append, pieces, last)
+                self._connection.used(pieces)
             return finished
         except BaseException:
             await self._store.in_thread(writer.discard)
