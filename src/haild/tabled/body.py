@@ -42,8 +42,8 @@ def _threads() -> ThreadPoolExecutor:
 class Source(Protocol):
     """Where raw body bytes come from; an empty piece is the end."""
 
-    async def readany(self) -> bytes:
-        """The next bytes, at least one; nothing at the end."""
+    async def read(self, limit: int, /) -> bytes:
+        """The next bytes, from one to `limit`; nothing at the end."""
         ...
 
 
@@ -56,9 +56,14 @@ class Upload:
         identity: Identity,
         source: Source,
         before_reading: Callable[[], Awaitable[None]],
+        block: Callable[[], int],
     ) -> None:
-        """`before_reading` is called before the first byte is asked for (100-continue). Raises S3Error."""
+        """`before_reading` is called before the first byte is asked for (100-continue).
+
+        `block`: how many bytes to take at a time, asked anew each time. Raises S3Error.
+        """
         self._source = source
+        self._block = block
         self._before_reading = before_reading
         self._decoder: awschunked.Decoder | None = None
         self._sha256_promised = ""
@@ -173,7 +178,7 @@ class Upload:
     async def _next(self) -> bytes:
         try:
             async with asyncio.timeout(SILENCE):
-                return await self._source.readany()
+                return await self._source.read(self._block())
         except TimeoutError:
             raise S3Error(
                 "RequestTimeout", "Your socket connection to the server was not read from or written to in time."

@@ -65,6 +65,8 @@ class Call:
     request_id: str
     now: float
     source: Source
+    block: Callable[[], int]
+    """How many bytes of the body to take at a time, at this moment."""
     before_reading: Callable[[], Awaitable[None]]
     action: str = ""
     found_bucket: Bucket | None = None
@@ -97,7 +99,7 @@ class Call:
 
     def upload(self) -> Upload:
         """The body of the request. Raises S3Error where its headers make no sense."""
-        return Upload(self.headers, self.identity, self.source, self.before_reading)
+        return Upload(self.headers, self.identity, self.source, self.before_reading, self.block)
 
     async def document(self, root: str, limit: int = DOCUMENT_LIMIT) -> s3xml.Element:
         """The body as an XML document with that root. Raises S3Error (MalformedXML among others)."""

@@ -13,13 +13,12 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
 
 from haild.tabled import access, addressing, cors, routes
 from haild.tabled.auth import Authenticator, Identity, RequestFacts
-from haild.tabled.body import Source
 from haild.tabled.call import Answer, Call, Services
 from haild.tabled.errors import S3Error
 from haild.tabled.metadata.port import SupersededError
@@ -86,8 +85,9 @@ class S3Server:
         upload = _is_long(request)
         self._uploads += upload
         try:
-            source = _LongBody(request.content, self._block) if upload else request.content
-            call = self._understand(request, request_id, source)
+            if upload:
+                request.content.set_read_chunk_size(self._block())
+            call = self._understand(request, request_id)
             answer = await self._answer(call, request)
             if "Origin" in request.headers:
                 answer.headers.update(await cors.headers_for(call))
@@ -119,7 +119,7 @@ class S3Server:
         share = UPLOAD_MEMORY // (BLOCKS_HELD * max(self._uploads, 1))
         return min(max(share, SMALLEST_BLOCK), LARGEST_BLOCK)
 
-    def _understand(self, request: web.BaseRequest, request_id: str, source: Source) -> Call:
+    def _understand(self, request: web.BaseRequest, request_id: str) -> Call:
         host = request.headers.get("Host")
         if host is None:
             raise S3Error("InvalidArgument", "The Host header is missing.")
@@ -138,7 +138,8 @@ class S3Server:
             identity=_UNKNOWN,
             request_id=request_id,
             now=self._services.clock(),
-            source=source,
+            source=request.content,
+            block=self._block,
             before_reading=lambda: _continue(request),
         )
 
@@ -160,18 +161,6 @@ class S3Server:
 
 def _not_ready() -> S3Error:
     return S3Error("ServiceUnavailable", "Not ready; please retry.", headers={"Retry-After": "1"})
-
-
-class _LongBody:
-    """A body in blocks of the size that suits the moment."""
-
-    def __init__(self, content: StreamReader, block: Callable[[], int]) -> None:
-        self._content = content
-        self._block = block
-        content.set_read_chunk_size(block())
-
-    async def readany(self) -> bytes:
-        return await self._content.read(self._block())
 
 
 def _is_long(request: web.BaseRequest) -> bool:

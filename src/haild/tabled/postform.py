@@ -11,7 +11,7 @@ import secrets
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import IO, Any
+from typing import IO
 from urllib.parse import quote, urlencode, urlsplit
 
 from aiohttp import BodyPartReader, MultipartReader
@@ -37,8 +37,8 @@ class _Spool:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
-    async def readany(self) -> bytes:
-        return await asyncio.to_thread(self._file.read, BLOCK)
+    async def read(self, limit: int, /) -> bytes:
+        return await asyncio.to_thread(self._file.read, limit)
 
 
 async def post_object(call: Call) -> Answer:
@@ -124,11 +124,11 @@ async def _identify(call: Call, fields: Mapping[str, str], size: int) -> Identit
     return Identity(user)
 
 
-async def _store(call: Call, fields: Mapping[str, str], source: Any, size: int) -> ObjectRecord:
+async def _store(call: Call, fields: Mapping[str, str], source: _Spool, size: int) -> ObjectRecord:
     headers = {("x-amz-acl" if name == "acl" else name): value for name, value in fields.items()}
     given = objects.attributes(call, headers)
     promised = {name: v for name, v in headers.items() if name.startswith("x-amz-checksum-")}
-    upload = Upload({**promised, "Content-Length": str(size)}, Identity(None), source, _nothing)
+    upload = Upload({**promised, "Content-Length": str(size)}, Identity(None), source, _nothing, call.block)
     stored = await objects.store_body(call, upload)
     record = ObjectRecord(
         bucket=call.address.bucket,
