@@ -4,13 +4,12 @@ Starts real daemons on loopback, in a temporary directory, and prints one line p
 
 * `fs`: 64 MiB objects up and down, one client, against a plain file copy with fsync on the same disk;
 * `load`: that many clients with 1 MiB objects for that many seconds, with errors and the daemon's memory;
-* `s3`: the same through iwhd on tabled and straight to tabled, as a ratio.
+* `s3`: the same objects to tabled and through iwhd on it, in turn and by the same client, as a ratio; and the load.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import os
 import socket
@@ -20,36 +19,63 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "unit"))
 
 from iwhd_daemon import Iwhd, fs, memory_peak, processor_seconds, running
-from iwhd_stack import KEY, SECRET, S3Service, s3_service
+from iwhd_stack import KEY, SECRET, s3_service
 
-from haild.client.s3 import S3Client
+from haild.wire import sigv4
 
 MIB = 1 << 20
 OBJECT = 64 * MIB
 ROUNDS = 7
 
 
-def put(port: int, path: str, file: Path) -> None:
+Sign = Callable[[str, str], dict[str, str]]
+"""The headers that authorise a request of that method and path."""
+
+
+def unsigned(_method: str, _path: str) -> dict[str, str]:
+    """What iwhd wants to see: nothing."""
+    return {"Host": "x"}
+
+
+def signed(method: str, path: str) -> dict[str, str]:
+    """What tabled wants to see."""
+    host = {"Host": "x"}
+    return host | sigv4.sign_headers(
+        method, path, host, key=KEY, secret=SECRET, region="us-east-1", when=datetime.now(UTC),
+        payload_hash="UNSIGNED-PAYLOAD",
+    )  # fmt: skip
+
+
+def head(method: str, path: str, sign: Sign, length: int | None = None) -> bytes:
+    """The head of a request on a connection of its own."""
+    fields = sign(method, path) | {"Connection": "close"}
+    if length is not None:
+        fields["Content-Length"] = str(length)
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def put(port: int, path: str, file: Path, sign: Sign = unsigned) -> None:
     """Upload a file as fast as a client can: the system copies it into the connection."""
     with socket.create_connection(("127.0.0.1", port)) as connection, file.open("rb") as body:
-        head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {file.stat().st_size}\r\n\r\n"
-        connection.sendall(head.encode())
+        connection.sendall(head("PUT", path, sign, file.stat().st_size))
         connection.sendfile(body)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    if not answer.startswith(b"HTTP/1.1 201 "):
+    if not answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 201 ")):
         raise RuntimeError(f"PUT {path}: {answer[:80]!r}")
 
 
-def get(port: int, path: str, size: int) -> None:
-    """Download and throw away; chunk framing included, so at least `size` bytes."""
+def get(port: int, path: str, size: int, sign: Sign = unsigned) -> None:
+    """Download and throw away; the head and any framing included, so at least `size` bytes."""
     buffer = bytearray(MIB)
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(head("GET", path, sign))
         received = 0
         while count := connection.recv_into(buffer):
             if not received and not buffer.startswith(b"HTTP/1.1 200 "):
@@ -67,15 +93,25 @@ def copy(source: Path, target: Path) -> None:
         os.fsync(file.fileno())
 
 
-def speed(action: Callable[[int], None], size: int = OBJECT) -> str:
-    """Median and best MiB/s of some rounds of `action`, after one to warm up."""
-    times = []
+def rates(*actions: Callable[[int], None], size: int = OBJECT) -> list[list[float]]:
+    """MiB/s of each action in some rounds, in turn, so that all meet the same machine; after one round to warm up."""
+    found: list[list[float]] = [[] for _ in actions]
     for number in range(ROUNDS + 1):
-        begin = time.perf_counter()
-        action(number)
-        times.append(time.perf_counter() - begin)
-    rates = [size / MIB / each for each in times[1:]]
-    return f"{statistics.median(rates):6.0f} MiB/s (best {max(rates):.0f})"
+        for action, each in zip(actions, found, strict=True):
+            begin = time.perf_counter()
+            action(number)
+            each.append(size / MIB / (time.perf_counter() - begin))
+    return [each[1:] for each in found]
+
+
+def shown(found: list[float]) -> str:
+    """Median and best."""
+    return f"{statistics.median(found):6.0f} MiB/s (best {max(found):.0f})"
+
+
+def speed(action: Callable[[int], None], size: int = OBJECT) -> str:
+    """Median and best MiB/s of some rounds of `action`."""
+    return shown(rates(action, size=size)[0])
 
 
 def report(name: str, value: str) -> None:
@@ -140,37 +176,34 @@ def measure_s3(root: Path, clients: int, seconds: float) -> None:
     with s3_service(root) as service, running(Iwhd(root / "iwhd", [service.provider()])) as iwhd:
         iwhd.request("PUT", "/b")
         with source(root, OBJECT) as file:
-            asyncio.run(measure_tabled(service, file))
-            report("s3 through iwhd, up", speed(lambda n: put(iwhd.port, f"/b/k{n % 2}", file)))
-            report("s3 through iwhd, down", speed(lambda n: get(iwhd.port, "/b/k0", OBJECT)))
+            straight, through = service.port, iwhd.port
+            ratio(
+                "up",
+                iwhd,
+                lambda n: put(straight, f"/b/direct{n % 2}", file, signed),
+                lambda n: put(through, f"/b/k{n % 2}", file),
+            )
+            ratio(
+                "down",
+                iwhd,
+                lambda n: get(straight, "/b/direct0", OBJECT, signed),
+                lambda n: get(through, "/b/k0", OBJECT),
+            )
         report("s3, memory", f"{memory_peak(iwhd) / MIB:.0f} MiB at most")
         load("s3 load", iwhd, root, clients, seconds)
 
 
-async def measure_tabled(service: S3Service, file: Path) -> None:
-    """The same objects with the same S3 client, without iwhd in between."""
-    async with S3Client("127.0.0.1", service.port, key=KEY, secret=SECRET) as client:
-        await client.create_bucket("direct")
-
-        async def up() -> None:
-            upload = client.start_put("direct", "k", OBJECT)
-            with file.open("rb") as body:
-                while block := body.read(256 * 1024):
-                    await upload.write(block)
-            await upload.finish()
-
-        async def down() -> None:
-            async with client.get_object("direct", "k") as found:
-                async for _ in found:
-                    pass
-
-        for name, action in (("up", up), ("down", down)):
-            rates = []
-            for _ in range(ROUNDS):
-                begin = time.perf_counter()
-                await action()
-                rates.append(OBJECT / MIB / (time.perf_counter() - begin))
-            report(f"tabled itself, {name}", f"{statistics.median(rates):6.0f} MiB/s (best {max(rates):.0f})")
+def ratio(direction: str, iwhd: Iwhd, straight: Callable[[int], None], through: Callable[[int], None]) -> None:
+    """How fast it is to tabled itself, and through iwhd."""
+    before = processor_seconds(iwhd)
+    itself, warehouse = rates(straight, through)
+    spent = (processor_seconds(iwhd) - before) / (ROUNDS + 1)
+    report(f"tabled itself, {direction}", shown(itself))
+    report(f"s3 through iwhd, {direction}", shown(warehouse))
+    share = statistics.median(warehouse) / statistics.median(itself)
+    report(
+        f"s3, ratio, {direction}", f"  {share:.2f}; iwhd spends {spent * 1000:.0f} ms of processor time per object"
+    )
 
 
 def main() -> None:

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import http.client
 import os
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,61 @@ def test_bodies_through_s3(iwhd: Iwhd, service: S3Service) -> None:
     assert keys(service, "bodies") == ["empty", "one", "unknown"]
     assert iwhd.request("PUT", "/nobucket/k", b"x" * 1000).status == 500
     assert memory_peak(iwhd) < 100 << 20
+
+
+def test_large_bodies_are_passed_on(iwhd: Iwhd) -> None:
+    """From connection to connection: framed, whole, in order, and the client's connection can be used on."""
+    assert iwhd.request("PUT", "/passed").status == 201
+    bodies = {f"k{number}": BIG[number * (5 << 20) : -1 - number] for number in range(3)}
+    for key, body in bodies.items():
+        assert iwhd.request("PUT", f"/passed/{key}", body).status == 201
+    connection = http.client.HTTPConnection("127.0.0.1", iwhd.port, timeout=30)
+    for key in [*bodies, "none", *bodies]:
+        connection.request("GET", f"/passed/{key}")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read() == bodies.get(key, b"")) == (404 if key == "none" else 200, True)
+    connection.close()
+    head, _, body = iwhd.raw(b"GET /passed/k1 HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
+    assert b"Transfer-Encoding" not in head
+    assert body == bodies["k1"]
+    with ThreadPoolExecutor(8) as threads:
+        paths = [f"/passed/{key}" for key in bodies] * 8
+        got = threads.map(lambda path: iwhd.request("GET", path).body == bodies[path[-2:]], paths)
+        assert all(got)
+    assert memory_peak(iwhd) < 100 << 20
+
+
+def drain(connection: socket.socket) -> None:
+    while connection.recv(1 << 20):
+        pass
+
+
+def open_files(iwhd: Iwhd) -> int:
+    assert iwhd.process is not None
+    return len(os.listdir(f"/proc/{iwhd.process.pid}/fd"))
+
+
+def test_readers_that_leave_and_a_service_that_breaks_off(iwhd: Iwhd, service: S3Service) -> None:
+    assert iwhd.request("PUT", "/broken").status == 201
+    assert iwhd.request("PUT", "/broken/k", BIG * 2).status == 201
+    before = open_files(iwhd)
+    for _ in range(10):
+        with socket.create_connection(("127.0.0.1", iwhd.port), 30) as connection:
+            connection.sendall(b"GET /broken/k HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+    eventually(lambda: open_files(iwhd) <= before + 2, "connections and pipes are closed")
+    # For a client of HTTP/1.0 an orderly end would mean that this was all.
+    with socket.create_connection(("127.0.0.1", iwhd.port), 30) as connection:
+        connection.sendall(b"GET /broken/k HTTP/1.0\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.0 200 ")
+        service.tabled.kill()
+        try:
+            with pytest.raises(ConnectionResetError):
+                drain(connection)
+        finally:
+            service.tabled.start(wait=False)
+            eventually(service.works, "the S3 service works again")
+    assert iwhd.request("GET", "/broken/k").body == BIG * 2
 
 
 def test_health_leaves_nothing(iwhd: Iwhd, service: S3Service) -> None:

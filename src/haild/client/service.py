@@ -14,6 +14,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
@@ -87,6 +88,23 @@ class StoredObject:
             for name, value in response.headers.items()
             if prefix and name.lower().startswith(prefix)
         }
+
+    def detach(self) -> tuple[bytes, int] | None:
+        """What has come of the body, and a descriptor of a non-blocking socket on which the rest will come as it is.
+
+        The caller closes the descriptor and iterates no more. None where that cannot be: then nothing has changed.
+        """
+        connection = self._response.connection
+        transport = None if connection is None else connection.transport
+        socket = None if transport is None else transport.get_extra_info("socket")
+        if connection is None or connection.protocol is None or transport is None or socket is None:
+            return None
+        content = self._response.content
+        if self.size is None or content.exception() is not None or transport.get_extra_info("ssl_object") is not None:
+            return None
+        begun = content.read_nowait()
+        connection.protocol.pause_reading()
+        return begun, os.dup(socket.fileno())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _failures(self._response.url.authority):

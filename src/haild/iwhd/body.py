@@ -38,10 +38,12 @@ class BodyReader:
     async def pieces(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises SlowClientError, and what aiohttp raises for a bad or broken body."""
         await _let_continue(request)
+        # Pieces as they came, not joined, unless the client chose them: those may be tiny.
+        joined = request.content_length is None
         while True:
             try:
                 async with asyncio.timeout(IDLE_DEADLINE):
-                    piece = await request.content.readany()
+                    piece = await request.content.readany() if joined else (await request.content.readchunk())[0]
             except TimeoutError as error:
                 raise SlowClientError(f"silent for {IDLE_DEADLINE:.0f} s") from error
             if not piece:

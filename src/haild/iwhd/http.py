@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -89,14 +91,13 @@ def make_server(site: Site) -> web.Server:
             return await send(request, reply)
         except (ProviderError, DatabaseError) as error:
             logger.warning("%s %s: broken off: %s", request.method, request.raw_path[:200], error)
-            if request.transport is not None:
-                # A reset, for clients of HTTP/1.0, to whom an orderly end means that the body is complete.
-                request.transport.abort()
+            _reset(request)
             raise ConnectionResetError("broken off") from error
         except ConnectionError:
             raise
         except Exception as error:
             logger.exception("%s %s", request.method, request.raw_path[:200])
+            _reset(request)
             raise ConnectionResetError("broken off") from error
 
     return _Server(
@@ -109,6 +110,14 @@ def make_server(site: Site) -> web.Server:
         auto_decompress=False,
         logger=_protocol_logger,
     )
+
+
+def _reset(request: web.BaseRequest) -> None:
+    """Break the connection: to a client of HTTP/1.0 an orderly end means that the body is complete."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
 
 
 async def answer(site: Site, request: web.BaseRequest) -> Reply:

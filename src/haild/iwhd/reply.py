@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
@@ -14,7 +15,8 @@ from typing import BinaryIO, Final
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
-from haild.iwhd.provider.base import Body
+from haild.iwhd import relay
+from haild.iwhd.provider.base import Body, UnavailableError
 
 WRITE_DEADLINE: Final = 60.0
 """Seconds that a client may take for one piece of an answer."""
@@ -54,7 +56,7 @@ def pieces(parts: Iterable[str], content_type: str) -> Reply:
 
 
 async def send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    """Send `reply`; returns what was sent. Raises ConnectionError if the client is gone or too slow.
+    """Send `reply`; returns what was sent. Raises OSError if the client is gone or too slow.
 
     What ends a body early is raised; the connection must then be broken, so that the client notices.
     """
@@ -121,12 +123,30 @@ async def _send_body(request: web.BaseRequest, response: web.StreamResponse, bod
     if body.file is not None and body.size is not None:
         await _send_file(request, body.file, body.size)
         return
+    if body.size is not None and body.size >= relay.SMALLEST and (detached := body.detach()):
+        await _send_relayed(request, body.size, *detached)
+        return
     sent = 0
     async for block in body.blocks:
         sent += len(block)
         await _deadline(response.write(block))
     if body.size is not None and sent != body.size:
-        raise ConnectionResetError(f"the provider sent {sent} of {body.size} bytes")
+        raise UnavailableError(f"the provider sent {sent} of {body.size} bytes")
+
+
+async def _send_relayed(request: web.BaseRequest, size: int, begun: bytes, source: int) -> None:
+    """Let the system pass the body on from the connection `source` to the client's."""
+    try:
+        request.writer.send_headers()
+        chunked = request.version >= HttpVersion11
+        if begun and request.transport is not None:
+            head, tail = (b"%x\r\n" % len(begun), b"\r\n") if chunked else (b"", b"")
+            request.transport.write(head + begun + tail)
+        await relay.relay(request, source, size - len(begun), chunked=chunked, deadline=WRITE_DEADLINE)
+    except TimeoutError as error:
+        raise ConnectionResetError("the client does not read") from error
+    finally:
+        os.close(source)
 
 
 async def _send_file(request: web.BaseRequest, file: BinaryIO, size: int) -> None:

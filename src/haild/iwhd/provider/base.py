@@ -7,7 +7,7 @@ haild.iwhd.provider.service.
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +74,16 @@ class Upload(abc.ABC):
 
 @dataclass(slots=True)
 class Body:
-    """A body being read: an open file of `size` bytes, or blocks."""
+    """A body being read, of `size` bytes where that is known: an open file, or blocks.
+
+    `detach` may give, in place of the blocks, what has come of the body and a descriptor of a non-blocking socket
+    on which the rest will come as it is, to be closed by the caller; or None.
+    """
 
     blocks: AsyncIterator[bytes]
     size: int | None = None
     file: BinaryIO | None = None
+    detach: Callable[[], tuple[bytes, int] | None] = lambda: None
 
 
 class Provider(abc.ABC):

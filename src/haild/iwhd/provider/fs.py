@@ -85,6 +85,7 @@ class _FileUpload(Upload):
         self._held = 0
         self._written = 0
         self._begun = 0
+        self._entered = False
         self._writing: asyncio.Future[None] | None = None
 
     async def write(self, piece: bytes) -> None:
@@ -106,6 +107,10 @@ class _FileUpload(Upload):
                 await writing
 
     def _write(self, pieces: list[bytes]) -> None:
+        if not self._entered:
+            # The name of the file, while the body still arrives.
+            sync_directory(self._staged.parent)
+            self._entered = True
         for piece in pieces:
             view = memoryview(piece)
             while view:
@@ -127,12 +132,14 @@ class _FileUpload(Upload):
         token = f"{self._staged.name}:{_identity(os.fstat(self._descriptor))}"
         os.close(self._descriptor)
         self._descriptor = -1
-        sync_directory(self._staged.parent)
         return token
 
     async def publish(self) -> None:
         with _translated():
-            await asyncio.to_thread(_publish, self._staged, self._final)
+            old = await asyncio.to_thread(_publish, self._staged, self._final)
+        if old is not None:
+            # The system frees the old body when nobody has it open: after the answer.
+            asyncio.get_running_loop().run_in_executor(None, os.close, old)
 
     async def abort(self) -> None:
         self._uploads.discard(self)
@@ -153,9 +160,20 @@ def _identity(status: os.stat_result) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}"
 
 
-def _publish(staged: Path, final: Path) -> None:
-    os.rename(staged, final)
-    sync_directory(final.parent)
+def _publish(staged: Path, final: Path) -> int | None:
+    """Put a file in its place, durably; returns a descriptor of the file that was there, to be closed."""
+    try:
+        old = os.open(final, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        old = None
+    try:
+        os.rename(staged, final)
+        sync_directory(final.parent)
+    except BaseException:
+        if old is not None:
+            os.close(old)
+        raise
+    return old
 
 
 class FileProvider(Provider):
@@ -255,7 +273,9 @@ class FileProvider(Provider):
         if not staged.exists():
             return final.is_file() and _identity(final.stat()) == identity
         try:
-            _publish(staged, final)
+            old = _publish(staged, final)
+            if old is not None:
+                os.close(old)
         except OSError as error:
             if error.errno in _UNAVAILABLE:
                 raise

@@ -92,7 +92,7 @@ class ServiceProvider(Provider):
                     async for block in found:
                         yield block
 
-            yield Body(blocks(), found.size)
+            yield Body(blocks(), found.size, detach=found.detach)
 
     async def delete(self, bucket: str, key: str) -> None:
         # Upstream says 200 for an object that is not there (iwhd.md 7.3), and S3 says 204.
