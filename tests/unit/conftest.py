@@ -21,6 +21,7 @@ SLOW = {
     "test_chunkd_overload",
     "test_cld_chaos",
     "test_cld_overload",
+    "test_cli_interruption_verbs",
     "test_damaged_data",
     "test_iwhd_backends",
     "test_iwhd_crash",

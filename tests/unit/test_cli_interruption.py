@@ -45,7 +45,7 @@ def start(directory: Path, address: str, *arguments: str) -> "subprocess.Popen[s
 @pytest.mark.parametrize(
     ("arguments", "state", "advice"),
     [
-        (["up", "--stack", "x"], "stack x may be half done", "hailbox --stack x up"),
+        (["up", "--stack", "x"], "stack x may be half done", "hailbox up --stack x;"),
         (["ls"], "no stack was changed", "hailbox ls"),
     ],
     ids=["up", "ls"],

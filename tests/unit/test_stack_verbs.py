@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hailbox.cli import render
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import (
     Container,
@@ -28,6 +29,7 @@ from hailbox.model.errors import (
     EngineTooOldError,
     HailboxError,
     NotWorkingError,
+    StackDownError,
     UnknownProfileError,
     UnknownServiceError,
     UnknownStackError,
@@ -633,6 +635,22 @@ def test_status_names_what_does_not_work_and_why(fake: FakeEngine, make_context:
         "iwhd-1": "it has no container",
     }
     assert fake.all_containers == before
+
+
+def test_a_stack_that_is_down_is_said_to_be(fake: FakeEngine, make_context: MakeContext) -> None:
+    context = make_context()
+    up(context)
+    assert not status(context).down
+    down(context)
+    result = status(context)
+    assert (result.down, result.working) == (True, False)
+    assert render.stack(result) == "stack test, profile s3: down"
+    with pytest.raises(StackDownError, match="stack test is down") as raised:
+        wait(context, deadline=0)
+    assert raised.value.remedy == "start it with: hailbox --stack test up"
+    up(context)
+    del fake.all_containers[container_of(fake, "iwhd-1").id]
+    assert not status(context).down
 
 
 def test_listing_of_stacks(fake: FakeEngine, make_context: MakeContext) -> None:

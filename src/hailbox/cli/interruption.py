@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import sys
 from types import FrameType
 
 from hailbox.cli import envelope, output
 from hailbox.model.errors import InterruptionError
 
-_ONLY_LOOK = {"status", "wait", "logs", "env", "compose", "ls", "profiles", "build", "shell", "exec"}
+_ONLY_LOOK = {
+    "build",
+    "compose",
+    "doctor",
+    "env",
+    "exec",
+    "fault ls",
+    "logs",
+    "ls",
+    "profiles",
+    "shell",
+    "snapshot ls",
+    "status",
+    "wait",
+}
 
 
 def explain(asked: output.Asked) -> None:
@@ -46,10 +62,17 @@ def ignore() -> None:
 
 def interrupted(asked: output.Asked) -> InterruptionError:
     """The error that tells of an interruption of this command."""
-    command = f"hailbox --stack {asked.stack} {asked.command}" if asked.stack else f"hailbox {asked.command}"
+    command = _same_again(asked.stack)
     if asked.stack is None or asked.command in _ONLY_LOOK:
         return InterruptionError(f"{asked.command} was interrupted; no stack was changed", f"run it again: {command}")
     return InterruptionError(
         f"{asked.command} was interrupted; stack {asked.stack} may be half done, which every command copes with",
         f"finish with: {command}; see how it is with: hailbox --stack {asked.stack} status",
     )
+
+
+def _same_again(stack: str | None) -> str:
+    """The command line that was interrupted; it names the stack, wherever that came from."""
+    words = sys.argv[1:]
+    named = any(word in ("--stack", "-s") or word.startswith("--stack=") for word in words)
+    return shlex.join(["hailbox", *(["--stack", stack] if stack and not named else []), *words])

@@ -20,6 +20,7 @@ Why = Annotated[bool, typer.Option("--why", help="Also say what is at the root o
 def status(make: Make, why: Why = False) -> Shown:
     """Show each service, whether it works, and where it is reached."""
     from hailbox.cli import render
+    from hailbox.stack.status import stack_down
     from hailbox.stack.status import status as run
 
     if why:
@@ -29,11 +30,15 @@ def status(make: Make, why: Why = False) -> Shown:
         return doctor.shown(examine.why(make()))
     result = run(make())
     sick = [replica.replica for replica in result.replicas if not replica.working]
-    error = NotWorkingError(
-        f"{', '.join(sick)} of stack {result.stack} {'do' if len(sick) > 1 else 'does'} not work",
-        f"bring it up, or heal it, with: hailbox --stack {result.stack} up",
-    )
-    return Shown(result, render.stack, error=error if sick else None, essential=True)
+    error: NotWorkingError | None = None
+    if result.down:
+        error = stack_down(result.stack)
+    elif sick:
+        error = NotWorkingError(
+            f"{', '.join(sick)} of stack {result.stack} {'do' if len(sick) > 1 else 'does'} not work",
+            f"bring it up, or heal it, with: hailbox --stack {result.stack} up",
+        )
+    return Shown(result, render.stack, error=error, essential=True)
 
 
 Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="How long to wait.")]

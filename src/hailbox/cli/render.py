@@ -21,6 +21,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def stack(result: StackResult) -> str:
     """Each replica, how it is, and where it is reached."""
+    if result.down:
+        return f"stack {result.stack}, profile {result.profile}: down"
     rows = [
         (
             replica.replica,

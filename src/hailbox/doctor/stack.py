@@ -37,6 +37,10 @@ def _roots(
         name = unfinished[0].labels.get(names.SNAPSHOT_NAME, "")
         yield RestoreUnfinishedError(f"the snapshot {name!r} is half restored", f"let it finish: {up}")
         return
+    if observed.down:
+        yield from _volumes_gone(context, observed, profile)
+        yield status.stack_down(context.stack)
+        return
     explained = set()
     sick = [name for name, outcome in outcomes.items() if not outcome.working]
     for container in helpers.active_faults(observed):
@@ -44,11 +48,7 @@ def _roots(
         followers = sorted(set(_following(sick, targets, profile, context.catalog)) - set(targets))
         explained |= {*targets, *followers}
         yield _fault(context, helpers.fault_id(container), targets, followers)
-    missing = sorted(_missing(context, observed, profile))
-    if missing:
-        yield VolumeGoneError(
-            f"the data of {', '.join(missing)} is gone: somebody removed its volume", f"go on with empty ones: {up}"
-        )
+    yield from _volumes_gone(context, observed, profile)
     if sick and observed.containers and credentials.read(context.engine, observed) is None:
         yield CredentialsGoneError("the stack's credentials are missing or damaged", f"have new ones made: {up}")
         return
@@ -78,6 +78,14 @@ def _following(sick: list[str], roots: list[str], profile: Profile, catalog: Cat
         needed |= more
     direct = {services[root] for root in roots if root in services}
     return [name for name in sick if services[name] in needed - direct]
+
+
+def _volumes_gone(context: Context, observed: Observed, profile: Profile) -> Iterator[VolumeGoneError]:
+    if missing := sorted(_missing(context, observed, profile)):
+        yield VolumeGoneError(
+            f"the data of {', '.join(missing)} is gone: somebody removed its volume",
+            f"go on with empty ones: hailbox --stack {context.stack} up",
+        )
 
 
 def _missing(context: Context, observed: Observed, profile: Profile) -> list[str]:

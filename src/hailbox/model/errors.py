@@ -29,6 +29,7 @@ says what is wrong and one that says what to do next.
     ├── StackError                 5
     │   ├── UnknownStackError          unknown-stack
     │   ├── NotWorkingError            not-working
+    │   │   ├── StackDownError             stack-down
     │   │   ├── FaultInEffectError         fault-in-effect
     │   │   ├── RestoreUnfinishedError     restore-unfinished
     │   │   ├── CredentialsGoneError       credentials-gone
@@ -233,6 +234,12 @@ class NotWorkingError(StackError):
     """A service does not work in spite of what was tried."""
 
     code = "not-working"
+
+
+class StackDownError(NotWorkingError):
+    """None of the stack's services has a container: it was stopped, or has never been up."""
+
+    code = "stack-down"
 
 
 class FaultInEffectError(NotWorkingError):

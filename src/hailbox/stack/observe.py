@@ -25,6 +25,12 @@ class Observed:
         """Whether nothing of the stack is there."""
         return not (self.containers or self.volumes or self.networks)
 
+    @property
+    def down(self) -> bool:
+        """Whether something of the stack is there, but no container of a service."""
+        services = (c for c in self.containers if c.labels.get(names.SERVICE) not in (None, ONE_SHOT))
+        return not self.empty and next(services, None) is None
+
     def of(self, replica: str) -> tuple[Container, ...]:
         """The containers of that replica: one, none, or more where a command was killed while it re-created one."""
         return tuple(c for c in self.containers if c.labels.get(names.REPLICA) == replica)

@@ -32,6 +32,8 @@ class StackResult:
     stack: str
     profile: str
     replicas: tuple[ReplicaResult, ...]
+    down: bool = False
+    """Whether no service has a container."""
     changed: tuple[str, ...] = ()
     """What had to be made or changed, by name."""
     healed: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import tenacity
 from hailbox.engine.port import ContainerState, Engine
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT, Profile
-from hailbox.model.errors import NotWorkingError
+from hailbox.model.errors import NotWorkingError, StackDownError
 from hailbox.model.progress import Phase
 from hailbox.probe.outcome import Outcome, Reached
 from hailbox.probe.watch import Target
@@ -54,7 +54,14 @@ def examine(context: Context, observed: Observed, outcomes: Mapping[str, Outcome
         )
         for replica in profile.replicas
     )
-    return StackResult(context.stack, profile.name, replicas)
+    return StackResult(context.stack, profile.name, replicas, down=observed.down)
+
+
+def stack_down(stack: str) -> StackDownError:
+    """The error for a stack that is down."""
+    return StackDownError(
+        f"stack {stack} is down: none of its services has a container", f"start it with: hailbox --stack {stack} up"
+    )
 
 
 def probe(context: Context, observed: Observed, profile: Profile) -> dict[str, Outcome]:
@@ -100,6 +107,8 @@ def wait(context: Context, *, deadline: float) -> StackResult:
             f"there is still no stack {context.stack!r} after {deadline:g} s",
             f"bring it up with: hailbox --stack {context.stack} up",
         )
+    if result.down:
+        raise stack_down(context.stack)
     if not result.working:
         outcomes = {
             replica.replica: Outcome(
