@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 FAILURES = (BotoCoreError, ClientError)
 Content = bytes | None
@@ -76,16 +76,22 @@ class Worker:
         """Send what shall make the key hold `becomes`."""
         try:
             send(self.clients[0])
+        except EndpointConnectionError:  # nobody has got the last request, so nothing has been done
+            self._failed()
+            return False
         except FAILURES:
-            self.failed += 1
-            self.clients = [*self.clients[1:], self.clients[0]]
             self.possible.setdefault(key, [None]).append(becomes)
             self.retired.add(key)
-            self._enough.wait(self._random.uniform(0.01, 0.05))
+            self._failed()
             return False
         self.possible[key] = [becomes]
         self.answered.append(time.monotonic())
         return True
+
+    def _failed(self) -> None:
+        self.failed += 1
+        self.clients = [*self.clients[1:], self.clients[0]]
+        self._enough.wait(self._random.uniform(0.02, 0.1))
 
     def _content(self) -> bytes:
         size = self._random.choice([0, 1, 100, 4096, self._random.randrange(self.largest)])
@@ -124,9 +130,7 @@ class Worker:
         try:
             held = read(self.clients[0], self.bucket, key)
         except FAILURES:
-            self.failed += 1
-            self.clients = [*self.clients[1:], self.clients[0]]
-            self._enough.wait(self._random.uniform(0.01, 0.05))
+            self._failed()
             return
         if held not in self.possible[key]:
             self.wrong.append(f"{key} holds {_tell(held)} and not {[_tell(c) for c in self.possible[key]]}")

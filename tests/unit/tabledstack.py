@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,32 @@ class Process:
 class Stack:
     """cld, some chunkd nodes and one tabled (more with `add_tabled`) in one directory."""
 
-    def __init__(self, directory: Path, nodes: int = 1, settings: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        nodes: int = 1,
+        settings: str = "",
+        *,
+        users: Mapping[str, str] = USERS,
+        keys: tuple[str, str] | None = None,
+        debug: bool = False,
+    ) -> None:
+        """`settings`: further elements of tabled's configuration; `keys`: of tabled in cld and on the nodes."""
         self.directory = directory
         self.settings = settings
+        self.users = users
+        self.keys = keys
+        self.debug = debug
         (directory / "cld").mkdir()
         (directory / "tdb").mkdir()
-        (directory / "users").write_text("".join(f"{user}\t{key}\n" for user, key in USERS.items()))
+        (directory / "users").write_text("".join(f"{user}\t{key}\n" for user, key in users.items()))
         arguments = ["-F", "-E", "-d", str(directory / "cld"), "-p", "auto"]
         arguments += ["--port-file", str(directory / "cld.port"), "-P", str(directory / "cld.pid")]
+        if keys is not None:
+            for name, key in zip(("cld.users", "chunkd.users"), keys, strict=True):
+                (directory / name).write_text(f"tabled\t{key}\n")
+            arguments += ["--secrets", str(directory / "cld.users")]
+            self.settings += f"<CLDKey>{keys[0]}</CLDKey><ChunkKey>{keys[1]}</ChunkKey>"
         self.cld = Process("haild.cld", arguments, directory / "cld.log", directory / "cld.port")
         self.cld.start()
         self.chunkd = [self._chunkd(number) for number in range(1, nodes + 1)]
@@ -98,6 +116,7 @@ class Stack:
             f"<Listen><Port>auto</Port><Node>127.0.0.1</Node><PortFile>{port_file}</PortFile></Listen>"
             f"<PID>{directory}.pid</PID><Path>{directory}</Path><NID>{number}</NID>"
             f"<InfoPath>/chunk-default/{number}</InfoPath>{self._cld_element()}"
+            + (f"<CLDKey>{self.keys[0]}</CLDKey><Users>{self.directory}/chunkd.users</Users>" if self.keys else "")
         )
         process = Process(
             "haild.chunkd", ["-F", "-E", "-C", str(configuration)], directory.with_suffix(".log"), port_file
@@ -114,7 +133,8 @@ class Stack:
             f"<Listen><Port>auto</Port><PortFile>{port_file}</PortFile></Listen>{self._cld_element()}{self.settings}"
         )
         log = self.directory / f"{name}.log"
-        process = Process("haild.tabled", ["-F", "-E", "-C", str(configuration)], log, port_file)
+        arguments = [*(["-D", "2"] if self.debug else []), "-F", "-E", "-C", str(configuration)]
+        process = Process("haild.tabled", arguments, log, port_file)
         process.start()
         self.tableds.append(process)
         return process
@@ -146,7 +166,7 @@ class Stack:
             "s3",
             endpoint_url=f"http://127.0.0.1:{port}",
             aws_access_key_id=user,
-            aws_secret_access_key=USERS.get(user, "wrong"),
+            aws_secret_access_key=self.users.get(user, "wrong"),
             region_name="us-east-1",
             config=Config(retries={"total_max_attempts": 1}, **options),
         )

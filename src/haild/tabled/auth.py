@@ -61,7 +61,7 @@ class Authenticator:
         """The identity behind a request received at `now` (seconds since 1970). Raises S3Error."""
         value = facts.headers.get("Authorization")
         by_query = "X-Amz-Signature" in facts.query or "X-Amz-Algorithm" in facts.query
-        by_old_query = "Signature" in facts.query and "AWSAccessKeyId" in facts.query
+        by_old_query = "Signature" in facts.query or "AWSAccessKeyId" in facts.query
         if value is not None and (by_query or by_old_query):
             raise S3Error("InvalidArgument", "Only one auth mechanism allowed.")
         if "x-amz-security-token" in facts.headers or "X-Amz-Security-Token" in facts.query:
@@ -96,14 +96,19 @@ class Authenticator:
         if not (right and known):
             raise _mismatch()
         sent = parse_date(facts.headers.get("x-amz-date") or facts.headers.get("Date") or "")
-        if sent is not None:
-            _check_skew(sent, now)
+        if sent is None:  # without a date it could be sent again for ever
+            raise _no_date()
+        _check_skew(sent, now)
         return Identity(claimed.key, facts.headers.get("x-amz-content-sha256", ""))
 
     async def _query_v2(self, facts: RequestFacts, now: float) -> Identity:
         expires = facts.query.get("Expires", "")
-        if not (expires.isascii() and expires.isdecimal() and len(expires) < 16):
-            raise S3Error("AccessDenied", "Query-string authentication requires Expires.")
+        whole = "Signature" in facts.query and "AWSAccessKeyId" in facts.query
+        if not (whole and expires.isascii() and expires.isdecimal() and len(expires) < 16):
+            raise S3Error(
+                "AccessDenied",
+                "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters",
+            )
         user = facts.query["AWSAccessKeyId"]
         password, known = await self._password(user)
         right = sigv2.verify(
@@ -169,7 +174,8 @@ class Authenticator:
         if moment is None:
             raise S3Error(wrong, "X-Amz-Date must be in the form YYYYMMDDTHHMMSSZ.")
         expires = query["X-Amz-Expires"]
-        if not (expires.isascii() and expires.isdecimal() and 1 <= int(expires[:9]) <= LONGEST_PRESIGN):
+        number = int(expires) if expires.isascii() and expires.isdecimal() and len(expires) < 10 else 0
+        if not 1 <= number <= LONGEST_PRESIGN:
             raise S3Error(wrong, "X-Amz-Expires must be from 1 to 604800 seconds.")
         self._check_scope(claimed, query["X-Amz-Date"], wrong)
         _check_signed_headers(facts.headers, claimed)
@@ -186,7 +192,7 @@ class Authenticator:
         if not (right and known):
             raise _mismatch()
         age = now - moment.timestamp()
-        if age > int(expires):
+        if age > number:
             raise S3Error("AccessDenied", "Request has expired.")
         if age < -SKEW:
             raise S3Error("AccessDenied", "Request is not yet valid.")
@@ -213,7 +219,11 @@ def _time_of(headers: Mapping[str, str]) -> tuple[datetime, str]:
         if seconds is not None:
             moment = datetime.fromtimestamp(seconds, UTC)
             return moment, moment.strftime(sigv4.TIMESTAMP_FORMAT)
-    raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header.")
+    raise _no_date()
+
+
+def _no_date() -> S3Error:
+    return S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header.")
 
 
 def _check_signed_headers(headers: Mapping[str, str], claimed: sigv4.Authorization) -> None:

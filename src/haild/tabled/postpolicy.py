@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import hmac
 import json
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from haild.tabled.conditions import parse_date
 from haild.tabled.errors import S3Error
 from haild.wire import sigv2, sigv4
 
+_SIZE = re.compile("[0-9]{1,18}")
 _FREE = frozenset(("policy", "file", "x-amz-signature", "signature", "awsaccesskeyid", "submit"))
 """Fields that no condition need name; so are those that start with x-ignore-."""
 
@@ -82,7 +84,7 @@ def _condition(condition: Any) -> tuple[str, str, str]:
     if isinstance(condition, list) and len(condition) == 3:
         kind, name, value = (str(item) for item in condition)
         kind = kind.lower()
-        if kind == "content-length-range" and name.isdecimal() and value.isdecimal():
+        if kind == "content-length-range" and _SIZE.fullmatch(name) and _SIZE.fullmatch(value):
             return kind, name, value
         if kind in ("eq", "starts-with") and name.startswith("$"):
             return kind, name[1:].lower(), value

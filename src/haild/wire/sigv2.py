@@ -85,6 +85,7 @@ def canonical_resource(target: str, bucket_in_host: str = "") -> str:
     signed: list[tuple[str, str]] = []
     for pair in query.split("&"):
         name, equals, value = pair.partition("=")
+        name = unquote(name)  # as the server reads it: no spelling of a sub-resource may go unsigned
         if name in SUBRESOURCES:
             signed.append((name, name + equals + unquote(value)))
     if not signed:
