@@ -55,8 +55,9 @@ class FaultTable:
         """Keep the rows beside those that other sessions measured; with HAILBOX_FULL make the page of them."""
         kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
         for section, rows in self.rows.items():
+            known = {row["title"]: row for row in kept.get(section, [])}
             if rows:
-                kept[section] = [asdict(row) for row in rows]
+                kept[section] = list((known | {row.title: asdict(row) for row in rows}).values())
         ARTEFACTS.mkdir(exist_ok=True)
         KEPT.write_text(json.dumps(kept, indent=1))
         if FULL and set(kept) == set(SECTIONS):

@@ -1,18 +1,27 @@
 """Faults, inflicted on a running stack from outside, the way accidents do. Needs root on the engine's host."""
 
+import json
 import os
 import signal
 import subprocess
 from pathlib import Path
 
+from support import namespace
 from support.enginestack import Stack
 
 DATA = {"cld": "/var/lib/cld", "chunkd": "/var/lib/chunkd", "tabled": "/var/lib/tabled", "iwhd": "/var/lib/iwhd"}
 
 
 def pid(stack: Stack, replica: str) -> int:
-    """The daemon's process on this host."""
-    return int(stack.container(replica).attrs["State"]["Pid"])
+    """The daemon's process on this host, wherever the engine is in it."""
+    return namespace.first_process(str(stack.container(replica).id))
+
+
+def as_engine(*words: str | Path, ok: bool = True) -> None:
+    """Run a program where the engine sees its mounts: on this host, or in the container of a nested engine."""
+    nested = os.environ.get(namespace.ENGINE_PROCESS)
+    within = ["nsenter", "-t", nested, "-m"] if nested else []
+    subprocess.run([*within, *map(str, words)], check=ok, capture_output=True)
 
 
 def volume(stack: Stack, name: str) -> Path:
@@ -38,6 +47,54 @@ def out_of_memory(stack: Stack, replica: str) -> None:
 
 
 def read_only(stack: Stack, replica: str) -> None:
+    """The data volume is read-only from the daemon's next start on, which comes at once, until `writable`."""
+    place = volume(stack, replica)
+    stack.container(replica).stop(timeout=2)
+    as_engine("mount", "--bind", place, place)
+    as_engine("mount", "-o", "remount,bind,ro", place)
+    stack.container(replica).start()
+
+
+def writable(stack: Stack, replica: str) -> None:
+    """Undo `read_only`; the daemon has it from its next start on."""
+    as_engine("umount", "--lazy", volume(stack, replica))
+
+
+SLACK = 4 << 20
+"""Bytes that a volume has beyond its contents when it is moved to a small disk."""
+
+
+def full(stack: Stack, replica: str) -> None:
+    """The daemon starts with its data on a disk of its own, with the same content, and not a block of it free."""
+    place = volume(stack, replica)
+    small, container = place.parent / "small", stack.container(replica)
+    size = sum(path.lstat().st_blocks * 512 for path in place.rglob("*")) + SLACK
+    container.stop(timeout=2)
+    as_engine("mkdir", small)
+    as_engine("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", small)
+    as_engine("cp", "--archive", f"{place}/.", small)
+    as_engine("mount", "--bind", small, place)
+    as_engine("dd", "if=/dev/zero", f"of={place}/filler", "bs=4k", ok=False)
+    container.start()
+
+
+def make_room(stack: Stack, replica: str) -> None:
+    """Free blocks on the disk that `full` has filled."""
+    as_engine("rm", volume(stack, replica) / "filler")
+
+
+def move_back(stack: Stack, replica: str) -> None:
+    """Have the volume where it was before `full`, with the content that it has now."""
+    place = volume(stack, replica)
+    stack.container(replica).stop(timeout=2)
+    as_engine("umount", "--lazy", place)
+    as_engine("sh", "-c", f"rm -rf {place}/* && cp --archive {place.parent}/small/. {place}")
+    as_engine("umount", "--lazy", place.parent / "small")
+    as_engine("rmdir", place.parent / "small")
+    stack.container(replica).start()
+
+
+def suddenly_read_only(stack: Stack, replica: str) -> None:
     """The data volume becomes read-only under the running daemon, but for files that it has open already."""
     place = DATA[replica.split("-")[0]]
     inside = ["nsenter", "-t", str(pid(stack, replica)), "-m", "mount", "-o"]
@@ -99,9 +156,16 @@ def lose_credentials(stack: Stack, _replica: str) -> None:
 
 
 def wrong_credentials(stack: Stack, replica: str) -> None:
-    """The users' file of a daemon holds another secret, and the daemon has read it."""
-    for path in volume(stack, "credentials").rglob("*.users"):
-        if path.parent.name.startswith(replica):
-            user = path.read_text().split("\t")[0]
-            path.write_text(f"{user}\twrong\n")
+    """A daemon's file of secrets holds other ones, and the daemon has read it."""
+    (folder,) = volume(stack, "credentials").glob(f"{replica}-*")
+    changed = 0
+    for path in folder.glob("*.users"):
+        users = [line.split("\t")[0] for line in path.read_text().splitlines()]
+        path.write_text("".join(f"{user}\twrong\n" for user in users))
+        changed += 1
+    for path in folder.glob("iwhd.json"):
+        providers = json.loads(path.read_text())
+        path.write_text(json.dumps([provider | {"secret": "wrong"} for provider in providers]))
+        changed += 1
+    assert changed
     crash(stack, replica)

@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+ENGINE_PROCESS = "HAILBOX_TEST_ENGINE_PROCESS"
+"""Environment variable with the number of a process in the nested engine's container, while tests use that engine."""
+
 CLONE_NEWNET = 0x40000000
 """sched.h"""
 

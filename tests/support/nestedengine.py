@@ -172,13 +172,16 @@ class NestedEngine:
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """Have this thread, and the programs that it starts meanwhile, in the engine's network and at its socket."""
-        before = {name: os.environ.pop(name, None) for name in ("DOCKER_HOST", "DOCKER_CONTEXT")}
-        os.environ["DOCKER_HOST"] = self.address
+        names = ("DOCKER_HOST", "DOCKER_CONTEXT", namespace.ENGINE_PROCESS)
+        before = {name: os.environ.pop(name, None) for name in names}
+        first = namespace.first_process(str(self.container.id))
+        os.environ.update({"DOCKER_HOST": self.address, namespace.ENGINE_PROCESS: str(first)})
         try:
-            with namespace.network_of(namespace.first_process(str(self.container.id))):
+            with namespace.network_of(first):
                 yield
         finally:
-            os.environ.pop("DOCKER_HOST")
+            for name in names:
+                os.environ.pop(name, None)
             os.environ.update({name: value for name, value in before.items() if value is not None})
 
     def load(self) -> None:

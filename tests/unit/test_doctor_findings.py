@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from hailbox.doctor import volume
 from hailbox.doctor.bundle import write
 from hailbox.doctor.examine import doctor, why
 from hailbox.doctor.redaction import Redactor
@@ -30,7 +29,7 @@ from hailbox.model.errors import (
 from hailbox.probe.outcome import Outcome, Reached
 from hailbox.snapshot.restore import restore
 from hailbox.snapshot.save import save
-from hailbox.stack import lock
+from hailbox.stack import lock, writing
 from hailbox.stack.context import Context
 from hailbox.stack.down import down
 from hailbox.stack.observe import observe
@@ -155,9 +154,9 @@ def test_what_the_volume_itself_shows(fake: FakeEngine, context: Context, answer
 
 def test_the_last_word_of_the_log_counts() -> None:
     full, read_only = b"No space left on device", b"Read-only file system"
-    assert volume.said([]) is None
-    assert volume.said([read_only, full, b"other"]) is volume.Trouble.FULL
-    assert volume.said([full, read_only]) is volume.Trouble.READ_ONLY
+    assert writing.said([]) is None
+    assert writing.said([read_only, full, b"other"]) is writing.Trouble.FULL
+    assert writing.said([full, read_only]) is writing.Trouble.READ_ONLY
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,13 @@ import pytest
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import ContainerDetails, ContainerState
 from hailbox.model import names
-from hailbox.model.errors import ClockSkewError, DataDamagedError, NotWorkingError, VolumeFullError
+from hailbox.model.errors import (
+    ClockSkewError,
+    DataDamagedError,
+    NotWorkingError,
+    VolumeFullError,
+    VolumeReadOnlyError,
+)
 from hailbox.model.progress import Phase, Progress
 from hailbox.stack import diagnosis
 from hailbox.stack.context import Context
@@ -42,10 +48,11 @@ class Patient:
             self.probes.sick -= self.cured_by_restart.get(replica, set())
 
         def remove_container(identifier: str) -> None:
-            replica = fake.all_containers[identifier].labels[names.REPLICA]
+            replica = fake.all_containers[identifier].labels.get(names.REPLICA)
             remove(identifier)
-            self.recreated.append(replica)
-            self.probes.sick -= self.cured_by_recreation.get(replica, set())
+            if replica is not None:  # else a helper
+                self.recreated.append(replica)
+                self.probes.sick -= self.cured_by_recreation.get(replica, set())
 
         monkeypatch.setattr(fake, "restart_container", restart_container)
         monkeypatch.setattr(fake, "remove_container", remove_container)
@@ -259,3 +266,16 @@ def test_a_disk_that_stays_full_is_named_and_no_data_given_up(
     assert "chunkd-1" in caught.value.problem
     assert "free some space" in caught.value.remedy
     assert "reset" not in caught.value.remedy
+
+
+def test_a_volume_that_cannot_be_written_is_named_before_its_container_is_made_anew(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient.probes.sick = {"cld-1", "chunkd-1"}
+    monkeypatch.setattr(patient.fake, "run_helper", lambda helper, *, deadline: b"read-only\n")
+    with pytest.raises(VolumeReadOnlyError) as caught:
+        up(patient.context)
+    assert caught.value.problem.startswith("cld-1 does not work")
+    assert "chunkd-1 waits for it" in caught.value.problem
+    assert "reset" not in caught.value.remedy
+    assert (patient.restarted, patient.recreated) == (["cld-1"], [])

@@ -6,10 +6,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from hailbox.doctor import volume
 from hailbox.engine.port import Container, ContainerDetails, ContainerState
 from hailbox.model import names
-from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import (
     ContainerGoneError,
     ContainerPausedError,
@@ -25,7 +23,7 @@ from hailbox.model.errors import (
     UnresponsiveError,
 )
 from hailbox.probe.outcome import Outcome, Reached
-from hailbox.stack import diagnosis
+from hailbox.stack import diagnosis, writing
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed
 from hailbox.stack.writing import Trouble
@@ -103,7 +101,7 @@ def _ended(patient: Patient, container: Container, details: ContainerDetails, *,
             "was killed: its container ran out of memory",
             f"start it again: {patient.command('up')}; ask less of it at once, or give it a higher mem_limit",
         )
-    if trouble := volume.trouble(patient.context, container, _image(patient)):
+    if trouble := writing.trouble(patient.context.engine, patient.observed, container):
         return _cannot_write(patient, trouble)
     if crashing:
         return patient.tell(
@@ -131,7 +129,7 @@ def _running(patient: Patient, container: Container) -> StackError:
             f"does not accept the stack's credentials: {patient.outcome.reason}",
             f"start it with those that the stack has: {patient.command('up')}",
         )
-    if trouble := volume.trouble(patient.context, container, _image(patient)):
+    if trouble := writing.trouble(patient.context.engine, patient.observed, container):
         return _cannot_write(patient, trouble)
     if patient.outcome.reached is Reached.NOTHING:
         return patient.tell(
@@ -144,11 +142,6 @@ def _running(patient: Patient, container: Container) -> StackError:
         f"does not work: {patient.outcome.reason}",
         f"heal it: {patient.command('up')}; see what it said: {patient.command(f'logs {patient.outcome.replica}')}",
     )
-
-
-def _image(patient: Patient) -> str | None:
-    kept = patient.observed.of(ONE_SHOT)
-    return kept[0].image_id if kept else None
 
 
 def _cannot_write(patient: Patient, trouble: Trouble) -> StackError:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hailbox.engine.port import ContainerState, Engine
 from hailbox.model.catalog import Catalog, Profile
@@ -17,17 +16,14 @@ from hailbox.model.errors import (
     VolumeReadOnlyError,
 )
 from hailbox.probe.outcome import Outcome
+from hailbox.stack import writing
 from hailbox.stack.observe import Observed
-from hailbox.stack.writing import Trouble, said
+from hailbox.stack.writing import Trouble
 
 DAMAGED_DATA_STATUS = 65
 """Exit status (EX_DATAERR of sysexits.h) with which our daemons refuse to start on damaged data."""
 
 _LINES = 5
-
-_LINES_ABOUT_WRITING = 50
-_RECENT = 120
-"""Seconds of the log that count for why nothing can be written."""
 
 SET_CLOCKS = "set both clocks by NTP; restart the virtual machine that the engine runs in, if there is one"
 """What to do where the containers' clock and ours differ."""
@@ -43,7 +39,7 @@ class Sick:
     exit_code: int | None
     lines: tuple[str, ...]
     trouble: Trouble | None = None
-    """What the container said a moment ago of not being able to write."""
+    """Why it cannot write its data, if that was asked."""
 
 
 def roots(sick: Collection[str], profile: Profile, catalog: Catalog) -> list[str]:
@@ -72,8 +68,7 @@ def examine(engine: Engine, observed: Observed, outcome: Outcome) -> Sick:
     else:
         state = f"its container is {container.state.value}"
     status = details.exit_code if ended or details.restart_count > 0 else None
-    recent = engine.logs(container.id, tail=_LINES_ABOUT_WRITING, since=int(time.time()) - _RECENT)
-    return Sick(outcome.replica, outcome.reason, state, status, tuple(lines), said(recent))
+    return Sick(outcome.replica, outcome.reason, state, status, tuple(lines))
 
 
 def error(sick: Sick, followers: Collection[str], tried: Collection[str], stack: str) -> StackError:
@@ -123,4 +118,7 @@ def explain(
     sick = [name for name, outcome in outcomes.items() if not outcome.working and outcome.skew is None]
     root = roots(sick, profile, catalog)[0]
     followers = [name for name in sick if name != root]
-    return error(examine(engine, observed, outcomes[root]), followers, tried, observed.stack)
+    found = examine(engine, observed, outcomes[root])
+    for container in observed.of(root):
+        found = replace(found, trouble=writing.trouble(engine, observed, container))
+    return error(found, followers, tried, observed.stack)

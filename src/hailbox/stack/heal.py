@@ -15,7 +15,7 @@ from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
 from hailbox.probe.outcome import Credentials, Outcome, Reached
 from hailbox.probe.watch import Target
-from hailbox.stack import diagnosis
+from hailbox.stack import diagnosis, writing
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.plan import Plan
@@ -76,6 +76,16 @@ class Healer:
                 followers = [other.replica for other in sick if other is not outcome]
                 raise diagnosis.error(found, followers, self.tried, self.context.stack)
 
+    def _refuse_unwritable(self, outcomes: Mapping[str, Outcome], roots: list[str], observed: Observed) -> None:
+        """Raise the error if a volume itself cannot be written: a new container would not be able to, either."""
+        engine = self.context.engine
+        for replica in roots:
+            for container in observed.of(replica):
+                if trouble := writing.look(engine, observed, container):
+                    found = replace(diagnosis.examine(engine, observed, outcomes[replica]), trouble=trouble)
+                    others = [name for name, other in outcomes.items() if not other.working and name != replica]
+                    raise diagnosis.error(found, others, self.tried, self.context.stack)
+
     def heal(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
         """Make what does not work in `outcomes` work. Raises NotWorkingError, DataDamagedError, ClockSkewError."""
         current = dict(outcomes)
@@ -94,6 +104,8 @@ class Healer:
                 self.context.tell(replica, Phase.HEALING, f"{name}: {current[replica].reason}")
             self._write_configuration()
             observed = observe(self.context.engine, self.context.stack)
+            if name == "re-create":
+                self._refuse_unwritable(current, roots, observed)
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda replica, run=step, seen=observed: run(replica, seen), roots))
             if name == "re-create":
