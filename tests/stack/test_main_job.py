@@ -117,7 +117,7 @@ def test_profile_fs_is_a_warehouse_alone(stack: Stack) -> None:
     replicas = stack.run("up", "--profile", "fs").data["replicas"]
     assert [replica["replica"] for replica in replicas] == ["iwhd-1"]
     env = stack.env()
-    assert set(env) == {"HAILBOX_STACK", "IWHD_URL"}
+    assert set(env) == {"HAILBOX_STACK", "IWHD_URL", "IWHD_URLS"}
     curl("-X", "PUT", f"{env['IWHD_URL']}/b")
     curl("-X", "PUT", "-d", "body", f"{env['IWHD_URL']}/b/k")
     stack.run("down")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tenacity
 
-from support.enginestack import Stack
+from support.enginestack import Answer, Stack
 
 eventually = tenacity.retry(
     retry=tenacity.retry_if_exception_type(AssertionError),
@@ -25,45 +25,6 @@ def ask(*words: str) -> tuple[int, bytes]:
 
 def warehouses(stack: Stack) -> dict[str, str]:
     return {r["replica"]: r["endpoint"] for r in stack.run("status").data["replicas"] if r["service"] == "iwhd"}
-
-
-@pytest.mark.timeout(300)
-def test_failover_to_the_second_site(stack: Stack) -> None:
-    """The walk-through of docs/failover.md."""
-    body = os.urandom(300_000)
-    image = stack.home / "image"
-    image.write_bytes(body)
-    stack.run("up", "--profile", "failover")
-    first, second = warehouses(stack).values()
-    assert ask("-X", "PUT", f"{first}/images")[0] == 201
-    assert ask("-X", "PUT", "-d", "1", f"{first}/images/_default/_policy")[0] == 201
-    assert ask("-T", str(image), f"{first}/images/one")[0] == 201
-    assert ask("-X", "PUT", "-d", "x86_64", f"{first}/images/one/arch")[0] == 201
-    assert ask("-T", str(image), f"{second}/images/two")[0] == 403
-
-    @eventually
-    def replicated() -> None:
-        assert ask("-d", "op=rep_status", first) == (200, b"0 requests\n")
-        assert ask(f"{second}/images/one/arch") == (200, b"x86_64")
-
-    replicated()
-    stack.container("iwhd-1").kill()
-    stack.container("tabled-1").kill()
-    assert ask(f"{second}/images/one") == (200, body)
-
-    stack.run("up", "--profile", "second-site")
-    assert list(warehouses(stack)) == ["iwhd-2"]
-    alone = warehouses(stack)["iwhd-2"]
-    assert ask(f"{alone}/images/one") == (200, body)
-    assert ask("-T", str(image), f"{alone}/images/two")[0] == 201
-    found = ask("-d", '$arch == "x86_64"', f"{alone}/images/_query")
-    assert found[0] == 200
-    assert b"<key>one</key>" in found[1]
-
-    stack.run("up", "--profile", "failover")
-    first, second = warehouses(stack).values()
-    assert ask(f"{first}/images/one") == (200, body)
-    assert ask(f"{second}/images/two") == (200, body)
 
 
 @pytest.mark.timeout(300)
@@ -100,3 +61,36 @@ def test_own_profile_from_a_file_that_is_gone_later(stack: Stack) -> None:
     assert stack.run("up").data["changed"] == []
     stack.run("down")
     assert stack.run("up").data["profile"] == "mine"
+
+
+@pytest.mark.timeout(300)
+def test_other_profiles_keep_the_data_of_services_that_stay(stack: Stack) -> None:
+    """From one profile to the next on a running stack, and back; with five chunkd wherever there are any."""
+    body = os.urandom(300_000)
+    image = stack.home / "image"
+    image.write_bytes(body)
+
+    def five(answer: Answer) -> bool:
+        return [r["service"] for r in answer.data["replicas"]].count("chunkd") == 5
+
+    assert five(stack.run("up", "--profile", "s3", "--scale", "chunkd=5"))
+    (alone,) = warehouses(stack).values()
+    assert ask("-X", "PUT", f"{alone}/images")[0] == 201
+    assert ask("-T", str(image), f"{alone}/images/one")[0] == 201
+    assert ask("-X", "PUT", "-d", "x86_64", f"{alone}/images/one/arch")[0] == 201
+    for profile in ("private-cloud", "failover", "s3"):
+        assert five(stack.run("up", "--profile", profile, "--scale", "chunkd=5"))
+        first = warehouses(stack)["iwhd-1"]
+        assert ask(f"{first}/images/one") == (200, body)
+        assert ask(f"{first}/images/one/arch") == (200, b"x86_64")
+    # A profile without chunkd has none to scale: that is said, and nothing is changed.
+    refused = stack.run("up", "--profile", "fs", "--scale", "chunkd=5", ok=False)
+    assert (refused.status, refused.errors[0]["code"]) == (2, "unknown-service")
+    assert stack.run("status").data["profile"] == "s3"
+    # The warehouse on a directory knows the names and attributes, but S3 has the bodies; nothing of that is lost.
+    stack.run("up", "--profile", "fs")
+    (alone,) = warehouses(stack).values()
+    assert ask(f"{alone}/images/one/arch") == (200, b"x86_64")
+    assert five(stack.run("up", "--profile", "s3", "--scale", "chunkd=5"))
+    (alone,) = warehouses(stack).values()
+    assert ask(f"{alone}/images/one") == (200, body)

@@ -25,6 +25,7 @@ SLOW = {
     "test_damaged_data",
     "test_iwhd_backends",
     "test_iwhd_crash",
+    "test_iwhd_kills",
     "test_iwhd_manners",
     "test_iwhd_replication",
     "test_iwhd_s3",

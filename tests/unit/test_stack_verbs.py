@@ -672,6 +672,7 @@ def test_env_has_what_clients_need_and_a_shell_takes_it(fake: FakeEngine, make_c
     assert list(found) == [
         "HAILBOX_STACK",
         "IWHD_URL",
+        "IWHD_URLS",
         "AWS_ENDPOINT_URL",
         "TABLED_URLS",
         "AWS_ACCESS_KEY_ID",
@@ -690,6 +691,7 @@ def test_env_has_what_clients_need_and_a_shell_takes_it(fake: FakeEngine, make_c
     assert found["CHUNKD_ADDRESSES"] == ",".join(f"127.0.0.1:{port}" for port in ports)
     assert found["AWS_ENDPOINT_URL"] == f"http://127.0.0.1:{container_of(fake, 'tabled-1').ports[0].host_port}"
     assert found["TABLED_URLS"] == found["AWS_ENDPOINT_URL"]
+    assert found["IWHD_URLS"] == found["IWHD_URL"]
     down(make_context())
     assert env(make_context()) == found
 
@@ -714,7 +716,7 @@ def test_members_of_a_group_share_their_data(fake: FakeEngine, make_context: Mak
 
 def test_env_of_a_profile_names_only_what_it_has(make_context: MakeContext) -> None:
     up(make_context(profile="fs"))
-    assert list(env(make_context())) == ["HAILBOX_STACK", "IWHD_URL"]
+    assert list(env(make_context())) == ["HAILBOX_STACK", "IWHD_URL", "IWHD_URLS"]
 
 
 def test_wait_for_a_stack_that_works(make_context: MakeContext) -> None:

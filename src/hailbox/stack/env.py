@@ -24,6 +24,7 @@ def env(context: Context) -> dict[str, str]:
     variables = {"HAILBOX_STACK": context.stack}
     if iwhd := addresses.get("iwhd"):
         variables["IWHD_URL"] = f"http://{iwhd[0]}"
+        variables["IWHD_URLS"] = ",".join(f"http://{address}" for address in iwhd)
     if s3 := addresses.get("s3"):
         variables |= {
             "AWS_ENDPOINT_URL": f"http://{s3[0]}",

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from haild.iwhd.provider.base import UnavailableError
 
-SMALLEST: Final = 1 << 20
+SMALLEST: Final = 4 << 20
 """Bytes of a body from which on this pays: it costs a pipe and the connection, which cannot be used again."""
 
 PIPE: Final = 1 << 20
