@@ -15,6 +15,8 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+from haild.daemon import memory
+
 STOP_DEADLINE = 1.0
 """Seconds from SIGTERM until what still runs is cut off."""
 
@@ -81,6 +83,7 @@ def run(main: Main) -> int:
 
     SIGTERM and SIGINT set the event handed to `main`; STOP_DEADLINE seconds later the rest is cut off.
     """
+    memory.keep_freed()
     return asyncio.run(_supervise(main))
 
 

@@ -35,7 +35,7 @@ UPLOAD_MEMORY = 1 << 25
 """Bytes that all uploads under way may take together, as long as their blocks are not the smallest."""
 BLOCKS_HELD = 5
 """Blocks of an upload in memory: two received, one being digested, one being sent, one in the transport."""
-SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 16, 1 << 19
+SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 16, 1 << 20
 """Bytes of an upload that are handled at a time: large blocks cost less processor time."""
 LINGER = 5.0
 """Seconds during which the rest of a refused body is read and dropped, so that the client sees the answer."""
