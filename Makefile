@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Set-up and tests load the same modules again and again; let Python keep them compiled.
 unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
-.PHONY: up test test-full check fuzz bench setup environment engine base clients lock upgrade clean help
+.PHONY: up test test-full test-second-engine check fuzz bench setup environment engine base clients lock upgrade clean help
 
 help: ## Print this.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -15,8 +15,11 @@ up: setup ## Set up, then start the stack; the same as `hailbox up`.
 test: setup clients ## Set up, then run every check and test, on a real engine.
 	@.venv/bin/python scripts/checks.py test
 
-test-full: setup clients ## The same with every crash point and fault in place of a sample; writes docs/faults.md. About 40 minutes.
+test-full: setup clients ## The same with every crash point and fault in place of a sample, and on engine 26.1; writes docs/faults.md. About 40 minutes.
 	@.venv/bin/python scripts/checks.py full
+
+test-second-engine: setup ## The tests of stacks and faults on a second engine, 26.1, in a container of the first; takes root.
+	@.venv/bin/python scripts/checks.py second
 
 check: environment ## Run what needs no engine: ruff, mypy, unit and wire tests.
 	@.venv/bin/python scripts/checks.py check

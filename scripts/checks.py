@@ -2,7 +2,9 @@
 
     python scripts/checks.py check    what needs no engine: ruff, mypy, tests/{unit,wire,fuzz}, but for what is slow
     python scripts/checks.py test     that, and tests/stack, tests/faults, tests/clients on the real engine
-    python scripts/checks.py full     the same, with every crash point and every fault in place of a sample
+    python scripts/checks.py second   tests/stack and tests/faults on a second engine, 26.1, in a container
+    python scripts/checks.py full     the same as test with every crash point and every fault in place of a sample,
+                                      and then second
 
 Exit status 0 only if every check passed and tests ran.
 """
@@ -16,6 +18,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from steps import ROOT, VENV, main
@@ -29,6 +32,30 @@ WITHOUT_ENGINE = ("tests/unit", "tests/wire", "tests/fuzz")
 WITH_ENGINE = ("tests/stack", "tests/faults", "tests/clients")
 REPORTS = ROOT / "artefacts"
 OUTCOMES = ("passed", "failed", "skipped")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of pytest."""
+
+    name: str
+    folders: Sequence[str]
+    options: Sequence[str]
+    second: bool = False
+    """On an engine in a container of its own; see tests/support/nestedengine.py."""
+
+
+ENGINELESS = Run("without-engine", WITHOUT_ENGINE, ["-q", "-n", "2", "--dist", "loadfile"])
+SECOND = Run("second-engine", ("tests/stack", "tests/faults"), ["-v", "-m", "not second_engine"], second=True)
+
+
+def runs(wanted: str) -> list[Run]:
+    """What `wanted` consists of."""
+    if wanted == "check":
+        return [Run(ENGINELESS.name, ENGINELESS.folders, [*ENGINELESS.options, "-m", "not slow"])]
+    if wanted == "second":
+        return [SECOND]
+    return [ENGINELESS, Run("with-engine", WITH_ENGINE, ["-v"]), *([SECOND] if wanted == "full" else [])]
 
 
 def static() -> dict[str, str]:
@@ -48,13 +75,19 @@ def folders_with_tests(folders: Sequence[str]) -> list[str]:
     return [folder for folder in folders if next((ROOT / folder).rglob("test_*.py"), None)]
 
 
-def pytest(name: str, folders: Sequence[str], options: Sequence[str]) -> tuple[bool, Path]:
+def pytest(run: Run, folders: Sequence[str]) -> tuple[bool, Path]:
     """Run pytest over the folders; whether it ended well, and its report."""
     REPORTS.mkdir(exist_ok=True)
-    report = REPORTS / f"pytest-{name}.xml"
+    report = REPORTS / f"pytest-{run.name}.xml"
     report.unlink(missing_ok=True)
-    command = [str(VENV / "bin" / "python"), "-m", "pytest", f"--junit-xml={report}", *options, *folders]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0, report
+    python = str(VENV / "bin" / "python")
+    command = [python, "-m", "pytest", f"--junit-xml={report}", *run.options, *folders]
+    environment = dict(os.environ)
+    if run.second:
+        command = [python, "-m", "support.nestedengine", *command]
+        environment["PYTHONPATH"] = str(ROOT / "tests")
+        environment.pop("HAILBOX_FULL", None)
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0, report
 
 
 def count(report: Path) -> dict[str, Counter[str]]:
@@ -79,31 +112,25 @@ def line(counter: Counter[str]) -> str:
 def body() -> None:
     """Run what the argument asks for."""
     arguments = sys.argv[1:]
-    if arguments not in (["check"], ["test"], ["full"]):
+    if arguments not in (["check"], ["test"], ["second"], ["full"]):
         sys.stderr.write(f"{__doc__}\n")
         sys.exit(2)
     started = time.monotonic()
-    checks = static()
-    runs: list[tuple[str, Sequence[str], Sequence[str]]] = [
-        ("without-engine", WITHOUT_ENGINE, ["-q", "-n", "2", "--dist", "loadfile"])
-    ]
+    checks = static() if arguments != ["second"] else {}
     if arguments == ["full"]:
         os.environ["HAILBOX_FULL"] = "1"
-    if arguments == ["check"]:
-        runs = [(name, folders, [*options, "-m", "not slow"]) for name, folders, options in runs]
-    else:
-        runs.append(("with-engine", WITH_ENGINE, ["-v"]))
     well = "failed" not in checks.values()
     total: Counter[str] = Counter()
     lines = []
-    for name, folders, options in runs:
-        if present := folders_with_tests(folders):
-            ended_well, report = pytest(name, present, options)
+    for run in runs(arguments[0]):
+        if present := folders_with_tests(run.folders):
+            ended_well, report = pytest(run, present)
             well = well and ended_well
             for folder, counter in sorted(count(report).items()):
-                lines.append(f"{folder:<14} {line(counter)}")
+                where = f"{folder} on 26.1" if run.second else folder
+                lines.append(f"{where:<20} {line(counter)}")
                 total += counter
-    print("\nstatic checks:", ", ".join(f"{name} {outcome}" for name, outcome in checks.items()))
+    print("\nstatic checks:", ", ".join(f"{name} {outcome}" for name, outcome in checks.items()) or "not asked for")
     print("\n".join(lines))
     print(f"{arguments[0]}: {'all passed' if well else 'FAILED'} in {time.monotonic() - started:.0f} s")
     print(line(total), flush=True)

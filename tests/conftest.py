@@ -1,12 +1,17 @@
 """Real stacks on the real engine: each test has its own, and nothing of it is left behind."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support.enginestack import ARTEFACTS, Stack
+
+if TYPE_CHECKING:
+    from support.nestedengine import NestedEngine
 
 FAILED = pytest.StashKey[bool]()
 
@@ -31,3 +36,19 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
         made.run("destroy")
     assert made.labelled() == []
     made.client.close()
+
+
+@pytest.fixture(scope="session")
+def nested() -> "Iterator[NestedEngine]":
+    """An engine 26.1 in a container, with hailbox's images; it may be killed, and is started for the next test."""
+    from support import nestedengine
+
+    if os.geteuid() != 0:
+        pytest.skip("a second engine in a container takes root on the first one's host")
+    nestedengine.prepare()
+    engine = nestedengine.NestedEngine.started()
+    try:
+        engine.load()
+        yield engine
+    finally:
+        engine.close()

@@ -36,7 +36,7 @@ HOME = Path("/var/lib/hailbox-test-engines")
 """Not below /tmp, which may be a file system that overlayfs cannot write to."""
 LABEL = "org.hailbox.test-engine"
 CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "MKNOD", "SYS_PTRACE"]
-SIZE = 3 << 30
+SIZE = 24 << 30
 """Bytes of the file system with the engine's data, of which only what is written is taken of the host's."""
 FILLER = "filler"
 START_DEADLINE = 60.0
