@@ -279,7 +279,7 @@ class FakeEngine:
         created = [
             self._create(definition, volume_names, network["name"]) for definition in document["services"].values()
         ]
-        for identifier in created:
+        for identifier in created if arguments[0] == "up" else ():
             self.interrupt(f"compose: start {self.all_containers[identifier].name}")
             self._start(identifier)
 

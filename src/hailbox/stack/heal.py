@@ -10,17 +10,14 @@ from dataclasses import dataclass, field, replace
 import tenacity
 
 from hailbox.engine.port import ContainerState
-from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
 from hailbox.probe.outcome import Credentials, Outcome, Reached
 from hailbox.probe.watch import Target
-from hailbox.stack import diagnosis, writing
+from hailbox.stack import converge, diagnosis, writing
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.plan import Plan
-
-COMPOSE_UP = ("up", "--detach", "--no-build", "--pull", "never", "--remove-orphans")
 
 _STOP_TIMEOUT = 0
 """Seconds; a sick daemon is killed at once: it would not stop, and loses nothing."""
@@ -109,7 +106,7 @@ class Healer:
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda replica, run=step, seen=observed: run(replica, seen), roots))
             if name == "re-create":
-                self.context.engine.compose(names.project(self.context.stack), self.plan.file, COMPOSE_UP)
+                converge.make(self.context, self.plan)
             current |= self.watch(sick, deadline)
             self._refuse_damaged(current)
         if all(outcome.working for outcome in current.values()):

@@ -9,12 +9,12 @@ from dataclasses import replace
 from hailbox.engine.port import ContainerState
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
-from hailbox.model.errors import ComposeFailedError
 from hailbox.model.progress import Phase
 from hailbox.probe.outcome import Outcome
 from hailbox.stack import credentials, helpers, lock, plan, preflight
 from hailbox.stack.context import Context, Span
-from hailbox.stack.heal import COMPOSE_UP, Healer
+from hailbox.stack.converge import converge
+from hailbox.stack.heal import Healer
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.plan import Plan
 from hailbox.stack.result import ReplicaResult, StackResult, endpoints
@@ -24,8 +24,6 @@ FRESH_DEADLINE = 20.0
 
 STEADY_DEADLINE = 2.5
 """The same for one that has been running."""
-
-_COMPOSE_ATTEMPTS = 3
 
 
 def up(context: Context) -> StackResult:
@@ -69,10 +67,9 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     changed = plan.outdated(planned, observed)
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
-        with context.span("Compose"):
-            planned = _converge(context, planned, observed, references)
-    with context.span("await credentials"):
-        secrets = _credentials(context) if changed or known is None else known
+        planned, secrets = converge(context, planned, observed, references)
+    else:
+        secrets = known or _new_credentials(context)
     restarted = secrets != known and _restart_what_ran(context, observed)
     healer = Healer(context, planned, secrets)
     with context.span("probe until all work"):
@@ -96,44 +93,8 @@ def _looks_complete(context: Context, observed: Observed) -> bool:
     return all(observed.of(replica.name) for replica in profile.replicas)
 
 
-def _converge(context: Context, planned: Plan, observed: Observed, references: dict[str, str]) -> Plan:
-    """Let Compose make what is missing or different. Returns the plan, which has new ports if some were taken."""
-    for attempt in range(1, _COMPOSE_ATTEMPTS + 1):
-        _clear_the_way(context, planned, observed)
-        for replica in planned.digests:
-            if replica != ONE_SHOT:
-                context.tell(replica, Phase.STARTING)
-        try:
-            context.engine.compose(names.project(context.stack), planned.file, COMPOSE_UP)
-        except ComposeFailedError:
-            # Somebody may have taken a port since we looked; with the same ports a new attempt would be in vain.
-            observed = observe(context.engine, context.stack)
-            again = plan.make(context, observed, references)
-            if attempt == _COMPOSE_ATTEMPTS or again.blueprint.ports == planned.blueprint.ports:
-                raise
-            planned = again
-        else:
-            break
-    return planned
-
-
-def _clear_the_way(context: Context, planned: Plan, observed: Observed) -> None:
-    """Remove containers of ours that Compose would trip over, and let frozen ones go on."""
-    for container in observed.containers:
-        replica = container.labels.get(names.REPLICA, "")
-        stray = replica not in planned.digests or container.name != names.container(context.stack, replica)
-        lost = plan.is_cut_off(context.stack, container)  # Compose does not attach what exists to a new network
-        if stray or lost or container.state in (ContainerState.DEAD, ContainerState.REMOVING):
-            context.engine.remove_container(container.id)
-        elif container.state is ContainerState.PAUSED:
-            context.engine.unpause_container(container.id)
-
-
-def _credentials(context: Context) -> Mapping[str, str]:
-    found = credentials.read(context.engine, observed := observe(context.engine, context.stack))
-    if found is not None:
-        return found
-    for container in observed.of(ONE_SHOT):
+def _new_credentials(context: Context) -> Mapping[str, str]:
+    for container in observe(context.engine, context.stack).of(ONE_SHOT):
         if container.state is ContainerState.EXITED:
             context.engine.start_container(container.id)
     return credentials.await_them(context.engine, context.stack)
