@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hailbox.engine.fake import FakeEngine
-from hailbox.engine.port import Container, ContainerState, PublishedPort
+from hailbox.engine.port import Container, ContainerState, Image, PublishedPort
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import PortTakenError, UnknownServiceError, UsageError
@@ -71,6 +71,7 @@ def chosen(context: Context, scale: Mapping[str, int] | None = None) -> Assignme
 def put(fake: FakeEngine, name: str, stack: str | None, labels: Mapping[str, str], port: int = 0) -> None:
     published = (PublishedPort(1, "tcp", LOOPBACK, port),) if port else ()
     own = {names.STACK: stack} if stack else {}
+    fake.all_images["some/image"] = Image("sha256:1", ("some/image",))
     fake.all_containers[name] = Container(
         name, name, "some/image", "sha256:1", ContainerState.RUNNING, {**own, **labels}, published
     )

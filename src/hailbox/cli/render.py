@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from hailbox.model.catalog import Profile
-from hailbox.stack.down import Removal
-from hailbox.stack.make import BuildResult
-from hailbox.stack.reset import ResetResult
-from hailbox.stack.result import StackResult
-from hailbox.stack.status import StackSummary
+if TYPE_CHECKING:  # what a command does not need it does not load
+    from hailbox.model.catalog import Profile
+    from hailbox.stack.down import Removal
+    from hailbox.stack.make import BuildResult
+    from hailbox.stack.reset import ResetResult
+    from hailbox.stack.result import StackResult
+    from hailbox.stack.status import StackSummary
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

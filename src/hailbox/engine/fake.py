@@ -106,7 +106,11 @@ class FakeEngine:
 
     @_request
     def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
-        return [container for container in self.all_containers.values() if _has(container.labels, labels)]
+        return [self._listed(each) for each in self.all_containers.values() if _has(each.labels, labels)]
+
+    def _listed(self, container: Container) -> Container:
+        """With its image's id in place of a name that has gone, as the engine does it."""
+        return container if container.image in self.all_images else replace(container, image=container.image_id)
 
     @_request
     def container_details(self, container_id: str) -> ContainerDetails:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 from hailbox import resources
 from hailbox.engine.port import Engine
 from hailbox.images import base as base_image
-from hailbox.images import cache, wheels
+from hailbox.images import cache
 from hailbox.images.context import DOCKERFILE, Context, read_tree, with_arguments
 from hailbox.images.progress import ImageProgress, Phase, Report, phase
 from hailbox.model.catalog import ONE_SHOT
@@ -87,24 +87,31 @@ def plan(services: Sequence[str], base: str | None = None) -> ImagePlan:
     return ImagePlan(source, runtime, references, contexts)
 
 
-def ensure(engine: Engine, plan: ImagePlan, *, progress: Report = lambda event: None) -> dict[str, str]:
+def ensure(
+    engine: Engine,
+    plan: ImagePlan,
+    *,
+    known: Collection[str] = (),
+    progress: Report = lambda event: None,
+) -> dict[str, str]:
     """Have all images of the plan on the engine, building the missing ones; returns references by service.
 
+    Of those in `known` the caller has just seen that they are there, so that nobody need ask.
     Raises ImageError, BaseImageError, DiskFullError, and what `Engine` raises. What was made before a failure
     is kept and used by the next run. `progress` may be called from several threads.
     """
-    if _missing(engine, plan):
+    if _missing(engine, plan, known):
         # Two runs would do the same work twice.
         with cache.lock("images"):
             _build_missing(engine, plan, progress)
     return dict(plan.services)
 
 
-def _missing(engine: Engine, plan: ImagePlan) -> list[str]:
+def _missing(engine: Engine, plan: ImagePlan, known: Collection[str] = ()) -> list[str]:
     """References that the engine does not have, the runtime first."""
     # Asked one by one, as a listing takes a millisecond for every image that the engine has.
     references = dict.fromkeys([plan.runtime, *plan.services.values()])
-    return [reference for reference in references if engine.image(reference) is None]
+    return [reference for reference in references if reference not in known and engine.image(reference) is None]
 
 
 def _build_missing(engine: Engine, plan: ImagePlan, report: Report) -> None:
@@ -123,6 +130,8 @@ def _all(futures: Sequence[Future[_T]]) -> list[_T]:
 
 def _build_runtime(engine: Engine, plan: ImagePlan, report: Report) -> None:
     """Have the base and the wheels, and build what all daemons share on them."""
+    from hailbox.images import wheels  # here, as it loads much that most commands do not need
+
     lock = resources.directory("images") / LOCK
     architecture = engine.version().architecture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -30,6 +30,12 @@ class Target:
 def probe_of(service: str) -> Probe:
     """The probe of a service: the function `probe` of the module of that name here."""
     return cast(Probe, importlib.import_module(f"hailbox.probe.{service}").probe)
+
+
+def load(services: Iterable[str]) -> None:
+    """Load the probes of these services: work for a moment in which there is nothing to do but wait."""
+    for service in services:
+        probe_of(service)
 
 
 async def _attempt(target: Target, probe: Probe, credentials: Credentials, started: float) -> Outcome:

@@ -99,7 +99,9 @@ def image_references(context: Context, observed: Observed) -> dict[str, str]:
     def tell(progress: images.ImageProgress) -> None:
         context.tell(progress.image, Phase(progress.phase.value))
 
-    built = images.ensure(context.engine, plan, progress=tell)
+    # The engine lists a container with the name of its image only as long as that is still the name of that image.
+    known = {container.image for container in observed.containers}
+    built = images.ensure(context.engine, plan, known=known, progress=tell)
     return built | own | {ONE_SHOT: plan.runtime}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import tenacity
@@ -12,6 +13,7 @@ from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT, Profile
 from hailbox.model.errors import NotWorkingError, StackDownError
 from hailbox.model.progress import Phase
+from hailbox.probe import watch as probes
 from hailbox.probe.outcome import Outcome, Reached
 from hailbox.probe.watch import Target
 from hailbox.stack import credentials, diagnosis, plan
@@ -67,7 +69,11 @@ def stack_down(stack: str) -> StackDownError:
 def probe(context: Context, observed: Observed, profile: Profile) -> dict[str, Outcome]:
     """Probe every replica of the profile once; outcomes by replica, also of those that have no container."""
     ports = recorded(observed)
-    secrets = credentials.read(context.engine, observed)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # The engine takes long to hand out a file.
+        reading = pool.submit(credentials.read, context.engine, observed)
+        probes.load(profile.services)
+        secrets = reading.result()
     outcomes: dict[str, Outcome] = {}
     targets: list[Target] = []
     for replica in profile.replicas:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hailbox.engine.port import ContainerState
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
+from hailbox.probe import watch as probes
 from hailbox.probe.outcome import Outcome
 from hailbox.stack import credentials, helpers, lock, plan, preflight
 from hailbox.stack.context import Context, Span
@@ -43,37 +44,19 @@ def waits_for(context: Context, holder: str) -> None:
 
 def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
     """The same for a command that holds the stack's lock already, and has `discarded` these replicas' data."""
-    engine = context.engine
     context.spans.append(Span("until here", 0.0, context.elapsed))
-    with context.span("ask the engine"):
-        preflight.check_engine(engine)
-        observed = observe(engine, context.stack)
-    ended = helpers.settle(context, observed)
-    restored = bool(helpers.of_kind(observed, names.RESTORE))
-    if any(names.HELPER in container.labels for container in observed.containers):
-        observed = observe(engine, context.stack)
-    if not _looks_complete(context, observed):
-        with context.span("find Compose"):
-            engine.compose_version()
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        # The engine takes long to hand out a file; what comes next does not need it.
-        reading = pool.submit(credentials.read, engine, observed)
-        with context.span("images"):
-            references = plan.image_references(context, observed)
-        with context.span("plan"):
-            planned = plan.make(context, observed, references)
-        with context.span("read credentials"):
-            known = reading.result()
+    prepared = _prepare(context)
+    observed, planned, known = prepared.observed, prepared.planned, prepared.credentials
     changed = plan.outdated(planned, observed)
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
-        planned, secrets = converge(context, planned, observed, references)
+        planned, secrets = converge(context, planned, observed, prepared.references)
     else:
         secrets = known or _new_credentials(context)
     restarted = secrets != known and _restart_what_ran(context, observed)
     healer = Healer(context, planned, secrets)
     with context.span("probe until all work"):
-        outcomes = healer.wait(FRESH_DEADLINE if changed or restarted or restored else STEADY_DEADLINE)
+        outcomes = healer.wait(FRESH_DEADLINE if changed or restarted or prepared.restored else STEADY_DEADLINE)
     healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
     if healed:
         with context.span("heal"):
@@ -83,14 +66,52 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
         changed=tuple(changed),
         healed=healed,
         lost=tuple(lost),
-        ended_faults=ended,
+        ended_faults=prepared.ended_faults,
         timings=tuple(context.spans),
     )
 
 
-def _looks_complete(context: Context, observed: Observed) -> bool:
-    profile, _ = plan.chosen_profile(context, observed)
-    return all(observed.of(replica.name) for replica in profile.replicas)
+@dataclass(frozen=True)
+class _Prepared:
+    """What there is, and what should be."""
+
+    observed: Observed
+    planned: Plan
+    references: dict[str, str]
+    """The images by service."""
+    credentials: Mapping[str, str] | None
+    ended_faults: tuple[str, ...]
+    restored: bool
+
+
+def _prepare(context: Context) -> _Prepared:
+    """Look at what there is, leave no helper, have the images, and make the plan."""
+    engine = context.engine
+    with ThreadPoolExecutor() as pool:
+        with context.span("ask the engine"):
+            checking = pool.submit(preflight.check_engine, engine)
+            observed = observe(engine, context.stack)
+            # The engine takes long to hand out a file; what comes next does not need it.
+            reading = pool.submit(credentials.read, engine, observed)
+            checking.result()
+        ended = helpers.settle(context, observed)
+        restored = bool(helpers.of_kind(observed, names.RESTORE))
+        if any(names.HELPER in container.labels for container in observed.containers):
+            observed = observe(engine, context.stack)
+        profile, _ = plan.chosen_profile(context, observed)
+        complete = all(observed.of(replica.name) for replica in profile.replicas)
+        finding = None if complete else pool.submit(engine.compose_version)
+        with context.span("load the probes"):
+            probes.load(profile.services)
+        if finding is not None:
+            with context.span("find Compose"):
+                finding.result()
+        with context.span("images"):
+            references = plan.image_references(context, observed)
+        with context.span("plan"):
+            planned = plan.make(context, observed, references)
+        with context.span("read credentials"):
+            return _Prepared(observed, planned, references, reading.result(), ended, restored)
 
 
 def _new_credentials(context: Context) -> Mapping[str, str]:
