@@ -67,7 +67,9 @@ To = Annotated[
 ]
 
 
-def reset(make: Make, services: Services = None, to: To = None, dry_run: DryRun = False) -> Shown:
+def reset(
+    make: Make, services: Services = None, to: To = None, dry_run: DryRun = False, timings: Timings = False
+) -> Shown:
     """Discard the data, of all services or of some, and bring the stack up again."""
     from hailbox.cli import render
     from hailbox.stack.reset import reset as run
@@ -78,7 +80,8 @@ def reset(make: Make, services: Services = None, to: To = None, dry_run: DryRun 
         if services:
             raise UsageError("a snapshot is of all services", "leave the services out, or leave --to out")
         return restore(make, to, dry_run)
-    return Shown(run(make(), services or (), dry_run=dry_run), render.reset)
+    result = run(make(), services or (), dry_run=dry_run)
+    return Shown(result, render.reset_with_timings if timings else render.reset)
 
 
 Images = Annotated[bool, typer.Option("--images", help="Remove the images that hailbox made, too.")]

@@ -91,6 +91,11 @@ def reset(result: ResetResult) -> str:
     return discarded if result.stack is None else stack(result.stack)
 
 
+def reset_with_timings(result: ResetResult) -> str:
+    """The same, and the steps."""
+    return reset(result) if result.stack is None else stack_with_timings(result.stack)
+
+
 def build(result: BuildResult) -> str:
     """The images by service."""
     return table(("SERVICE", "IMAGE"), sorted(result.images.items()))

@@ -72,7 +72,7 @@ def _with_all_volumes(context: Context, observed: Observed, snapshot: Snapshot) 
     if present >= set(snapshot.replicas):
         return observed
     mounting: list[Container] = [c for c in observed.containers if c.labels.get(names.REPLICA) != ONE_SHOT]
-    discard(context.engine, observed, [volume.name for volume in observed.data_volumes()], mounting)
+    discard(context.engine, [volume.name for volume in observed.data_volumes()], mounting)
     bring_up(context, snapshot.replicas)
     return observe(context.engine, context.stack)
 
@@ -81,4 +81,4 @@ def _discard_others(context: Context, observed: Observed, snapshot: Snapshot) ->
     """What replicas that were added since have stored belongs to the data that is discarded."""
     others = frozenset(volume.labels[names.REPLICA] for volume in observed.data_volumes()) - set(snapshot.replicas)
     containers = [c for c in observed.containers if c.labels.get(names.REPLICA) in others]
-    discard(context.engine, observed, [volume.name for volume in observed.data_volumes(others)], containers)
+    discard(context.engine, [volume.name for volume in observed.data_volumes(others)], containers)

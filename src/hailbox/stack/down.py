@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -99,10 +100,17 @@ def stop_cleanly(context: Context, container: Container) -> bool:
     return killed
 
 
-def discard(engine: Engine, observed: Observed, volumes: Iterable[str], containers: Iterable[Container]) -> None:
-    """Kill and remove these containers, then remove these volumes. Needs no graceful stop of what it throws away."""
-    each(engine.remove_container, [container.id for container in containers])
-    each(engine.remove_volume, list(volumes))
+def discard(engine: Engine, volumes: Iterable[str], containers: Sequence[Container]) -> None:
+    """Kill and remove these containers and volumes. Needs no graceful stop of what it throws away."""
+    used = Counter(volume for container in containers for volume in container.mounts)
+    wanted = dict.fromkeys(volumes)
+
+    def remove(container: Container) -> None:
+        engine.remove_container(container.id)
+        each(engine.remove_volume, [name for name in container.mounts if name in wanted and used[name] == 1])
+
+    each(remove, containers)
+    each(engine.remove_volume, [name for name in wanted if used[name] != 1])
 
 
 def _unused_images(engine: Engine, observed: Observed) -> list[str]:
@@ -126,7 +134,7 @@ def destroy(context: Context, *, dry_run: bool = False, images: bool = False) ->
         made = _unused_images(engine, observed) if images else []
         volumes = sorted(volume.name for volume in observed.volumes)
         if not dry_run:
-            discard(engine, observed, volumes, observed.containers)
+            discard(engine, volumes, observed.containers)
             each(engine.remove_network, [network.id for network in observed.networks])
             for reference in reversed(made):
                 engine.remove_image(reference)

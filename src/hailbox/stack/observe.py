@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from hailbox.engine.port import Container, Engine, Network, Volume
 from hailbox.model import names
@@ -40,6 +40,15 @@ class Observed:
         """What the last `up` decided, as labels of the one-shot container, which `down` leaves; empty without one."""
         kept = self.of(ONE_SHOT)
         return kept[0].labels if kept else {}
+
+    def without(self, containers: Collection[Container], volumes: Collection[str] = ()) -> Observed:
+        """The same when these are gone."""
+        gone = {container.id for container in containers}
+        return replace(
+            self,
+            containers=tuple(container for container in self.containers if container.id not in gone),
+            volumes=tuple(volume for volume in self.volumes if volume.name not in volumes),
+        )
 
     def data_volumes(self, replicas: frozenset[str] | None = None) -> tuple[Volume, ...]:
         """The volumes with data, of these replicas (None: of all)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hailbox.model import names
@@ -13,6 +14,7 @@ from hailbox.stack import helpers, lock, plan
 from hailbox.stack.context import Context
 from hailbox.stack.down import Removal, discard
 from hailbox.stack.observe import Observed, observe
+from hailbox.stack.prepare import prepare
 from hailbox.stack.result import StackResult
 from hailbox.stack.up import bring_up, waits_for
 
@@ -44,22 +46,30 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
         )
         if dry_run:
             return ResetResult(removal, None)
-        _end_helpers(context, observed, partly=bool(wanted))
+        observed = _without_helpers(context, observed, partly=bool(wanted))
         for container in containers:
             context.tell(container.labels.get(names.REPLICA, container.name), Phase.REMOVED)
-        discard(context.engine, observed, volumes, containers)
-        return ResetResult(removal, bring_up(context, replicas))
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # What is to come can be worked out while the engine removes what has been.
+            discarding = pool.submit(discard, context.engine, volumes, containers)
+            prepared = prepare(context, observed, leaving=containers)
+            with context.span("discard"):
+                discarding.result()
+        return ResetResult(removal, bring_up(context, replicas, prepared.without(containers, volumes)))
 
 
-def _end_helpers(context: Context, observed: Observed, *, partly: bool) -> None:
+def _without_helpers(context: Context, observed: Observed, *, partly: bool) -> Observed:
     """No fault survives, and none of the volumes may be in use. What was being restored is discarded with them."""
+    left = [container for container in observed.containers if names.HELPER in container.labels]
+    if not left:
+        return observed
     if partly:
         helpers.settle(context, observed)
-        return
-    helpers.end_faults(context, observed)
-    for container in observed.containers:
-        if names.HELPER in container.labels:
+    else:
+        helpers.end_faults(context, observed)
+        for container in left:
             context.engine.remove_container(container.id)
+    return observe(context.engine, context.stack)
 
 
 def _replicas(context: Context, observed: Observed, wanted: Sequence[str]) -> frozenset[str]:

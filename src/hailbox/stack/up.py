@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hailbox.engine.port import ContainerState
-from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
-from hailbox.probe import watch as probes
 from hailbox.probe.outcome import Outcome
-from hailbox.stack import credentials, helpers, lock, plan, preflight
-from hailbox.stack.context import Context, Span
+from hailbox.stack import credentials, lock, plan
+from hailbox.stack.context import Context
 from hailbox.stack.converge import converge
 from hailbox.stack.heal import Healer
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.plan import Plan
+from hailbox.stack.prepare import Prepared, prepare
 from hailbox.stack.result import ReplicaResult, StackResult, endpoints
 
 FRESH_DEADLINE = 20.0
@@ -42,10 +41,12 @@ def waits_for(context: Context, holder: str) -> None:
     context.tell(context.stack, Phase.WAITING, f"{holder} works on this stack; waiting for it to end")
 
 
-def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
-    """The same for a command that holds the stack's lock already, and has `discarded` these replicas' data."""
-    context.spans.append(Span("until here", 0.0, context.elapsed))
-    prepared = _prepare(context)
+def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepared | None = None) -> StackResult:
+    """The same for a command that holds the stack's lock already, and has `discarded` these replicas' data.
+
+    `prepared` is what it may have worked out before.
+    """
+    prepared = prepared or prepare(context)
     observed, planned, known = prepared.observed, prepared.planned, prepared.credentials
     changed = plan.outdated(planned, observed)
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
@@ -69,49 +70,6 @@ def bring_up(context: Context, discarded: Collection[str] = ()) -> StackResult:
         ended_faults=prepared.ended_faults,
         timings=tuple(context.spans),
     )
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """What there is, and what should be."""
-
-    observed: Observed
-    planned: Plan
-    references: dict[str, str]
-    """The images by service."""
-    credentials: Mapping[str, str] | None
-    ended_faults: tuple[str, ...]
-    restored: bool
-
-
-def _prepare(context: Context) -> _Prepared:
-    """Look at what there is, leave no helper, have the images, and make the plan."""
-    engine = context.engine
-    with ThreadPoolExecutor() as pool:
-        with context.span("ask the engine"):
-            checking = pool.submit(preflight.check_engine, engine)
-            observed = observe(engine, context.stack)
-            # The engine takes long to hand out a file; what comes next does not need it.
-            reading = pool.submit(credentials.read, engine, observed)
-            checking.result()
-        ended = helpers.settle(context, observed)
-        restored = bool(helpers.of_kind(observed, names.RESTORE))
-        if any(names.HELPER in container.labels for container in observed.containers):
-            observed = observe(engine, context.stack)
-        profile, _ = plan.chosen_profile(context, observed)
-        complete = all(observed.of(replica.name) for replica in profile.replicas)
-        finding = None if complete else pool.submit(engine.compose_version)
-        with context.span("load the probes"):
-            probes.load(profile.services)
-        if finding is not None:
-            with context.span("find Compose"):
-                finding.result()
-        with context.span("images"):
-            references = plan.image_references(context, observed)
-        with context.span("plan"):
-            planned = plan.make(context, observed, references)
-        with context.span("read credentials"):
-            return _Prepared(observed, planned, references, reading.result(), ended, restored)
 
 
 def _new_credentials(context: Context) -> Mapping[str, str]:
