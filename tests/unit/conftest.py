@@ -36,6 +36,7 @@ SLOW = {
     "test_tabled_faults",
     "test_tabled_group",
     "test_tabled_kills",
+    "test_tabled_transfers",
     "test_tabled_security",
 }
 """Modules that kill, overload or sweep whole daemons and verbs: `make test` runs them, `make check` has a minute."""
