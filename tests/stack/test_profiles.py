@@ -91,6 +91,8 @@ def test_other_profiles_keep_the_data_of_services_that_stay(stack: Stack) -> Non
     stack.run("up", "--profile", "fs")
     (alone,) = warehouses(stack).values()
     assert ask(f"{alone}/images/one/arch") == (200, b"x86_64")
+    assert ask(f"{alone}/images/one")[0] == 404
+    assert ask("-d", "op=check&depot=primary", f"{alone}/images/one")[0] == 200
     assert five(stack.run("up", "--profile", "s3", "--scale", "chunkd=5"))
     (alone,) = warehouses(stack).values()
     assert ask(f"{alone}/images/one") == (200, body)
