@@ -122,7 +122,7 @@ def test_start_and_stop(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
     assert daemon.log.read_text() == "1 replication servers defined\n"
 
 
-def test_autostart(tmp_path: Path) -> None:
+def test_autostart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     database_port = free_port()
     port = free_port()
     daemon = Process("haild.iwhd", ["-a", "-d", f"localhost:{database_port}", "-p", str(port)], port, tmp_path)
@@ -137,6 +137,18 @@ def test_autostart(tmp_path: Path) -> None:
         assert daemon.process is not None
         assert (tmp_path / "mongo.pid").read_text() == f"{daemon.process.pid}\n"
         assert iwhd.request("GET", "/_providers/_primary").text == "fs_autostart"
+        assert daemon.log.read_text().startswith("auto-start: using the built-in configuration, bodies are in _fs\n")
+        # A second one: in the same directory, and on the same port in another one.
+        other = tmp_path / "other"
+        other.mkdir()
+        for directory, own_port, reason in (
+            (tmp_path, free_port(), "held by another"),
+            (other, port, "cannot listen"),
+        ):
+            monkeypatch.chdir(directory)
+            assert main(["-a", "-d", f"localhost:{database_port}", "-p", str(own_port)]) == 1
+            assert reason in capfd.readouterr().err
+        assert iwhd.request("GET", "/b/k").body == b"x"
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.process.wait(5) == 0
     finally:
@@ -151,7 +163,8 @@ def test_autostart_refuses(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["-a", "-d", f"localhost:{taken.getsockname()[1]}"]) == 1
     assert "listens" in capfd.readouterr().err
-    (tmp_path / "_db").rmdir()
-    (tmp_path / "_db").write_text("in the way")
-    assert main(["-a", "-d", f"localhost:{free_port()}"]) == 1
-    assert "_db" in capfd.readouterr().err
+    for name in ("_db", "_fs"):
+        (tmp_path / name).rmdir()
+        (tmp_path / name).write_text("in the way")
+        assert main(["-a", "-d", f"localhost:{free_port()}"]) == 1
+        assert name in capfd.readouterr().err
