@@ -201,3 +201,21 @@ def test_providers_come_and_go(pair: Pair, tmp_path: Path) -> None:
         assert iwhd.request("PUT", "/b/later", b"z").status == 201
         assert iwhd.request("POST", "/", "op=rep_status", FORM).text == "0 requests\n"
         assert not (added / "b" / "later").exists()
+
+
+def test_copies_of_copies(tmp_path: Path) -> None:
+    """A warehouse that is sent a copy asks the policy itself, so chains work (iwhd.md section 10)."""
+    last = Iwhd(tmp_path / "3", [fs(tmp_path, "third")])
+    middle = Iwhd(tmp_path / "2", [fs(tmp_path, "second"), http_provider("third", last.port)])
+    first = Iwhd(tmp_path / "1", [fs(tmp_path, "first"), http_provider("second", middle.port)])
+    with running(last), running(middle), running(first):
+        assert first.request("PUT", "/b").status == 201
+        for key, policy in (("far", "1"), ("near", '#name == "second"'), ("here", "0")):
+            assert first.request("POST", "/b", f"_key={key}&_policy={policy}&color=blue", FORM).status == 200
+            assert first.request("PUT", f"/b/{key}", key).status == 201
+        eventually(lambda: last.request("GET", "/b/far").body == b"far", "the copy of the copy is there")
+        eventually(lambda: last.request("GET", "/b/far/color").text == "blue", "its attributes, too")
+        assert middle.request("GET", "/b/near").body == b"near"
+        for warehouse, key in ((middle, "here"), (last, "near"), (last, "here")):
+            assert warehouse.request("GET", f"/b/{key}").status == 404
+        assert middle.request("POST", "/b/far", "op=check&depot=third", FORM).status == 200
