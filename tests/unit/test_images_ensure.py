@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from hailbox.engine.port import Engine, EngineVersion, Image
+from hailbox.engine.port import Container, Engine, EngineVersion, Image
 from hailbox.images import base, build, wheels
 from hailbox.images.progress import ImageProgress, Phase
 from hailbox.model.errors import BaseImageError, DiskFullError, EngineFailedError, ImageError
@@ -52,6 +52,9 @@ class ListingEngine:
         assert archive.read_bytes()
         self.imported.append(reference)
         self.present[reference] = dict(labels)
+
+    def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
+        return []
 
     def remove_image(self, reference: str) -> None:
         self.present.pop(reference, None)

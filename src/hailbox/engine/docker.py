@@ -115,7 +115,10 @@ def _container(entry: Mapping[str, Any]) -> Container:
 
 def _image(entry: Mapping[str, Any]) -> Image:
     labels = entry.get("Labels") or (entry.get("Config") or {}).get("Labels") or {}
-    return Image(entry["Id"], tuple(entry.get("RepoTags") or ()), labels, entry.get("Size", 0))
+    # A listing shows an image without a tag as one that is called so.
+    tags = tuple(tag for tag in entry.get("RepoTags") or () if tag != "<none>:<none>")
+    created = made if isinstance(made := entry.get("Created"), int) else 0
+    return Image(entry["Id"], tags, labels, entry.get("Size", 0), created)
 
 
 class DockerEngine:

@@ -101,6 +101,8 @@ class Image:
     labels: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
     """Bytes."""
+    created: int = 0
+    """Seconds since the epoch, as a listing tells it; 0 where one image was asked for."""
 
 
 @dataclass(frozen=True)

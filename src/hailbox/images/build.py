@@ -101,9 +101,12 @@ def ensure(
     is kept and used by the next run. `progress` may be called from several threads.
     """
     if _missing(engine, plan, known):
+        from hailbox.images import prune  # here, as nearly every run finds all that it needs
+
         # Two runs would do the same work twice.
         with cache.lock("images"):
             _build_missing(engine, plan, progress)
+            prune.prune(engine, {plan.base, plan.runtime, *plan.services.values()})
     return dict(plan.services)
 
 
