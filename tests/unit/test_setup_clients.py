@@ -17,7 +17,7 @@ def test_present_clients_are_left_alone(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
     monkeypatch.setattr(clients, "install_packages", lambda packages, purpose: pytest.fail(f"installed {packages}"))
     clients.install_distribution()
-    assert capsys.readouterr().out.startswith("clients: s3cmd, rclone and s3fs present (")
+    assert capsys.readouterr().out.startswith("clients: s3cmd, rclone, restic and s3fs present (")
 
 
 def test_only_what_is_missing_is_installed(

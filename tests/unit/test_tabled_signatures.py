@@ -242,3 +242,18 @@ def test_a_form_with_any_flipped_bit_is_refused(version: str, part: int, bit: in
     if name == "key" and changed[name].startswith("up/"):
         return  # this the policy leaves free
     assert form_refused(changed), name
+
+
+def test_version_2_takes_a_bucket_signed_with_a_slash() -> None:
+    """As boto3 signs addresses of buckets; a key is not spelt in two ways."""
+    headers = [("Date", "Sun, 28 Nov 2010 18:41:22 +0000")]
+
+    def signed(target: str) -> list[tuple[str, str]]:
+        value = sigv2.sign_headers("GET", target, dict(headers), key="alice", secret="sesame")
+        return [*headers, ("Authorization", value)]
+
+    assert identify("GET", "/docs?versioning", signed("/docs/?versioning")).user == "alice"
+    assert identify("GET", "/docs/?versioning", signed("/docs/?versioning")).user == "alice"
+    for sent, meant in (("/docs/k", "/docs/k/"), ("/docs/", "/docs"), ("/docs", "/docs//"), ("/docs", "/other/")):
+        with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
+            identify("GET", sent, signed(meant))

@@ -85,14 +85,7 @@ class Authenticator:
         if claimed is None:
             raise S3Error("InvalidArgument", "The Authorization header is not one of AWS.")
         password, known = await self._password(claimed.key)
-        right = sigv2.verify(
-            claimed.signature,
-            facts.method,
-            facts.target,
-            facts.headers,
-            secret=password,
-            bucket_in_host=facts.bucket_in_host,
-        )
+        right = _verify_v2(claimed.signature, facts, password)
         if not (right and known):
             raise _mismatch()
         sent = parse_date(facts.headers.get("x-amz-date") or facts.headers.get("Date") or "")
@@ -111,15 +104,7 @@ class Authenticator:
             )
         user = facts.query["AWSAccessKeyId"]
         password, known = await self._password(user)
-        right = sigv2.verify(
-            facts.query["Signature"],
-            facts.method,
-            facts.target,
-            facts.headers,
-            secret=password,
-            bucket_in_host=facts.bucket_in_host,
-            expires=expires,
-        )
+        right = _verify_v2(facts.query["Signature"], facts, password, expires)
         if not (right and known):
             raise _mismatch()
         if now > int(expires):
@@ -206,6 +191,26 @@ class Authenticator:
         if self._region and claimed.scope.region != self._region:
             text = f"the region '{claimed.scope.region}' is wrong; expecting '{self._region}'"
             raise S3Error(code, text, fields={"Region": self._region})
+
+
+def _verify_v2(claimed: str, facts: RequestFacts, secret: str, expires: str | None = None) -> bool:
+    targets = [facts.target]
+    path, mark, query = facts.target.partition("?")
+    if path.count("/") == 1 and not facts.bucket_in_host:
+        # boto3 asks for /bucket and signs /bucket/, which is the same.
+        targets.append(f"{path}/{mark}{query}")
+    return any(
+        sigv2.verify(
+            claimed,
+            facts.method,
+            target,
+            facts.headers,
+            secret=secret,
+            bucket_in_host=facts.bucket_in_host,
+            expires=expires,
+        )
+        for target in targets
+    )
 
 
 def _time_of(headers: Mapping[str, str]) -> tuple[datetime, str]:

@@ -31,7 +31,7 @@ async def delete_objects(call: Call) -> Answer:
     if "Content-MD5" not in call.headers and not upload.checksum_algorithm and not upload.has_sha256:
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5")
     root = read_document(await upload.read(DOCUMENT_LIMIT), "Delete")
-    wanted = list(_read(root))
+    wanted = list(read_wanted(root))
     if not 0 < len(wanted) <= MOST:
         raise S3Error("MalformedXML", f"A Delete names 1 to {MOST} objects.")
     outcomes = await asyncio.gather(*(_delete(call, item) for item in wanted))
@@ -46,7 +46,8 @@ async def delete_objects(call: Call) -> Answer:
     return xml(s3xml.document("DeleteResult", *parts))
 
 
-def _read(root: s3xml.Element) -> Iterable[_Wanted]:
+def read_wanted(root: s3xml.Element) -> Iterable[_Wanted]:
+    """The objects that a Delete document names. Raises MalformedXML."""
     for item in root.all("Object"):
         key = item.first("Key")
         if key is None or not key.text:

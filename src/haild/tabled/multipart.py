@@ -196,7 +196,8 @@ class _Named:
     checksum: tuple[str, str] | None
 
 
-def _read_parts(root: s3xml.Element) -> list[_Named]:
+def read_parts(root: s3xml.Element) -> list[_Named]:
+    """The parts that a CompleteMultipartUpload names. Raises MalformedXML and InvalidPartOrder."""
     named = []
     for element in root.all("Part"):
         number, etag = element.value("PartNumber").strip(), element.value("ETag").strip().strip('"')
@@ -218,7 +219,7 @@ async def complete_upload(call: Call) -> Answer:
     """
     found = await _in_progress(call) or await _completed(call)
     root = read_document(await call.upload().read(DOCUMENT_LIMIT), "CompleteMultipartUpload")
-    named = _read_parts(root)
+    named = read_parts(root)
     record = await _complete(call, found, named) if isinstance(found, Upload) else _again(found, named)
     host = call.headers.get("Host", "")
     fields = [

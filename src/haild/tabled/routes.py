@@ -108,6 +108,9 @@ _PARAMETERS = frozenset(
         "part-number-marker",
         "select-type",
         "allow-unordered",
+        # Version 2 of boto3's signed addresses repeats headers that have to be sent there.
+        "content-type",
+        "content-md5",
         "AWSAccessKeyId",
         "Expires",
         "Signature",
