@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -150,3 +151,18 @@ def test_it_goes_on_without_cld_and_registers_with_the_next(cld: Cld, chunkd: Da
     assert chunkd.process is not None
     chunkd.process.send_signal(signal.SIGTERM)
     assert chunkd.process.wait(5) == 0
+
+
+@pytest.mark.slow
+def test_it_finds_a_cld_that_comes_back_on_another_port(cld: Cld, chunkd: Daemon) -> None:
+    """The port file is read again once the session, which lives for a lease, is lost."""
+    cld.start()
+    chunkd.start()
+    eventually(lambda: _registered(cld), "chunkd is registered")
+    before = cld.port
+    cld.kill()
+    # Held, so that the next one has to take another.
+    with socket.create_server(("::", before), family=socket.AF_INET6, dualstack_ipv6=True):
+        cld.start()
+        assert cld.port != before
+        eventually(lambda: _registered(cld), "chunkd is registered with the cld on another port", 40)

@@ -2,10 +2,12 @@
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,6 +152,76 @@ async def test_goes_on_over_a_new_connection_when_the_old_one_is_silent(tmp_path
         await session.end()
         await other.end()
         await relay.close()
+        await server.close()
+
+
+class DatagramRelay(asyncio.DatagramProtocol):
+    """A way to the server over UDP on an address of its own; it can become a black hole, with its port open."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.hole = False
+        self.there: socket.socket | None = None
+        self.client: tuple[str, int] | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        loop = asyncio.get_running_loop()
+        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, port))
+        self.there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.there.connect(("127.0.0.1", self.port))
+        self.there.setblocking(False)
+        loop.add_reader(self.there, self.back)
+        return int(self.transport.get_extra_info("sockname")[1])
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.client = addr
+        if not self.hole and self.there is not None:
+            self.there.send(data)
+
+    def back(self) -> None:
+        assert self.there is not None
+        data = self.there.recv(4096)
+        if not self.hole:
+            self.transport.sendto(data, self.client)
+
+    def close(self) -> None:
+        assert self.there is not None
+        asyncio.get_running_loop().remove_reader(self.there)
+        self.there.close()
+        self.transport.close()
+
+
+async def test_over_udp_looks_the_name_up_again_when_the_server_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that was made anew has another address, and nobody says that the old one is gone."""
+    server = await Server.start(tmp_path, 0, None)
+    first, second = DatagramRelay(server.port), DatagramRelay(server.port)
+    port = await first.start("127.0.0.1", 0)
+    await second.start("127.0.0.2", port)
+    address = ["127.0.0.1"]
+    resolve = socket.getaddrinfo
+
+    def look_up(host: str, *arguments: Any, **options: Any) -> Any:
+        return resolve(address[0] if host == "cld.test" else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    session = await Session.connect("cld.test", port, user="u", secret=b"u", transport="udp", lease=5)
+    other = await Session.connect("127.0.0.1", server.port, user="u", secret=b"u")
+    try:
+        handle = await session.open("/lock", OpenMode.READ | LOCK)
+        await session.lock(handle)
+        first.hole, address[0] = True, "127.0.0.2"
+        file = await asyncio.wait_for(session.get(handle), 4)
+        assert file.path == "/lock"
+        assert second.client is not None
+        assert session.valid
+        assert not await other.try_lock(await other.open("/lock", LOCK))
+    finally:
+        await session.end()
+        await other.end()
+        first.close()
+        second.close()
         await server.close()
 
 

@@ -50,10 +50,12 @@ async def keep_registered(
 
     Without `servers` CLD is looked for in the domain of `host`.
     """
-    if servers:
-        addresses = [await _address(server) for server in servers[:MAXIMUM_SERVERS]]
-    else:
-        addresses = await _discover(host)
+
+    async def addresses() -> list[Address]:
+        """Where CLD is now: a restarted server may have another port, or another name in DNS."""
+        if servers:
+            return [await _address(server) for server in servers[:MAXIMUM_SERVERS]]
+        return await _discover(host)
 
     async def use(session: Session) -> None:
         await publish(session, info_path, record)

@@ -27,6 +27,8 @@ def randomness(size: int) -> bytes:
     return os.urandom(size)
 
 
+_CONNECT = 0.25
+"""Part of the lease that one attempt to connect may take."""
 _RECEIVE_SIZE = 16 << 10
 """Bytes received at a time: room for them is made once, not for each of the small packets."""
 
@@ -126,7 +128,7 @@ class Carrier:
         self._address = (host, port)
         self._transport = transport
         self._link: _Stream | _Datagrams | None = None
-        self._previous: _Stream | None = None
+        self._previous: list[_Stream | _Datagrams] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._reconnecting: asyncio.Task[None] | None = None
@@ -185,9 +187,8 @@ class Carrier:
             if self._reconnecting is None or self._reconnecting.done():
                 self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
             return
-        if isinstance(outcome, machine.BackAgain) and self._previous is not None:
-            self._previous.close()
-            self._previous = None
+        if isinstance(outcome, machine.BackAgain):
+            self._close_previous()
         started = isinstance(outcome, machine.Answered) and outcome.xid == 0
         if isinstance(self._link, _Stream) and (started or isinstance(outcome, machine.BackAgain)):
             self._announcing = asyncio.get_running_loop().create_task(self._announce(self._link))
@@ -221,23 +222,27 @@ class Carrier:
         attempt = 0
         while not self._closed:
             try:
-                async with asyncio.timeout(1.0):
+                # A process with a thousand sessions needs its time to connect them all.
+                async with asyncio.timeout(max(1.0, _CONNECT * self._machine.lease)):
                     link = await self._connect()
             except OSError:
                 pause = _RECONNECT[min(attempt, len(_RECONNECT) - 1)]
                 attempt += 1
                 await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311
                 continue
-            # The old connection is closed only when the session has moved: to the server its end is our death.
-            if self._previous is None and isinstance(self._link, _Stream):
-                self._previous = self._link
-            elif self._link is not None:
-                self._link.close()
+            # An old way is closed only when the session has moved: to the server its end is our death.
+            if self._link is not None:
+                self._previous.append(self._link)
             self._link = link
             self._machine.connected(clock())
             self._reconnecting = None
             self.flush()
             return
+
+    def _close_previous(self) -> None:
+        for link in self._previous:
+            link.close()
+        self._previous.clear()
 
     def _set_timer(self) -> None:
         deadline = None if self._closed else self._machine.deadline()
@@ -266,7 +271,8 @@ class Carrier:
             self._timer = None
         if self._reconnecting is not None and self._reconnecting is not _current_task():
             self._reconnecting.cancel()
-        for link in (self._link, self._previous, self._lifeline):
+        self._close_previous()
+        for link in (self._link, self._lifeline):
             if link is not None:
                 link.close()
 

@@ -21,8 +21,12 @@ _SETTLED = 10.0
 logger = logging.getLogger(__name__)
 
 
+Addresses = Sequence[tuple[str, int]]
+Find = Callable[[], Awaitable[Addresses]]
+
+
 async def keep_session(
-    addresses: Sequence[tuple[str, int]],
+    addresses: Addresses | Find,
     user: str,
     secret: bytes,
     use: Callable[[Session], Awaitable[None]],
@@ -33,17 +37,22 @@ async def keep_session(
 ) -> None:
     """For ever: connect to the next address, run `use(session)` until it ends or the session is lost, and again.
 
+    `addresses` may be a function that finds them: it is asked again whenever all of them have been tried, or a
+    session with the last one has ended, so that a server that has moved is found. It waits until it knows some.
     `use` is cancelled when the session is lost, and is called anew with the next one: it opens and locks again what
     it needs. Pauses grow from 0.05 s to 0.5 s, with jitter. `name` says in the log what is waited for: one line when
     something fails, one when it works again. When cancelled, the session is ended and its locks are free.
     """
-    if not addresses:
+    if not callable(addresses) and not addresses:
         raise ValueError("at least one address is needed")
 
     async def connect(host: str, port: int) -> Session:
         return await Session.connect(host, port, user=user, secret=secret, transport=transport, lease=lease)
 
-    keeper = _Keeper(addresses, connect, use, name)
+    async def given() -> Addresses:
+        return addresses if not callable(addresses) else await addresses()
+
+    keeper = _Keeper(given, connect, use, name)
     while True:
         await keeper.once()
 
@@ -51,22 +60,23 @@ async def keep_session(
 class _Keeper:
     def __init__(
         self,
-        addresses: Sequence[tuple[str, int]],
+        find: Find,
         connect: Callable[[str, int], Awaitable[Session]],
         use: Callable[[Session], Awaitable[None]],
         name: str,
     ) -> None:
-        self._addresses = addresses
+        self._find = find
+        self._addresses: Addresses = ()
         self._connect = connect
         self._use = use
         self._name = name
-        self._next = 0
         self._pause = _FIRST_PAUSE
         self._complaint = ""
 
     async def once(self) -> None:
-        host, port = self._addresses[self._next]
-        self._next = (self._next + 1) % len(self._addresses)
+        if not self._addresses:
+            self._addresses = await self._find()
+        (host, port), *self._addresses = self._addresses
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:

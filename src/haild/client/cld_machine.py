@@ -261,6 +261,11 @@ class Machine:
             if self._reliable and request.repeats == len(_RESUME_REPEAT) * 2:
                 self.disconnected(now)
                 return
+            if not self._reliable and request.repeats == len(_RESUME_REPEAT) and self._connected:
+                # The server may have another address by now: the carrier looks its name up again. Until it has, this
+                # way is tried on.
+                self._connected = False
+                self.outcomes.append(Reconnect())
         else:
             request.repeat_at = now + min(0.5 * 2**request.repeats, _REPEAT_REFERENCE)
         if not self._reliable:

@@ -152,9 +152,12 @@ class Daemon:
 
     async def _keep_member(self) -> None:
         configuration = self.configuration
-        addresses = await cldaddresses.find(configuration)
         await keep_session(
-            addresses, configuration.cld_user, configuration.cld_key.encode(), self.group.use, name="group"
+            lambda: cldaddresses.find(configuration),
+            configuration.cld_user,
+            configuration.cld_key.encode(),
+            self.group.use,
+            name="group",
         )
 
     async def _lead(self, supersede: bool) -> None:
