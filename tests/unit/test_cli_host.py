@@ -1,9 +1,11 @@
 """What is missing or in the way on the host, as the real program tells it."""
 
+import json
 import os
 import socket
 import stat
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,18 @@ def test_no_engine(tmp_path: Path, verb: str) -> None:
     assert NO_ENGINE in problem
     assert "No such file or directory" in problem
     assert "DOCKER_HOST" in remedy
+
+
+def test_bundle_for_a_bug_report_without_an_engine(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle.tar.gz"
+    ended = run(tmp_path, "doctor", "--bundle", str(bundle))
+    assert (ended.status, ended.error()[0]) == (3, "engine-unreachable")
+    with tarfile.open(bundle) as archive:
+        texts = {Path(name).name: archive.extractfile(name).read().decode() for name in archive.getnames()}  # type: ignore[union-attr]
+    assert {"doctor.json", "host.json", "choices.json", "hailbox.yaml"} <= texts.keys()
+    assert NO_ENGINE in texts["engine.json"]
+    assert json.loads(texts["doctor.json"])["findings"][0]["code"] == "engine-unreachable"
+    assert json.loads(texts["host.json"])["processors"] == os.cpu_count()
 
 
 @pytest.mark.parametrize(

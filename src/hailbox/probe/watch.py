@@ -60,7 +60,7 @@ async def _watch_one(target: Target, credentials: Credentials, deadline: float, 
     told: set[Reached] = {Reached.NOTHING}
     attempts = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_result(lambda outcome: not outcome.working),
-        wait=tenacity.wait_random_exponential(multiplier=0.02, max=0.2),
+        wait=tenacity.wait_random_exponential(multiplier=0.01, max=0.08),
         stop=tenacity.stop_after_delay(deadline),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )
