@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
 import http.client
 import re
 import signal
@@ -9,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -170,3 +174,76 @@ def test_no_secret_leaves(stack: Stack, status_port: int) -> None:
     for text in (*answers, logs):
         for secret in (*SECRETS.values(), *KEYS, *proofs):
             assert secret not in text
+
+
+def memory(process: int) -> int:
+    """The most memory that a process has used, in MiB."""
+    text = Path(f"/proc/{process}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", text)
+    assert found is not None
+    return int(found[1]) >> 10
+
+
+LINE = b"x-amz-meta-a" + b": " + b"v" * 8000 + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "block"),
+    [
+        (b"GET /", b"a" * (1 << 20)),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", LINE * 100),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", b"a: b\r\n" * 100_000),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nx-amz-meta-a: ", b"v" * (1 << 20)),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nx-amz-meta-a: b", b"\r\n folded" * 100_000),
+        (b"", b"\r\n" * (1 << 19)),
+    ],
+    ids=["target", "headers", "short headers", "one header", "folded header", "empty lines"],
+)
+def test_a_gigabyte_of_header_is_refused(stack: Stack, start: bytes, block: bytes) -> None:
+    assert stack.tabled.process is not None
+    limit, sent, answer = 1 << 30, len(start), b""
+    with socket.create_connection(("127.0.0.1", stack.tabled.port), timeout=20) as client:
+        with contextlib.suppress(ConnectionError):
+            client.sendall(start)
+            while sent < limit:
+                client.sendall(block)
+                sent += len(block)
+        with contextlib.suppress(ConnectionError):
+            answer = client.recv(100)
+    assert sent < 64 << 20, "it was read all the same"
+    assert answer[9:12] in (b"", b"400")
+    assert memory(stack.tabled.process.pid) < 150
+    assert stack.client().list_buckets()["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [
+        (b'<!DOCTYPE D [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><Delete>&b;</Delete>', 400),
+        (b"<Delete>" * 100_000, 400),
+        (b"<Delete>" + b"<Object><Key>k</Key></Object>" * 1001 + b"</Delete>", 400),
+        (b"<Delete><Object><Key>" + b"k" * (5 << 20) + b"</Key></Object></Delete>", 400),
+        (b"\xff\xfe<\x00D\x00", 400),
+    ],
+    ids=["entities", "depth", "too many", "too long", "broken UTF-16"],
+)
+def test_documents_that_cost_too_much_are_refused(stack: Stack, document: bytes, status: int) -> None:
+    s3 = stack.client()
+    with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket="documents")
+    target, headers = signers(f"127.0.0.1:{stack.tabled.port}")["v2"]("POST", "/documents?delete", SECRETS["alice"])
+    checksum = base64.b64encode(hashlib.md5(document).digest()).decode()
+    value = sigv2.sign_headers(
+        "POST",
+        target,
+        plain := {"Date": headers["Date"], "Content-MD5": checksum},
+        key="alice",
+        secret=SECRETS["alice"],
+    )
+    connection = http.client.HTTPConnection("127.0.0.1", stack.tabled.port, timeout=20)
+    connection.request("POST", target, body=document, headers={**plain, "Authorization": value})
+    answer = connection.getresponse()
+    assert answer.status == status, answer.read()
+    connection.close()
+    assert stack.tabled.process is not None
+    assert memory(stack.tabled.process.pid) < 150

@@ -37,6 +37,8 @@ BLOCKS_HELD = 5
 """Blocks of an upload in memory: two received, one being digested, one being sent, one in the transport."""
 SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 16, 1 << 20
 """Bytes of an upload that are handled at a time: large blocks cost less processor time."""
+MOST_BLANK = 4096
+"""Bytes of empty lines in front of a connection's requests."""
 LINGER = 5.0
 """Seconds during which the rest of a refused body is read and dropped, so that the client sees the answer."""
 
@@ -245,6 +247,7 @@ class _Connection(RequestHandler):
     """One connection; what the parser refuses gets the protocol's error document."""
 
     _head_timer: asyncio.TimerHandle | None = None
+    _blank = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A request's head is expected soon."""
@@ -261,8 +264,14 @@ class _Connection(RequestHandler):
         super().data_received(data)
         if self._messages or self._current_request is not None:
             self._head_arrived()
-        elif self._head_timer is None:
+            return
+        if self._head_timer is None:
             self._await_head()
+        # The parser skips empty lines in front of a request, however many come.
+        if not data.strip(b"\r\n"):
+            self._blank += len(data)
+            if self._blank > MOST_BLANK:
+                self.force_close()
 
     def _await_head(self) -> None:
         self._head_timer = asyncio.get_running_loop().call_later(HEAD_DEADLINE, self.force_close)
