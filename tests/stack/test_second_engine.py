@@ -1,5 +1,6 @@
 """Every verb that changes a stack, on engine 26.1; `make test-second-engine` runs the other tests there, too."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def exercise(stack: Stack) -> None:
     stack.run("reset", "--to", "seeded")
     objects.expect_all(stack)
 
-    assert stack.run("exec", "tabled-1", "true").status == 0
+    command = stack.command("exec", "tabled-1", "echo", "heard")
+    assert subprocess.run(command, env=stack.environment(), check=True, capture_output=True).stdout == b"heard\n"
     assert stack.run("logs", "cld").data
     stack.run("destroy")
