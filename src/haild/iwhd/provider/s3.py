@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
 from haild.client.s3 import S3Client, Signature
 from haild.iwhd.provider.base import Upload
@@ -21,13 +21,13 @@ class S3Provider(ServiceProvider):
     def __init__(self, settings: ProviderSettings, spool: Path) -> None:
         """Raises ProviderSettingsError for an unknown `signature`."""
         super().__init__(settings, spool)
-        signature = settings.choice("signature", *reversed(get_args(Signature)))
+        signature = cast(Signature, settings.choice("signature", "v4", "v2"))
         self.client = S3Client(
             settings.host,
             settings.port,
             key=settings.key,
             secret=settings.secret,
-            signature=cast(Signature, signature),
+            signature=signature,
             region=settings.attributes.get("region", "us-east-1"),
         )
 
