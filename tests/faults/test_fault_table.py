@@ -134,7 +134,7 @@ def heal(stack: Stack, row: Row) -> tuple[float, str]:
     return passed[0], f"`hailbox {remedy}` (`up` said {code(found)})"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("row", [row for row in ROWS if FULL or row.sample], ids=lambda row: row.title)
 def test_fault(shared: Stack, fault_table: FaultTable, row: Row) -> None:
     shared.run("up")

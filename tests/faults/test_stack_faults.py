@@ -19,7 +19,7 @@ from support.acknowledged import Acknowledged
 from support.enginestack import Stack
 from support.faulttable import STACK, FaultTable, Measured, notice, stopwatch
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from hailbox.engine.fake import FakeEngine
-from hailbox.engine.port import ContainerDetails, ContainerState
+from hailbox.engine.port import ContainerDetails, ContainerState, Helper
 from hailbox.model import names
 from hailbox.model.errors import (
     ClockSkewError,
     DataDamagedError,
+    DiskFullError,
     NotWorkingError,
     VolumeFullError,
     VolumeReadOnlyError,
@@ -279,3 +280,16 @@ def test_a_volume_that_cannot_be_written_is_named_before_its_container_is_made_a
     assert "chunkd-1 waits for it" in caught.value.problem
     assert "reset" not in caught.value.remedy
     assert (patient.restarted, patient.recreated) == (["cld-1"], [])
+
+
+def test_on_a_full_disk_no_container_is_removed_that_could_not_be_made_anew(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(helper: Helper, *, deadline: float) -> bytes:
+        raise DiskFullError("the engine's disk is full", "free some space")
+
+    patient.probes.sick = {"chunkd-1"}
+    monkeypatch.setattr(patient.fake, "run_helper", refuse)
+    with pytest.raises(DiskFullError):
+        up(patient.context)
+    assert patient.recreated == []

@@ -11,7 +11,7 @@ from enum import StrEnum
 from hailbox.engine.port import Container, Engine, Helper
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
-from hailbox.model.errors import HailboxError
+from hailbox.model.errors import DiskFullError, HailboxError
 from hailbox.stack.observe import Observed
 
 _LINES = 50
@@ -60,13 +60,16 @@ def said(lines: Iterable[bytes]) -> Trouble | None:
 
 
 def trouble(engine: Engine, observed: Observed, container: Container) -> Trouble | None:
-    """Why the daemon of this container cannot write its data; None if nothing speaks for that."""
+    """Why the daemon of this container cannot write; None if nothing speaks for that. Raises DiskFullError."""
     lines = engine.logs(container.id, tail=_LINES, since=int(time.time()) - _RECENT)
     return said(lines) or look(engine, observed, container)
 
 
 def look(engine: Engine, observed: Observed, container: Container) -> Trouble | None:
-    """Try to write to the volume itself, as the next container with it will find it."""
+    """Try to write to the volume itself, as the next container with it will find it.
+
+    Raises DiskFullError where the engine's disk is so full that no container can be made.
+    """
     known = {volume.name for volume in observed.data_volumes()}
     volume = next((name for name in container.mounts if name in known), None)
     one_shot = observed.of(ONE_SHOT)
@@ -82,7 +85,8 @@ def look(engine: Engine, observed: Observed, container: Container) -> Trouble | 
     )
     try:
         answer = engine.run_helper(helper, deadline=_DEADLINE).decode().strip()
+    except DiskFullError:
+        raise
     except HailboxError:
-        # A disk so full that no container can be made is found by the host's check.
         return None
     return Trouble(answer) if answer in list(Trouble) else None
