@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from iwhd_daemon import Iwhd, fs, running
+from iwhd_daemon import Iwhd, eventually, fs, running
 
 from haild.iwhd.bucket import Buckets
 from haild.iwhd.directory import ProviderDirectory
@@ -263,7 +263,8 @@ def test_killed_while_clients_write(tmp_path: Path) -> None:
             threads = [threading.Thread(target=write, args=(writer, round_)) for writer in range(4)]
             for thread in threads:
                 thread.start()
-            threads[0].join(0.15 + 0.1 * round_)
+            eventually(lambda: bool(acknowledged), "something is acknowledged")
+            threads[0].join(0.1 + 0.1 * round_)
             daemon.kill()
             for thread in threads:
                 thread.join()

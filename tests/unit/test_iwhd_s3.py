@@ -255,7 +255,8 @@ def test_killed_while_clients_write(iwhd: Iwhd, service: S3Service) -> None:
         threads = [threading.Thread(target=write, args=(writer, round_)) for writer in range(3)]
         for thread in threads:
             thread.start()
-        threads[0].join(0.4)
+        eventually(lambda: bool(acknowledged), "something is acknowledged")
+        threads[0].join(0.2)
         iwhd.kill()
         for thread in threads:
             thread.join()
