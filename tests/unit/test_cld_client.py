@@ -303,3 +303,21 @@ async def test_what_may_have_been_missed_is_told_after_a_gap() -> None:
     await asyncio.wait_for(waiting, 1)
     assert await session.next_event() == (2, EventMask.UPDATED)
     assert await session.next_event() == (4, EventMask.DELETED)
+
+
+async def test_ending_waits_for_no_server_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("haild.client.cld_session._FAREWELL", 60)
+    server = await Server.start(tmp_path, 0, None)
+    sessions = [await Session.connect("127.0.0.1", server.port, user="u", secret=b"u") for _ in range(2)]
+    await sessions[0].lock(await sessions[0].open("/lock", LOCK))
+    port = server.port
+    await server.close()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(session.end() for session in sessions))
+    server = await Server.start(tmp_path, port, None)
+    other = await Session.connect("127.0.0.1", port, user="u", secret=b"u")
+    async with asyncio.timeout(5):
+        # The closed lifelines are proof enough.
+        await other.lock(await other.open("/lock", LOCK))
+    await other.end()
+    await server.close()

@@ -135,6 +135,8 @@ class Carrier:
         self._lifeline: _Lifeline | None = None
         self._announcing: asyncio.Task[None] | None = None
         self._closed = False
+        self.broken = asyncio.Event()
+        """Set while the connection is known to be of no use and there is no other yet."""
 
     async def start(self) -> None:
         """Connect and ask for the session. Raises OSError."""
@@ -184,10 +186,12 @@ class Carrier:
 
     def _outcome(self, outcome: machine.Outcome) -> None:
         if isinstance(outcome, machine.Reconnect):
+            self.broken.set()
             if self._reconnecting is None or self._reconnecting.done():
                 self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
             return
         if isinstance(outcome, machine.BackAgain):
+            self.broken.clear()
             self._close_previous()
         started = isinstance(outcome, machine.Answered) and outcome.xid == 0
         if isinstance(self._link, _Stream) and (started or isinstance(outcome, machine.BackAgain)):

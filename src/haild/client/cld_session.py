@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from haild.client import cld_carrier as carrier
 from haild.client import cld_machine as machine
@@ -219,11 +218,20 @@ class Session:
         await self._lost.wait()
 
     async def end(self) -> None:
-        """End the session: handles and locks are free when this returns. Never raises."""
+        """End the session: handles and locks are free when this returns, if there is a connection. Never raises.
+
+        Without one nothing is waited for: the server, which has most likely been stopped as well, ends the session
+        when it finds its lifeline closed.
+        """
         if self._error is None:
-            with contextlib.suppress(CldError, TimeoutError):
-                async with asyncio.timeout(_FAREWELL):
-                    await self._call(Op.END_SESS, b"")
+            answered = self._send(Op.END_SESS, b"")
+            answered.add_done_callback(_ignore)
+            broken = asyncio.ensure_future(self._link.broken.wait())
+            ends: set[asyncio.Future[Any]] = {answered, broken}
+            try:
+                await asyncio.wait(ends, timeout=_FAREWELL, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                broken.cancel()
         self._machine.abandon("ended")
         self._link.flush()
         self._link.close()
