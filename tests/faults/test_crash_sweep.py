@@ -27,7 +27,7 @@ from hailbox.model.config import Config
 from hailbox.stack import definitions
 from hailbox.stack.context import Context
 from hailbox.stack.env import env
-from support.crashsweep import COMMANDS, REAL, Tally, calls_of, write_page
+from support.crashsweep import REAL, Tally, calls_of, write_page
 from support.enginestack import Answer, Stack
 
 DRIVER = Path(__file__).with_name("crashing_driver.py")
@@ -279,7 +279,7 @@ def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Stack]]:
         assert stack.labelled() == []
         stack.client.close()
     if FULL:
-        write_page((engine, command) for engine, commands in COMMANDS.items() for command in commands)
+        write_page()
 
 
 SWEPT = (

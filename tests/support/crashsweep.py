@@ -1,7 +1,7 @@
 """What a crash-point sweep found: the counts of each killed command, and the page that is made of them.
 
 A sweep kills a command at every moment and then runs another one. Each swept command leaves a file of counts in
-`artefacts/crash-sweep`; `write_page` makes docs/crash-sweep.md and the quotation in README.md of all of them.
+`artefacts/crash-sweep`; `write_page` makes docs/crash-sweep.md of all of them.
 """
 
 import json
@@ -14,10 +14,19 @@ from support.enginestack import ARTEFACTS, ROOT
 
 FOLDER = ARTEFACTS / "crash-sweep"
 PAGE = ROOT / "docs" / "crash-sweep.md"
-README = ROOT / "README.md"
-BEGIN, END = "<!-- counts: begin -->", "<!-- counts: end -->"
 
-MEMORY, REAL = "in memory", "on a real engine"
+MEMORY, REAL = "on the engine in memory", "on a real engine"
+
+COMMANDS = (
+    "`up` from nothing",
+    "`up` after `down`",
+    "`up` that heals",
+    "`down`",
+    "`reset`",
+    "`reset chunkd`",
+    "`destroy`",
+)
+"""What is swept, on either engine."""
 
 
 @dataclass
@@ -72,7 +81,7 @@ def load() -> list[Tally]:
 
 
 def sentence(engine: str, tallies: Iterable[Tally]) -> str:
-    """The counts of one engine in a line, which page and README share."""
+    """The counts of one engine in a line, which the README quotes."""
     of_engine = [tally for tally in tallies if tally.engine == engine]
     runs = sum(tally.total for tally in of_engine)
     converged = sum(tally.converged for tally in of_engine)
@@ -83,12 +92,6 @@ def sentence(engine: str, tallies: Iterable[Tally]) -> str:
         f"Killed {engine}: {runs:,} runs, {converged:,} converged, {second} needed a second command; "
         f"of {at_stake:,} objects at stake {lost} were lost."
     )
-
-
-def quoted(text: str) -> list[str]:
-    """The lines of counts between the marks of the page or the README."""
-    inside = text.partition(BEGIN)[2].partition(END)[0]
-    return [line.removeprefix("* ") for line in inside.splitlines() if line.startswith("* Killed ")]
 
 
 def _table(tallies: list[Tally]) -> list[str]:
@@ -117,12 +120,9 @@ def page(tallies: list[Tally]) -> str:
             "`destroy` to what they leave, `status` to the truth without a change. Objects were stored before; *at",
             "stake* are those that neither the killed command nor the next one may discard.",
             "",
-            BEGIN,
+            sentence(MEMORY, tallies),
             "",
-            f"* {sentence(MEMORY, tallies)}",
-            f"* {sentence(REAL, tallies)}",
-            "",
-            END,
+            sentence(REAL, tallies),
             "",
             "## On the engine in memory",
             "",
@@ -155,39 +155,11 @@ def page(tallies: list[Tally]) -> str:
     )
 
 
-def write_page(commands: Iterable[tuple[str, str]]) -> None:
-    """Write the page, and the README's quotation of it, if there are tallies of all `commands` (engine, command)."""
-    by_command = {(tally.engine, tally.command): tally for tally in load()}
-    wanted = list(commands)
-    if missing := [command for command in wanted if command not in by_command]:
+def write_page() -> None:
+    """Write the page, if there are counts of all COMMANDS on both engines."""
+    known = {(tally.engine, tally.command): tally for tally in load()}
+    wanted = [(engine, command) for engine in (MEMORY, REAL) for command in COMMANDS]
+    if missing := [key for key in wanted if key not in known]:
         print(f"docs/crash-sweep.md is not written: no counts of {missing}")
-        return
-    tallies = [by_command[command] for command in wanted]
-    PAGE.write_text(page(tallies))
-    text = README.read_text()
-    for engine in (MEMORY, REAL):
-        text = re.sub(rf"\* Killed {engine}: .*", f"* {sentence(engine, tallies)}", text)
-    README.write_text(text)
-
-
-COMMANDS: dict[str, tuple[str, ...]] = {
-    MEMORY: (
-        "`up` from nothing",
-        "`up` after `down`",
-        "`up` that heals",
-        "`down`",
-        "`reset`",
-        "`reset chunkd`",
-        "`destroy`",
-    ),
-    REAL: (
-        "`up` from nothing",
-        "`up` after `down`",
-        "`up` that heals",
-        "`down`",
-        "`reset`",
-        "`reset chunkd`",
-        "`destroy`",
-    ),
-}
-"""What is swept, by engine."""
+    else:
+        PAGE.write_text(page([known[key] for key in wanted]))

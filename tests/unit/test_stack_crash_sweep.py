@@ -123,7 +123,8 @@ def truthful_status(context: Context) -> None:
     assert isinstance(context.watch, Probes)
     assert isinstance(context.engine, FakeEngine)
     really = {replica for replica in DATA if context.watch._outcome(replica).working}
-    one_shot = [c for c in context.engine.all_containers.values() if c.labels[names.REPLICA] == "credentials"]
+    containers = context.engine.all_containers.values()
+    one_shot = [c for c in containers if c.labels.get(names.REPLICA) == "credentials"]
     made = any(container.state is ContainerState.EXITED for container in one_shot)
     assert said == (really if made else set())
 
