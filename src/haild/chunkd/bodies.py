@@ -194,7 +194,8 @@ class BodyWriter:
         """Let the disk work while the rest arrives, so that little is left for the flush at the end."""
         if self._size - self._begun >= FLUSH_SIZE:
             # Linux starts to write what is dirty in the range, and drops from its cache only what is clean.
-            os.posix_fadvise(self._descriptor, self._begun, self._size - self._begun, os.POSIX_FADV_DONTNEED)
+            if hasattr(os, "posix_fadvise"):  # macOS has none
+                os.posix_fadvise(self._descriptor, self._begun, self._size - self._begun, os.POSIX_FADV_DONTNEED)
             self._begun = self._size
 
     def append(self, pieces: Sequence[bytes | memoryview], last: bool) -> FinishedBody | None:

@@ -21,7 +21,10 @@ SMALLEST: Final = 4 << 20
 PIPE: Final = 1 << 20
 """Bytes asked for at a time, and the size of the pipe in between; an unprivileged user has 64 MiB for all pipes."""
 
-_FLAGS: Final = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
+POSSIBLE: Final = hasattr(os, "splice")
+"""Only Linux has it; elsewhere bodies are copied."""
+
+_FLAGS: Final = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE if POSSIBLE else 0
 
 
 async def relay(request: web.BaseRequest, source: int, count: int, *, chunked: bool, deadline: float) -> None:

@@ -123,8 +123,9 @@ async def _send_body(request: web.BaseRequest, response: web.StreamResponse, bod
     if body.file is not None and body.size is not None:
         await _send_file(request, body.file, body.size)
         return
-    if body.size is not None and body.size >= relay.SMALLEST and (detached := body.detach()):
-        await _send_relayed(request, body.size, *detached)
+    size = body.size or 0
+    if relay.POSSIBLE and size >= relay.SMALLEST and (detached := body.detach()):
+        await _send_relayed(request, size, *detached)
         return
     sent = 0
     async for block in body.blocks:
