@@ -1,5 +1,6 @@
 """`shell` and `exec` on a real stack: its own addresses and credentials, its own containers."""
 
+import re
 import subprocess
 
 import pytest
@@ -40,6 +41,11 @@ def test_shell_and_exec(stack: Stack) -> None:
     # Containers: streams both ways, the command's own status, a terminal.
     copied = program(stack, "exec", "tabled-1", "--", "sh", "-c", "hostname; cat; exit 7", input="typed\n")
     assert (copied.returncode, copied.stdout) == (7, "tabled-1\ntyped\n")
+    locks = program(stack, "exec", "cld-1", "cld", "admin", "locks")
+    assert locks.returncode == 0, locks.stderr
+    assert re.search(
+        r"^/chunk-default/1 +held +exclusive +[0-9]+ +[0-9A-F]{16} +tabled +", locks.stdout, re.MULTILINE
+    )
     answer = subprocess.run(
         [*stack.command("--json"), "exec", "iwhd-1", "sh", "-c", "hostname; echo err >&2"],
         env=stack.environment(),

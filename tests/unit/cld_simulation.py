@@ -5,7 +5,7 @@ losses, duplicates and partitions; processes that are killed, stopped and starte
 and may or may not have happened when the server is killed; clients' clocks that run up to 5 % fast or slow.
 
 After every event the simulation asks each client, by that client's own clock, whether it believes to hold the lock,
-and raises TwoHoldersError if two do.
+records it, and raises TwoHoldersError if two do: `support.holders`.
 """
 
 import heapq
@@ -23,10 +23,7 @@ from haild.client.cld_machine import Answered, BackAgain, Happened, Lost, Machin
 from haild.wire import cld
 from haild.wire.cld import ErrorCode, Op
 from support.cld_harness import MemoryStore
-
-
-class TwoHoldersError(AssertionError):
-    """Two clients believe to hold one exclusive lock."""
+from support.holders import History
 
 
 class Wire:
@@ -337,6 +334,7 @@ class Simulation:
         self.held: list[tuple[Peer, bytes]] = []
         self.wires: dict[Any, Wire] = {}
         self.lifelines: dict[int, tuple[Client, Machine]] = {}
+        self.record = History()
         self.restarts = 0
         self.faults = 0
         self.boot()
@@ -356,9 +354,8 @@ class Simulation:
         self.now = end
 
     def check(self) -> None:
-        holders = [number for number, client in enumerate(self.clients) if client.believes()]
-        if len(holders) > 1:
-            raise TwoHoldersError(f"clients {holders} at {self.now:.3f}")
+        holders = [f"client {number}" for number, client in enumerate(self.clients) if client.believes()]
+        self.record.observe(self.now, holders)
 
     def delay(self) -> float:
         return self.rng.uniform(0.0001, 0.003) if self.rng.random() < 0.95 else self.rng.uniform(0, 0.5)

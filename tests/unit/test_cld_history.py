@@ -6,9 +6,10 @@ CLD_HISTORIES in the environment: how many (the figure in docs/daemons/cld.md wa
 import os
 
 import pytest
-from cld_simulation import Client, Simulation, TwoHoldersError
+from cld_simulation import Client, Simulation
 
 from haild.client import cld_machine
+from support.holders import History, Span, TwoHoldersError
 
 HISTORIES = int(os.environ.get("CLD_HISTORIES", "24"))
 
@@ -19,6 +20,7 @@ def test_never_two_holders(part: int) -> None:
         simulation = Simulation(seed)
         try:
             taken = simulation.history(faults=12)
+            simulation.record.check()
         except TwoHoldersError as error:
             raise AssertionError(f"history {seed}: {error}") from error
         assert taken > 0, f"history {seed}: nobody gets the lock in peace"
@@ -50,3 +52,18 @@ def test_a_run_without_faults_shares_the_lock() -> None:
     simulation.run(60)
     assert all(client.times_held > 2 for client in simulation.clients)
     assert isinstance(simulation.clients[0], Client)
+
+
+def test_checker_reads_spans() -> None:
+    history = History()
+    for moment, holders in ((1.0, ["a"]), (2.0, ["a"]), (3.0, []), (4.0, ["b"]), (5.0, ["b"])):
+        history.observe(moment, holders)
+    assert list(history) == [Span(1.0, 2.0, "a"), Span(4.0, 5.0, "b")]
+    assert history.check() == 2
+    history.add(Span(3.0, 3.9, "c"))
+    assert history.check() == 3
+    history.add(Span(1.5, 1.6, "d"))
+    with pytest.raises(TwoHoldersError, match="a believed"):
+        history.check()
+    with pytest.raises(TwoHoldersError):
+        history.observe(6.0, ["a", "b"])

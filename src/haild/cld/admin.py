@@ -17,6 +17,8 @@ from typing import Any
 from haild.cld.store import NAME
 from haild.wire import cld, cld_extension
 
+DIRECTORY = Path("/var/lib/cld")
+"""Where the database is in the images."""
 _MAPPED = "::ffff:"
 
 _LOCKS = """
@@ -103,7 +105,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="cld admin", description="List what cld's database holds (ages in seconds)."
     )
-    parser.add_argument("-d", "--data", metavar="DIR", type=Path, required=True, help="database directory of cld")
+    parser.add_argument(
+        "-d", "--data", metavar="DIR", type=Path, default=DIRECTORY, help=f"database directory of cld ({DIRECTORY})"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("what", nargs="*", metavar="sessions|locks|files", help="default: all of them")
     options = parser.parse_args(arguments)
