@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-DEADLINE = 15.0
+DEADLINE = 60.0
 _session = boto3.Session()  # one for all: reading the model of S3 takes longest
 USERS = {"alice": "sesame", "bob": "builder"}
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,11 @@ import pytest
 import requests
 from tabledstack import Stack, wait_for
 
-from haild.tabled import tdbadm
+from haild.tabled import tdbadm, users
+from haild.tabled.acl import canned
+from haild.tabled.metadata import schema
+from haild.tabled.metadata.records import Bucket, ObjectRecord, Segment, StoredBody
+from haild.tabled.metadata.sqlite import SqliteMetadata
 
 
 def free_port() -> int:
@@ -97,6 +104,78 @@ def test_tdbadm_lists(s3: Any, bucket: str, stack: Stack, capsys: pytest.Capture
     everything = run_tdbadm(stack, "-a")[1]
     assert everything.startswith("Users:\nusername\tpassword\n")
     assert "ObjectCount: " in everything
+
+
+WHOLE = """\
+Users:
+username\tpassword
+alice\tsesame
+bob\ta\tb
+
+Buckets:
+name\towner\ttime_created
+docs\talice\t1290969682
+
+ACLs:
+bucket\tgrantee\tperm\tkey
+docs\talice\tREAD,WRITE,READ_ACP,WRITE_ACP\t
+docs\t*\tREAD\t
+docs\tbob\tREAD,WRITE,READ_ACP,WRITE_ACP\ta/b c
+docs\tbob\tREAD,WRITE,READ_ACP,WRITE_ACP\tempty
+
+Objects:
+bucket\towner\tmd5\tsize|addr\tn_str
+docs\tbob\t9dd4e461268c8034f5c8564e155c67a6\t1F2A\t1,3,0 2
+key: a/b c
+str1: Content-Type: text/plain
+str2: X-Amz-Meta-Colour: Blue
+====
+docs\tbob\td41d8cd98f00b204e9800998ecf8427e\t0\t0,0,0 0
+key: empty
+====
+
+ObjectCount: 8000
+"""
+"""tabled.md 2.2, of the database below."""
+
+
+async def fill(directory: Path) -> None:
+    users.insert(directory / schema.FILE_NAME, [("bob", "a\tb"), ("alice", "sesame")])
+    metadata = SqliteMetadata(directory / schema.FILE_NAME)
+    await metadata.create_bucket(Bucket("docs", 1290969682.9, canned("public-read", "alice")))
+    common: dict[str, Any] = {"bucket": "docs", "modified": 1290969683.0, "acl": canned("private", "bob")}
+    headers = {"Content-Type": "text/plain", "X-Amz-Meta-Colour": "Blue"}
+    body, segments = StoredBody(0x1F2A, 1, (3, 1)), (Segment(0x1F2A, 0, 1),)
+    md5 = "9dd4e461268c8034f5c8564e155c67a6"
+    record = ObjectRecord(key="a/b c", size=1, etag=md5, headers=headers, segments=segments, **common)
+    await metadata.put_object(record, [body])
+    await metadata.put_object(
+        ObjectRecord(key="empty", size=0, etag="d41d8cd98f00b204e9800998ecf8427e", headers={}, segments=(), **common),
+        [],
+    )
+    await metadata.close()
+    with closing(sqlite3.connect(directory / schema.FILE_NAME)) as db, db:
+        db.execute("UPDATE facts SET value = 2 WHERE name = 'first_body'")
+        db.execute("UPDATE facts SET value = 8000 WHERE name = 'next_body'")
+
+
+def test_tdbadm_lists_to_the_letter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(fill(tmp_path))
+    (tmp_path / "tabled.conf").write_text(f"<TDB>{tmp_path}</TDB>")
+    found = io.StringIO()
+    assert tdbadm.main(["-C", str(tmp_path / "tabled.conf"), "-a"], sink=found) == 0
+    assert found.getvalue() == WHOLE
+    assert capsys.readouterr().err == "2 records\n1 records\n4 records\n2 records\n"
+    sections = WHOLE.split("\n\n")
+    for letter, section in zip("UBAO", sections[:4], strict=True):
+        found = io.StringIO()
+        assert tdbadm.main(["-C", str(tmp_path / "tabled.conf"), "-a", f"-{letter}"], sink=found) == 0
+        assert found.getvalue() == section.partition("\n")[2] + "\n"
+    users.insert(tmp_path / "passwd", [("carol", "c")])
+    (tmp_path / "new").mkdir()
+    found = io.StringIO()
+    assert tdbadm.main(["-C", str(tmp_path / "tabled.conf"), "-t", str(tmp_path / "new"), "-a"], sink=found) == 0
+    assert found.getvalue().endswith("\n\nObjectCount: -\n")
 
 
 def test_tdbadm_loads_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

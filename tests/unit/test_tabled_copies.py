@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +118,27 @@ def test_a_node_that_restarts_in_between_costs_nothing(make_stack: MakeStack, st
     assert done["restored"] == 0
     assert "restored" not in stack.log(stack.tabled)
     assert "has lost" not in stack.log(stack.tabled)
+
+
+def test_an_upload_that_is_never_finished_is_aborted_and_its_parts_collected(make_stack: MakeStack) -> None:
+    stack = make_stack(1)
+    s3 = stack.client()
+    s3.put_object(Bucket="b", Key="kept", Body=b"kept")
+    uploads = {}
+    for key in ("old", "young"):
+        upload = uploads[key] = s3.create_multipart_upload(Bucket="b", Key=key)["UploadId"]
+        s3.upload_part(Bucket="b", Key=key, UploadId=upload, PartNumber=1, Body=os.urandom(50_000))
+    assert stack.tabled.stop() == 0
+    with closing(sqlite3.connect(stack.directory / "tdb" / "passwd")) as db, db:
+        week = 7 * 86400
+        changed = db.execute("UPDATE uploads SET initiated = initiated - ? WHERE key = 'old'", (week + 1,))
+        assert changed.rowcount == 1
+        db.execute("UPDATE uploads SET initiated = initiated - ? WHERE key = 'young'", (week - 600,))
+    stack.tabled.start()
+    stack.wait_serving()
+    wait_for(lambda: "never finished" in stack.log(stack.tabled), "the old one is aborted")
+    s3 = stack.client()
+    assert [found["Key"] for found in s3.list_multipart_uploads(Bucket="b")["Uploads"]] == ["young"]
+    bodies = stack.directory / "chunk1" / "bodies"
+    wait_for(lambda: len([p for p in bodies.rglob("*") if p.is_file()]) == 2, "its part is deleted from the node")
+    assert s3.list_parts(Bucket="b", Key="young", UploadId=uploads["young"])["Parts"][0]["Size"] == 50_000

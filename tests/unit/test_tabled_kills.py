@@ -110,7 +110,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         answered = sum(len(worker.answered) for worker in workers)
         unsure = sum(len(worker.retired) for worker in workers)
         print(f"{kills} killed, {answered} requests answered, {unsure} keys left in doubt")
-        assert answered > 50
+        assert answered > 10
         assert "Traceback" not in stack.log(stack.tabled)
     except BaseException:
         for path in tmp_path.glob("*.log"):

@@ -6,6 +6,7 @@ import os
 import zlib
 from base64 import b64encode
 
+import botocore.loaders
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -285,6 +286,14 @@ def test_no_selector_reaches_a_base_operation() -> None:
                     continue
                 with pytest.raises(S3Error, match="NotImplemented"):
                     routes.find(method, scope, {selector: ""})
+
+
+def test_every_sub_resource_that_botocore_knows_is_a_selector() -> None:
+    loaded = botocore.loaders.create_loader().load_service_model("s3", "service-2")
+    requests = [operation["http"]["requestUri"] for operation in loaded["operations"].values()]
+    words = {word for uri in requests for word in uri.partition("?")[2].split("&") if word and "=" not in word}
+    assert len(words) > 35
+    assert words <= routes.SELECTORS
 
 
 def test_unknown_parameters_of_reads_are_ignored() -> None:

@@ -43,9 +43,11 @@ class Operation:
 
 SELECTORS = frozenset(
     (
+        "abac",
         "accelerate",
         "acl",
         "analytics",
+        "annotation",
         "append",
         "attributes",
         "cors",
@@ -58,7 +60,10 @@ SELECTORS = frozenset(
         "lifecycle",
         "location",
         "logging",
+        "metadataAnnotationTable",
         "metadataConfiguration",
+        "metadataInventoryTable",
+        "metadataJournalTable",
         "metadataTable",
         "metrics",
         "notification",
