@@ -4,7 +4,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from chunkd_daemon import receive, running
+from chunkd_daemon import Daemon, receive, running
 
 from haild.chunkd.connection import Buffers, weight
 from haild.wire import chunk as wire
@@ -62,3 +62,32 @@ def test_many_large_puts_at_once_keep_their_bytes(tmp_path: Path) -> None:
         client(0)
         list(executor.map(client, range(1, 9)))
         assert daemon.resident() < 150 << 20
+
+
+def test_large_objects_on_an_event_loop_without_sendfile(tmp_path: Path) -> None:
+    """As uvloop is."""
+    launcher = (
+        "import asyncio.base_events, runpy\n"
+        "async def sendfile(*_arguments, **_options): raise NotImplementedError\n"
+        "asyncio.base_events.BaseEventLoop.sendfile = sendfile\n"
+        "runpy.run_module('haild.chunkd', run_name='__main__')"
+    )
+    daemon = Daemon(tmp_path, launcher=["-c", launcher])
+    daemon.start()
+    content = random.Random(1).randbytes(3_000_000)
+
+    def request(operation: int, key: bytes = b"", **fields: int) -> bytes:
+        return wire.encode_request(operation, nonce=bytes(4), secret=USER, key=key, **fields)
+
+    try:
+        with daemon.connect() as sock:
+            sock.sendall(request(Operation.LOGIN, USER) + request(Operation.TABLE_OPEN, b"t", flags=2))
+            assert receive(sock, 96)[8::48] == bytes(2)
+            sock.sendall(request(Operation.PUT, b"k", data_length=len(content)) + content)
+            assert receive(sock, 48)[8] == 0
+            for _ in range(2):
+                sock.sendall(request(Operation.GET, b"k"))
+                assert receive(sock, 56)[8] == 0
+                assert receive(sock, len(content)) == content
+    finally:
+        daemon.kill()

@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final, Protocol, cast
 
 from haild.chunkd.waiting import settled
 from haild.wire.chunk import ProtocolError, Request, RequestDecoder
@@ -145,8 +145,8 @@ class Connection(asyncio.BufferedProtocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server hands over
-        self._transport = transport
+        # Other event loops have transports of their own, which are not derived from the interface they keep.
+        self._transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=UNSENT_LIMIT)
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -347,13 +347,18 @@ class Connection(asyncio.BufferedProtocol):
             async with asyncio.timeout(self._shared.timeout):
                 if transport.get_extra_info("sslcontext") is not None:
                     await self._send_copy(file, offset, count)
-                elif await loop.sendfile(transport, file, offset, count, fallback=False) != count:
-                    raise ConnectionClosedError
+                    return
+                try:
+                    if await loop.sendfile(transport, file, offset, count, fallback=False) != count:
+                        raise ConnectionClosedError
+                except (NotImplementedError, asyncio.SendfileNotAvailableError):
+                    # A loop without it, or a file system; nothing has been sent yet.
+                    await self._send_copy(file, offset, count)
         except (OSError, RuntimeError) as error:  # TimeoutError is an OSError
             raise ConnectionClosedError from error
 
     async def _send_copy(self, file: IO[bytes], offset: int, count: int) -> None:
-        """The same through memory, for TLS."""
+        """The same through memory: for TLS, and for loops and file systems without sendfile."""
         loop = asyncio.get_running_loop()
         while count:
             size = min(count, UNSENT_LIMIT)

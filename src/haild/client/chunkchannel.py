@@ -6,7 +6,7 @@ import asyncio
 import select
 import ssl
 from collections import deque
-from typing import Final
+from typing import Final, cast
 
 HIGH_WATER: Final = 1 << 18
 """Bytes received and not yet read at which the socket is no longer read."""
@@ -62,8 +62,8 @@ class Channel(asyncio.Protocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_connection hands over
-        self._transport = transport
+        # Other event loops have transports of their own, which are not derived from the interface they keep.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._received.append(data)
