@@ -116,13 +116,26 @@ def test_a_killed_save(stack: Stack, moment: str) -> None:
     assert content(stack) == FIRST
 
 
-def test_a_killed_restore_is_finished_by_up(stack: Stack) -> None:
+def cut_short(stack: Stack) -> None:
+    """Let the helper that restores come to its start, and kill it there, as an engine that ends would."""
+    label = {"label": [f"org.hailbox.stack={stack.name}", "org.hailbox.helper=restore"]}
+    [helper] = stack.client.containers.list(all=True, filters=label)
+    helper.start()
+    assert b"ready" in next(helper.logs(stream=True, follow=True))
+    helper.kill()
+    helper.wait()
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["driver", "driver and helper"])
+def test_a_killed_restore_is_finished_by_up(stack: Stack, twice: bool) -> None:
     stack.run("up")
     fill(stack, b"first")
     s3(stack).put_object(Bucket="both", Key="ballast", Body=secrets.token_bytes(50_000_000))
     stack.run("snapshot", "save", "seed")
     fill(stack, b"other")
     assert kill_when(stack, "restore-", "snapshot", "restore", "seed")
+    if twice:
+        cut_short(stack)
     stack.run("up")
     assert content(stack) == FIRST
     assert not [name for name in stack.labelled() if "-restore-" in name]
