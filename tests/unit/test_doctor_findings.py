@@ -340,10 +340,10 @@ def test_a_wrong_clock_is_told_once(fake: FakeEngine, context: Context, monkeypa
 def test_what_keeps_doctor_from_looking_at_the_stack_is_a_finding(
     fake: FakeEngine, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(container_id: str, path: str) -> bytes:
+    def refuse(container_id: str, directory: str) -> dict[str, bytes]:
         raise DiskFullError("the engine's disk is full", "free some space")
 
-    monkeypatch.setattr(fake, "read_file", refuse)
+    monkeypatch.setattr(fake, "read_files", refuse)
     report = doctor(context).report
     assert [finding.code for finding in report.findings] == ["disk-full"]
     assert [check.name for check in report.checks if not check.ok] == ["stack"]

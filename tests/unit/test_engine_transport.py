@@ -144,7 +144,7 @@ def test_what_is_gone_needs_no_removal(tmp_path: Path, engine: DockerEngine) -> 
         engine.kill_container("x")
         engine.stop_container("x", stop_timeout=1)
         assert engine.image("x") is None
-        assert engine.read_file("x", "/file") is None
+        assert engine.read_files("x", "/directory") == {}
         with pytest.raises(EngineFailedError):
             engine.start_container("x")
         with pytest.raises(EngineFailedError):

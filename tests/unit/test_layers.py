@@ -38,6 +38,7 @@ ALLOWED = {
         "hailbox.engine.composecli",
         "hailbox.model",
         "hailbox.resources",
+        "haild.credentials",
     },
     "hailbox.probe": {"hailbox.probe", "haild.wire", "haild.client"},
     "hailbox.images": {"hailbox.images", "hailbox.engine.port", "hailbox.model", "hailbox.resources", "hailbox"},

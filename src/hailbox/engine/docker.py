@@ -222,21 +222,23 @@ class DockerEngine:
         with self._asking() as transport, _gone_is_fine():
             transport.ask("DELETE", path, query)
 
-    def read_file(self, container_id: str, path: str) -> bytes | None:
+    def read_files(self, container_id: str, directory: str) -> Mapping[str, bytes]:
         archive, where = b"", f"/containers/{container_id}/archive"
         with (
             self._asking() as transport,
             _gone_is_fine(),
-            transport.stream("GET", where, {"path": path}, timeout=TIMEOUT) as answer,
+            transport.stream("GET", where, {"path": directory}, timeout=TIMEOUT) as answer,
         ):
             archive = answer.read()
         if not archive:
-            return None
+            return {}
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            for member in tar:
-                if member.isfile() and (content := tar.extractfile(member)) is not None:
-                    return content.read()
-        return None
+            # Every path begins with the last part of the directory's.
+            return {
+                member.name.partition("/")[2]: content.read()
+                for member in tar
+                if member.isfile() and (content := tar.extractfile(member)) is not None
+            }
 
     def execute(self, container_id: str, command: Sequence[str]) -> Execution:
         asked = {"Cmd": list(command), "AttachStdout": True, "AttachStderr": True}

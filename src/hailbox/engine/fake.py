@@ -11,7 +11,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -33,7 +33,7 @@ from hailbox.engine.port import (
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import EngineFailedError
-from haild.credentials import generate
+from haild.credentials import fill, generate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,6 +71,8 @@ class VolumeContent:
     """What is in a volume, as far as the driver can tell."""
 
     credentials: str | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """The configuration files beside the credentials, by path."""
     written: int = 0
     """A number that a test puts there to see whether the data survives."""
 
@@ -98,6 +100,8 @@ class FakeEngine:
         """Seconds by which the engine's clock is ahead of ours."""
         self.details: dict[str, ContainerDetails] = {}
         """What an inspection shows, by container, where a test wants something else than the usual."""
+        self.commands: dict[str, list[str]] = {}
+        """The command lines of the containers that Compose ever made, by id."""
         self._ids = itertools.count(1)
 
     @_request
@@ -182,12 +186,13 @@ class FakeEngine:
         self.all_images.pop(reference, None)
 
     @_request
-    def read_file(self, container_id: str, path: str) -> bytes | None:
-        for name in self._container(container_id).mounts:
-            content = self.contents[name].credentials
-            if content is not None and path == f"{names.CREDENTIALS_DIRECTORY}/credentials.json":
-                return content.encode()
-        return None
+    def read_files(self, container_id: str, directory: str) -> Mapping[str, bytes]:
+        found: dict[str, bytes] = {}
+        for name in self.all_containers[container_id].mounts if container_id in self.all_containers else ():
+            content = self.contents[name]
+            if content.credentials is not None:
+                found |= {"credentials.json": content.credentials.encode(), **content.files}
+        return found
 
     @_request
     def execute(self, container_id: str, command: Sequence[str]) -> Execution:
@@ -297,6 +302,8 @@ class FakeEngine:
                 del self.all_containers[container.id]
                 self.interrupt(f"compose: re-create {name}")
         identifier = f"container-{next(self._ids)}"
+        self.commands[identifier] = definition.get("command", [])
+        self.commands[identifier] = definition.get("command", [])
         self.all_containers[identifier] = Container(
             id=identifier,
             name=name,
@@ -334,8 +341,14 @@ class FakeEngine:
             return
         self._set_state(identifier, ContainerState.EXITED)
         for name in container.mounts:
-            if self.contents[name].credentials is None:
-                self.contents[name] = replace(self.contents[name], credentials=json.dumps(generate()))
+            credentials = self.contents[name].credentials or json.dumps(generate())
+            words = self.commands.get(identifier, [])
+            files = {
+                words[at + 1]: fill(words[at + 2].replace("$$", "$"), json.loads(credentials)).encode()
+                for at, word in enumerate(words)
+                if word == "--file"
+            }
+            self.contents[name] = replace(self.contents[name], credentials=credentials, files=files)
 
     def _end(self, identifier: str) -> None:
         if identifier in self.all_containers:

@@ -200,8 +200,9 @@ class Engine(Protocol):
     def remove_image(self, reference: str) -> None:
         """Remove the tag and, with its last tag, the image; one that is gone already is no error."""
 
-    def read_file(self, container_id: str, path: str) -> bytes | None:
-        """The content of a file in a container, running or not, volumes included; None if there is no such file."""
+    def read_files(self, container_id: str, directory: str) -> Mapping[str, bytes]:
+        """The files in a directory of a container, running or not, volumes included, by their path from there; none
+        if there is no such container or directory."""
 
     def execute(self, container_id: str, command: Sequence[str]) -> Execution:
         """Run a command in a running container to its end, without input; keeps all that it prints in memory."""

@@ -16,6 +16,7 @@ from hailbox.model.errors import EngineFailedError, EngineUnreachableError
 from hailbox.model.progress import Phase
 from hailbox.stack import credentials, plan
 from hailbox.stack.context import Context
+from hailbox.stack.credentials import Kept
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.plan import Plan
 
@@ -26,9 +27,9 @@ _STARTABLE = (ContainerState.CREATED, ContainerState.EXITED)
 
 
 def converge(
-    context: Context, planned: Plan, observed: Observed, references: dict[str, str]
+    context: Context, planned: Plan, observed: Observed, references: dict[str, str], kept: Kept | None
 ) -> tuple[Plan, Mapping[str, str]]:
-    """Make what is missing or different, and start it.
+    """Make what is missing or different, and start it. `kept` is what a one-shot that need not change has written.
 
     Returns the credentials, and the plan, which has new ports if some were taken. Raises EngineFailedError.
     """
@@ -38,7 +39,7 @@ def converge(
             if replica != ONE_SHOT:
                 context.tell(replica, Phase.STARTING)
         try:
-            return planned, make(context, planned)
+            return planned, make(context, planned, kept)
         except EngineFailedError:
             # Somebody may have taken a port since we looked; with the same ports a new attempt would be in vain.
             observed = observe(context.engine, context.stack)
@@ -49,18 +50,19 @@ def converge(
     raise AssertionError("the last attempt returns or raises")
 
 
-def make(context: Context, planned: Plan) -> Mapping[str, str]:
-    """Have Compose make the containers, start them, and return the credentials that the one-shot has made.
+def make(context: Context, planned: Plan, kept: Kept | None = None) -> Mapping[str, str]:
+    """Have Compose make the containers, start them, and return the credentials.
 
+    The one-shot makes those, and writes all configuration, unless `kept` has all that it would write.
     Raises EngineFailedError, NotWorkingError.
     """
     with context.span("Compose"):
         context.engine.compose(names.project(context.stack), planned.file, COMPOSE_CREATE)
     with context.span("start"):
-        return _start(context, planned)
+        return _start(context, planned, kept if kept and kept.configures(planned.blueprint) else None)
 
 
-def _start(context: Context, planned: Plan) -> Mapping[str, str]:
+def _start(context: Context, planned: Plan, kept: Kept | None) -> Mapping[str, str]:
     engine = context.engine
     observed = observe(engine, context.stack)
     stopped = [
@@ -70,6 +72,8 @@ def _start(context: Context, planned: Plan) -> Mapping[str, str]:
     services = [c for c in stopped if c not in one_shot]
 
     def write_configuration() -> Mapping[str, str]:
+        if kept is not None:
+            return kept.credentials
         for container in one_shot:
             engine.start_container(container.id)
             with contextlib.suppress(EngineUnreachableError):  # it hangs, which is told below, or the engine is gone

@@ -4,37 +4,65 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import tenacity
 
 from hailbox.engine.port import Engine
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.compose import Blueprint, configuration_files
 from hailbox.model.errors import NotWorkingError, UnknownStackError
 from hailbox.stack.observe import Observed, observe
+from haild.credentials import fill
 
-_PATH = f"{names.CREDENTIALS_DIRECTORY}/credentials.json"
+_FILE = "credentials.json"
 
 DEADLINE = 30.0
 """Seconds until the one-shot container must have made them."""
 
 
-def read(engine: Engine, observed: Observed) -> Mapping[str, str] | None:
-    """The credentials by name; None if no container mounts them, or they are not there yet."""
+@dataclass(frozen=True)
+class Kept:
+    """What the one-shot container has written: the credentials by name, and all files by path."""
+
+    credentials: Mapping[str, str]
+    files: Mapping[str, bytes]
+
+    def configures(self, blueprint: Blueprint) -> bool:
+        """Whether every replica's configuration files are there as they would be written now."""
+        try:
+            return all(
+                self.files.get(path) == fill(template, self.credentials).encode()
+                for replica in blueprint.profile.replicas
+                for path, template in configuration_files(blueprint, replica)[1].items()
+            )
+        except KeyError:
+            return False
+
+
+def look(engine: Engine, observed: Observed) -> Kept | None:
+    """What is in the stack's volume; None if no container mounts it, or there are no credentials in it yet."""
     volume = names.credentials_volume(observed.stack)
     mounting = [container for container in observed.containers if volume in container.mounts]
     mounting.sort(key=lambda container: container.labels.get(names.SERVICE) != ONE_SHOT)
     for container in mounting:
-        content = engine.read_file(container.id, _PATH)
-        if content is None:
+        files = engine.read_files(container.id, names.CREDENTIALS_DIRECTORY)
+        if _FILE not in files:
             continue
         try:
-            found = json.loads(content)
+            found = json.loads(files[_FILE])
         except ValueError:
             return None
         if isinstance(found, dict):
-            return {str(name): str(value) for name, value in found.items()}
+            return Kept({str(name): str(value) for name, value in found.items()}, files)
     return None
+
+
+def read(engine: Engine, observed: Observed) -> Mapping[str, str] | None:
+    """The credentials by name; None if no container mounts them, or they are not there yet."""
+    kept = look(engine, observed)
+    return kept.credentials if kept else None
 
 
 def require(engine: Engine, observed: Observed) -> Mapping[str, str]:

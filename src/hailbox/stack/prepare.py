@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -23,8 +23,8 @@ class Prepared:
     planned: Plan
     references: dict[str, str]
     """The images by service."""
-    credentials: Mapping[str, str] | None
-    """None if there are none yet."""
+    kept: credentials.Kept | None
+    """The credentials and configuration files; None if there are none yet."""
     ended_faults: tuple[str, ...]
     restored: bool
     """Whether a snapshot had to be restored that a killed command had begun to."""
@@ -47,7 +47,7 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
             checking = pool.submit(preflight.check_engine, engine)
             observed = observed or observe(engine, context.stack)
             # The engine takes long to hand out a file; what comes next does not need it.
-            reading = pool.submit(credentials.read, engine, observed.without(leaving))
+            reading = pool.submit(credentials.look, engine, observed.without(leaving))
             checking.result()
         ended = helpers.settle(context, observed)
         restored = bool(helpers.of_kind(observed, names.RESTORE))
@@ -66,5 +66,5 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
         with context.span("plan"):
             planned = plan.make(context, observed, references)
         with context.span("read credentials"):
-            known = reading.result()
-    return Prepared(observed, planned, references, known, ended, restored)
+            kept = reading.result()
+    return Prepared(observed, planned, references, kept, ended, restored)

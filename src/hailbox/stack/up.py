@@ -47,11 +47,13 @@ def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepar
     `prepared` is what it may have worked out before.
     """
     prepared = prepared or prepare(context)
-    observed, planned, known = prepared.observed, prepared.planned, prepared.credentials
+    observed, planned, kept = prepared.observed, prepared.planned, prepared.kept
+    known = kept.credentials if kept else None
     changed = plan.outdated(planned, observed)
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
-        planned, secrets = converge(context, planned, observed, prepared.references)
+        usable = kept if ONE_SHOT not in changed else None
+        planned, secrets = converge(context, planned, observed, prepared.references, usable)
     else:
         secrets = known or _new_credentials(context)
     restarted = secrets != known and _restart_what_ran(context, observed)
