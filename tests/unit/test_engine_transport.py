@@ -151,6 +151,19 @@ def test_what_is_gone_needs_no_removal(tmp_path: Path, engine: DockerEngine) -> 
             engine.container_details("x")
 
 
+def test_a_removal_that_somebody_else_has_begun_is_awaited(tmp_path: Path, engine: DockerEngine) -> None:
+    replies = {
+        "DELETE": sized(b'{"message": "removal of container x is already in progress"}', "409 Conflict"),
+        "POST": sized(b'{"StatusCode": 137}'),
+    }
+    with serve(tmp_path, lambda request: replies[request.method]) as (server, _):
+        engine.remove_container("x")
+    assert [(request.method, request.target) for request in server.asked] == [
+        ("DELETE", "/v1.41/containers/x?force=1&v=0"),
+        ("POST", "/v1.41/containers/x/wait?condition=removed"),
+    ]
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_kept_connection_that_the_engine_has_closed_is_not_used(tmp_path: Path, method: str) -> None:
     closed = threading.Event()

@@ -206,8 +206,15 @@ class DockerEngine:
         self._post(f"/containers/{container_id}/unpause")
 
     def remove_container(self, container_id: str) -> None:
-        with self._asking() as transport, _gone_is_fine(409):
-            transport.ask("DELETE", f"/containers/{container_id}", {"force": True, "v": False})
+        path = f"/containers/{container_id}"
+        with self._asking() as transport, _gone_is_fine():
+            try:
+                transport.ask("DELETE", path, {"force": True, "v": False})
+            except RefusalError as error:
+                if error.status != 409:
+                    raise
+                # Somebody's request has begun to: of a command that was killed. Its volumes are in use until it ends.
+                transport.ask("POST", f"{path}/wait", {"condition": "removed"})
 
     def remove_volume(self, name: str) -> None:
         self._remove(f"/volumes/{name}", {"force": True})
