@@ -56,6 +56,20 @@ async def test_a_full_disk_takes_no_bodies_and_says_so_once(
     ]
 
 
+async def test_a_body_that_no_disk_would_take_is_refused_without_a_word(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else anybody could fill the log."""
+    monkeypatch.setattr(
+        store_module.os, "statvfs", lambda _path: SimpleNamespace(f_blocks=1 << 18, f_frsize=4096, f_bavail=1 << 17)
+    )
+    for size in (1 << 29, 1 << 40, (1 << 62) - 1):
+        with pytest.raises(Refusal):
+            store.require_room(size)
+        store.require_room(1 << 20)
+    assert not caplog.records
+
+
 async def test_a_body_that_cannot_be_flushed_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(_descriptor: int) -> None:
         raise OSError(errno.EIO, "input/output error")

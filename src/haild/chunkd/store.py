@@ -39,6 +39,8 @@ THREADS: Final = 8
 LARGEST_RESERVE: Final = 64 << 20
 RESERVED_SHARE: Final = 0.05
 """Of the disk, up to LARGEST_RESERVE bytes, bodies do not get: a full store must still be able to delete."""
+ORDINARY: Final = 16 << 20
+"""Bytes of a body that a disk must have room for not to be called full."""
 CATALOG: Final = "catalog.sqlite"
 
 logger = logging.getLogger(__name__)
@@ -178,11 +180,13 @@ class Store:
         """Raise Refusal if a body of `size` bytes would use up what deleting and listing need of the disk."""
         status = os.statvfs(self.root)
         reserve = min(LARGEST_RESERVE, int(status.f_blocks * status.f_frsize * RESERVED_SHARE))
-        full = status.f_bavail * status.f_frsize < size + reserve
+        room = status.f_bavail * status.f_frsize - reserve
+        # Who asks for a terabyte is refused, but that says nothing of the disk, and can be asked a thousand times.
+        full = room < min(size, ORDINARY)
         if full != self._full:
             self._full = full
             logger.warning("the disk is full: nothing more is stored" if full else "there is room on the disk again")
-        if full:
+        if room < size:
             raise Refusal(ResponseCode.INTERNAL_ERROR)
 
     def writer(self) -> BodyWriter:
