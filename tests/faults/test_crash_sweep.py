@@ -1,7 +1,7 @@
 """Invariant 1 on the real engine: a driver killed with SIGKILL at any request, and the next command converges.
 
-`make test` runs a sample of the moments, `make test-full` (HAILBOX_FULL=1) every one of `up` and `reset` and SOME of the
-other commands', and writes docs/crash-sweep.md.
+`make test` runs a sample of the moments, `make test-full` (HAILBOX_FULL=1) every one of `up` and `reset` and SOME of
+the other commands', and writes docs/crash-sweep.md.
 The in-memory sweep (tests/unit/test_stack_crash_sweep.py) tries every command behind every death; here they take
 turns.
 """
