@@ -191,7 +191,6 @@ class Daemon:
         while master.claim.valid:
             await self.group.doubt.wait()
             await asyncio.sleep(DOUBT_POLL)
-        logger.warning("another tabled has become master; stepping down")
         self._guarding = None
         await self.group.step_down()
 

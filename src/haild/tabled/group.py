@@ -114,6 +114,7 @@ class Group:
         """Serve no longer: another member has become master."""
         if self.leading:
             self.leading = False
+            logger.warning("another tabled has become master; stepping down")
             # To the end, also when the session, and with it the task that calls this, ends meanwhile.
             await asyncio.shield(asyncio.create_task(self._step_down(), name="stepping down"))
 
