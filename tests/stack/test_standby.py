@@ -3,6 +3,7 @@
 The walk-through of docs/standby.md.
 """
 
+import json
 import os
 import subprocess
 import time
@@ -94,6 +95,7 @@ def test_a_stand_by_takes_over(stack: Stack) -> None:
     stack.container("tabled-1").kill()
     died = time.monotonic()
     plain.put_object(Bucket="b", Key="plain", Body=b"not noticed")
+    print(f"after a kill: {time.monotonic() - died:.2f} s")
     assert time.monotonic() - died < TAKE_OVER
     some_answers(found, 20)
     assert s3history.longest_pause(found, died) < TAKE_OVER
@@ -124,3 +126,13 @@ def test_a_stand_by_takes_over(stack: Stack) -> None:
         s3history.check(found, client, "b")
     eventually(20)(put_image)(iwhd, os.urandom(100_000))
     assert stack.run("status").status == 0
+    no_secret_is_told(stack, env)
+
+
+def no_secret_is_told(stack: Stack, env: dict[str, str]) -> None:
+    """Neither the logs nor what the engine tells of the containers has any of the credentials."""
+    secrets = [env[name] for name in ("AWS_SECRET_ACCESS_KEY", "CLD_SECRET", "CHUNKD_SECRET")]
+    for name in stack.containers():
+        container = stack.client.containers.get(name)
+        told = container.logs().decode(errors="replace") + json.dumps(container.attrs)
+        assert not [secret for secret in secrets if secret in told], name
