@@ -1,12 +1,16 @@
 """Buffers handed over instead of copied: nobody's bytes change while they are in use, none gathers for ever."""
 
+import asyncio
 import random
+import socket
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from chunkd_daemon import Daemon, receive, running
 
-from haild.chunkd.connection import Buffers, weight
+from haild.chunkd.connection import Buffers, Connection, Shared, weight
 from haild.wire import chunk as wire
 from haild.wire.chunk import Operation, RequestFlag
 
@@ -91,3 +95,32 @@ def test_large_objects_on_an_event_loop_without_sendfile(tmp_path: Path) -> None
                 assert receive(sock, len(content)) == content
     finally:
         daemon.kill()
+
+
+async def test_closing_a_connection_that_was_reset_unnoticed() -> None:
+    """While reading is paused the event loop does not see that the client is gone; the close finds out."""
+
+    class Nobody:
+        logged_in = True
+
+        def handle(self, request: wire.Request) -> None: ...
+
+    gone: list[Connection] = []
+    shared = Shared(lambda _connection: Nobody(), lambda _connection: None, gone.append, 60)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+    ):
+        accepted, _ = listener.accept()
+        loop = asyncio.get_running_loop()
+        transport, connection = await loop.connect_accepted_socket(lambda: Connection(shared), accepted)
+        transport.pause_reading()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        with pytest.raises(OSError, match="not connected"):
+            accepted.shutdown(socket.SHUT_WR)
+        connection.close()
+        async with asyncio.timeout(5):
+            while not gone:  # noqa: ASYNC110 - told by a callback
+                await asyncio.sleep(0.005)
+    assert gone == [connection]

@@ -231,6 +231,8 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection on which all reads see one state of the catalog. Raises CatalogError."""
     database = connect(path)
     try:
+        # It is read from end to end once: keeping pages would only cost memory, in each thread that does it.
+        database.execute("PRAGMA cache_size = -500")
         database.execute("BEGIN")
         yield database
     finally:

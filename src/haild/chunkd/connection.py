@@ -408,7 +408,12 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._lingering = True
         self._content_remaining = 0
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:
+            # The client has reset the connection, which the event loop has not noticed yet.
+            self.abort()
+            return
         if self._reading_paused:
             transport.resume_reading()
         asyncio.get_running_loop().call_later(LINGER, self.abort)
