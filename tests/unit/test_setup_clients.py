@@ -39,7 +39,7 @@ def test_without_fuse_there_is_no_s3fs(
     monkeypatch.setattr(clients, "FUSE", str(tmp_path / "fuse"))
     monkeypatch.setattr(clients, "install_packages", lambda packages, purpose: installed.extend(packages))
     clients.install_distribution()
-    assert installed == ["s3cmd", "rclone"]
+    assert installed == ["s3cmd", "rclone", "restic"]
     said = capsys.readouterr().out
     assert said.count("\n") == 1
     assert f"tests of s3fs will be skipped; {tmp_path / 'fuse'}: No such file or directory" in said
