@@ -9,6 +9,7 @@ import random
 from haild.client.cld import Address
 from haild.client.cld_discovery import DiscoveryError, find_servers, service_name
 from haild.daemon.errors import StartError
+from haild.daemon.settings import decimal
 from haild.tabled.configuration import CldAddress, Configuration
 
 FIRST_PAUSE = 0.1
@@ -48,8 +49,9 @@ async def _forced(address: CldAddress) -> Address:
             text = address.port_file.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             text = ""
-        if text.isdecimal() and 0 < int(text) < 65536:
-            return Address(address.host, int(text))
+        port = decimal(text, 1, 65535)
+        if port is not None:
+            return Address(address.host, port)
         if pause == FIRST_PAUSE:
             logger.info("waiting for a port number in %s", address.port_file)
         pause = await _rest(pause)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haild.daemon.errors import StartError
-from haild.daemon.settings import Element, SettingsError, await_file, load, port_number
+from haild.daemon.settings import Element, SettingsError, await_file, decimal, load, port_number
 
 DEFAULT_FILE = Path("/etc/tabled.conf")
 DEFAULT_PID_FILE = Path("/var/run/tabled.pid")
@@ -174,6 +174,7 @@ def _number(root: Element, name: str, default: int, least: int, most: int) -> in
     text = root.value(name)
     if text is None:
         return default
-    if not (text.strip().isdecimal() and least <= int(text) <= most):
+    number = decimal(text.strip(), least, most)
+    if number is None:
         raise SettingsError(f"<{name}> {text!r} is not a number from {least} to {most}")
-    return int(text)
+    return number

@@ -56,15 +56,15 @@ def parse_record(text: bytes) -> NodeRecord | None:
     outer = next(root.all("Chunk"), None)
     if outer is None:
         raise RecordError("no Chunk element")
-    number = (outer.value("NID") or "").strip()
-    if not (number.isascii() and number.isdecimal()) or not 0 < int(number) < 1 << 32:
-        raise RecordError(f"NID {number!r} is not a number from 1 to 4294967295")
+    number = settings.decimal((outer.value("NID") or "").strip(), 1, (1 << 32) - 1)
+    if number is None:
+        raise RecordError(f"NID {outer.value('NID')!r} is not a number from 1 to 4294967295")
     if (outer.value("Type") or "chunk").strip() != "chunk":
         return None
     for socket in outer.all("Socket"):
-        host, port = socket.value("Host"), socket.value("Port")
-        if host and port and port.strip().isdecimal() and 0 < int(port) < 65536:
-            return NodeRecord(int(number), host.strip(), int(port))
+        host, port = socket.value("Host"), settings.decimal((socket.value("Port") or "").strip(), 1, 65535)
+        if host and port is not None:
+            return NodeRecord(number, host.strip(), port)
     raise RecordError("no Socket with Host and Port")
 
 
