@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support import promise
 from support.enginestack import ARTEFACTS, Stack
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = (yield).get_result()  # type: ignore[misc]
     if report.when == "call":
         item.stash[FAILED] = report.failed
+
+
+def pytest_sessionfinish() -> None:
+    if os.environ.get("HAILBOX_FULL"):
+        promise.update()
 
 
 @pytest.fixture
