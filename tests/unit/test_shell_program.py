@@ -51,10 +51,10 @@ def container(replica: str, state: str = "running", **labels: str) -> dict[str, 
 
 
 def archive(content: bytes) -> bytes:
-    """A tar archive with one file."""
+    """A tar archive of the directory with one file in it."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
-        entry = tarfile.TarInfo("credentials.json")
+        entry = tarfile.TarInfo("hailbox/credentials.json")
         entry.size = len(content)
         tar.addfile(entry, io.BytesIO(content))
     return stream.getvalue()

@@ -1,14 +1,10 @@
 """The configuration of iwhd: `haild.iwhd.configuration`, JSON."""
 
 import json
-import logging
 from collections.abc import Iterator
 
 from haild.iwhd import configuration, provider
 from haild.iwhd.settings import RESERVED_KEYS, ProviderSettingsError
-
-# What is ignored is logged; there is nobody to read it here.
-logging.getLogger("haild").setLevel(logging.CRITICAL)
 
 TOKENS = (*(f'"{name}":'.encode() for name in sorted(RESERVED_KEYS)), b'"s3"', b'"fs-vmw"', b"1e9", b"\\u0000")
 
