@@ -64,7 +64,7 @@ def set_clock(stack: Stack, ahead: str) -> None:
 
 
 def only_sick(stack: Stack, replica: str) -> bool:
-    """Whether that replica, and no other, comes not to work; a loaded machine may need more than one look for that."""
+    """Whether that replica, and no other, comes not to work; under load that may take more than one look."""
 
     def sick() -> list[str]:
         replicas = stack.run("status", ok=False).data["replicas"]
