@@ -60,13 +60,16 @@ def load_or_make(directory: Path, *, secret_is_user: bool) -> dict[str, str]:
         present = {name: kept[name] for name in fresh if isinstance(kept.get(name), str) and kept[name]}
     except (OSError, ValueError, AttributeError):
         present = {}
+    found = dict(present)
     for service in ("CLD", "CHUNK"):
         user, secret = f"{service}_USER", f"{service}_SECRET"
-        if (present.get(user) == present.get(secret)) != secret_is_user:
-            present.pop(user, None)
+        # The user stays, whatever its secret: what it has stored belongs to it.
+        if secret_is_user:
+            present[secret] = present.setdefault(user, fresh[user])
+        elif present.get(secret) == present.get(user):
             present.pop(secret, None)
     credentials = fresh | present
-    if credentials != present or not path.exists():
+    if credentials != found or not path.exists():
         _write(path, json.dumps(credentials, indent=1, sort_keys=True) + "\n")
     return credentials
 

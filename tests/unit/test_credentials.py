@@ -83,8 +83,14 @@ def test_another_rule_changes_only_what_it_is_about(tmp_path: Path) -> None:
     assert {name: first[name] for name in first if "AWS" in name or "PROBE" in name} == {
         name: second[name] for name in second if "AWS" in name or "PROBE" in name
     }
+    assert second == kept(tmp_path)
     third = load_or_make(tmp_path, secret_is_user=False)
     assert third["CLD_SECRET"] != third["CLD_USER"]
+    assert third["CHUNK_SECRET"] != third["CHUNK_USER"]
+    assert third == kept(tmp_path)
+    # What a user has stored belongs to it.
+    for user in ("CLD_USER", "CHUNK_USER"):
+        assert first[user] == second[user] == third[user]
 
 
 @given(st.dictionaries(st.sampled_from(sorted(generate())), st.none() | st.integers() | st.text(max_size=5)))
