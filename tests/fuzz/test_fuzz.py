@@ -9,7 +9,7 @@ import pytest
 from fuzz import run, target
 
 RUNS = 20_000
-SECONDS = 3
+SECONDS = 2
 WITH_ATHERIS = pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None,
     reason="atheris has wheels for Linux on x86-64 only; test_corpus replays what it found there. "
