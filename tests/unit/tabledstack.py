@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
 
 DEADLINE = 60.0
@@ -28,6 +31,13 @@ def wait_for(condition: Callable[[], Any], what: str, deadline: float = DEADLINE
             return value
         time.sleep(0.02)
     raise AssertionError(f"not within {deadline} s: {what}")
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody has at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Process:
@@ -174,3 +184,22 @@ class Stack:
     def close(self) -> None:
         for process in [*self.tableds, *self.chunkd, self.cld]:
             process.kill()
+
+
+@contextmanager
+def serving(directory: Path, nodes: int = 1, settings: str = "", **options: Any) -> Iterator[Stack]:
+    """A stack that serves and has found all its nodes; it is closed with the block. `options`: those of Stack."""
+    stack = Stack(directory, nodes, settings, **options)
+    try:
+        stack.wait_serving()
+        stack.wait_nodes()
+        yield stack
+    finally:
+        stack.close()
+
+
+def bucket_of(s3: Any, request: pytest.FixtureRequest) -> str:
+    """A new bucket for one test, named after it."""
+    name = "b" + hashlib.sha1(request.node.name.encode()).hexdigest()[:20]
+    s3.create_bucket(Bucket=name)
+    return name

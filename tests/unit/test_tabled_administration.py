@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,19 +15,13 @@ from typing import Any
 
 import pytest
 import requests
-from tabledstack import Stack, wait_for
+from tabledstack import Stack, bucket_of, free_port, serving, wait_for
 
 from haild.tabled import tdbadm, users
 from haild.tabled.acl import canned
 from haild.tabled.metadata import schema
 from haild.tabled.metadata.records import Bucket, ObjectRecord, Segment, StoredBody
 from haild.tabled.metadata.sqlite import SqliteMetadata
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +31,8 @@ def status_port() -> int:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, status_port: int) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("stack"), settings=f"<StatusPort>{status_port}</StatusPort>")
-    try:
-        stack.wait_serving()
-        stack.wait_nodes()
+    with serving(tmp_path_factory.mktemp("stack"), settings=f"<StatusPort>{status_port}</StatusPort>") as stack:
         yield stack
-    finally:
-        stack.close()
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +42,7 @@ def s3(stack: Stack) -> Any:
 
 @pytest.fixture
 def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    name = request.node.name.replace("_", "-").replace("[", "-").replace("]", "")[:60].lower()
-    s3.create_bucket(Bucket=name)
-    return str(name)
+    return bucket_of(s3, request)
 
 
 # status

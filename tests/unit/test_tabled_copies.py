@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sqlite3
 import time
 import urllib.request
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tabledstack import Stack, wait_for
+from tabledstack import Stack, free_port, wait_for
 
 DELAY = 8.0
 """Seconds: tabled's default for <RepairDelay>."""
@@ -48,9 +47,7 @@ def make_stack(tmp_path: Path) -> Iterator[MakeStack]:
 
 @pytest.fixture
 def status_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 def replication(port: int) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import socket
 import sqlite3
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from tabledstack import Process, Stack, wait_for
+from tabledstack import Process, Stack, bucket_of, serving, wait_for
 
 from haild.client.chunk import ChunkError, Connection
 
@@ -24,32 +23,20 @@ from haild.client.chunk import ChunkError, Connection
 def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """A stack for one test: (number of nodes, further settings of tabled)."""
     nodes, settings = request.param
-    stack = Stack(tmp_path, nodes=nodes, settings=settings)
-    try:
-        stack.wait_serving()
-        stack.wait_nodes()
+    with serving(tmp_path, nodes=nodes, settings=settings) as stack:
         yield stack
-    finally:
-        stack.close()
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with one node; whoever uses it leaves it running."""
-    stack = Stack(tmp_path_factory.mktemp("shared"))
-    try:
-        stack.wait_serving()
-        stack.wait_nodes()
+    with serving(tmp_path_factory.mktemp("shared")) as stack:
         yield stack
-    finally:
-        stack.close()
 
 
 @pytest.fixture
 def bucket(shared: Stack, request: pytest.FixtureRequest) -> str:
-    name = "b" + hashlib.sha1(request.node.name.encode()).hexdigest()[:20]
-    shared.client().create_bucket(Bucket=name)
-    return name
+    return bucket_of(shared.client(), request)
 
 
 def news(stack: Stack, process: Process) -> Callable[[], str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 from tabledrequests import code
-from tabledstack import Stack, wait_for
+from tabledstack import Stack, bucket_of, serving, wait_for
 
 from haild.tabled import lifecycle, policy
 from haild.tabled.errors import S3Error
@@ -21,13 +21,8 @@ from haild.wire import s3xml
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("stack"))
-    try:
-        stack.wait_serving()
-        stack.wait_nodes()
+    with serving(tmp_path_factory.mktemp("stack")) as stack:
         yield stack
-    finally:
-        stack.close()
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +32,7 @@ def s3(stack: Stack) -> Any:
 
 @pytest.fixture
 def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    name = request.node.name.replace("_", "-").replace("[", "-").replace("]", "")[:60].lower()
-    s3.create_bucket(Bucket=name)
-    return str(name)
+    return bucket_of(s3, request)
 
 
 def versions(s3: Any, bucket: str, **options: Any) -> list[tuple[str, str, bool, bool]]:

@@ -14,20 +14,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from tabledrequests import code, raw, signed_v2
-from tabledstack import Stack
+from tabledstack import Stack, bucket_of, serving
 
 MEGABYTE = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("stack"), nodes=2)
-    try:
-        stack.wait_serving()
-        stack.wait_nodes()
+    with serving(tmp_path_factory.mktemp("stack"), nodes=2) as stack:
         yield stack
-    finally:
-        stack.close()
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +32,7 @@ def s3(stack: Stack) -> Any:
 
 @pytest.fixture
 def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    name = "b" + hashlib.sha1(request.node.name.encode()).hexdigest()[:20]
-    s3.create_bucket(Bucket=name)
-    return name
+    return bucket_of(s3, request)
 
 
 # buckets

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tabledstack import Stack
+from tabledstack import Stack, free_port, serving
 
 from haild.tabled import routes
 from haild.wire import sigv2, sigv4
@@ -29,9 +29,7 @@ KEYS = ("Pa47-cldkey-uH36", "Rt82-chunkkey-cN19")
 
 @pytest.fixture(scope="module")
 def status_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +37,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, status_port: int) -> Iterato
     """With all that can be logged, and secrets that can be found again."""
     directory = tmp_path_factory.mktemp("stack")
     settings = f"<StatusPort>{status_port}</StatusPort>"
-    stack = Stack(directory, settings=settings, debug=True, users=SECRETS, keys=KEYS)
-    try:
-        stack.wait_serving()
-        stack.wait_nodes()
+    with serving(directory, settings=settings, debug=True, users=SECRETS, keys=KEYS) as stack:
         yield stack
-    finally:
-        stack.close()
 
 
 def ask(

@@ -11,7 +11,7 @@ from threading import Barrier
 
 import pytest
 from tabledrequests import signed_v2
-from tabledstack import Process, Stack
+from tabledstack import Process, Stack, serving
 
 TRANSFERS = 64
 BLOCK = os.urandom(1 << 20)
@@ -22,14 +22,9 @@ LIMIT = 150 << 20
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(tmp_path)
-    try:
-        stack.wait_serving()
-        stack.wait_nodes()
+    with serving(tmp_path) as stack:
         stack.client().create_bucket(Bucket="large")
         yield stack
-    finally:
-        stack.close()
 
 
 def peak_memory(process: Process) -> int:
