@@ -1,20 +1,17 @@
 """The program `hailbox`, which `python -m hailbox` is, too.
 
-Nothing is loaded here that Python has not loaded anyway: until there is a handler, Ctrl-C shows a traceback.
+Until there is a handler, Ctrl-C shows a traceback. So it is there before anything is imported that Python has not
+loaded at its start: `signal` and `typing` alone would be half of the time until then, as they load `enum` and `re`.
 """
 
-from __future__ import annotations
-
+import _signal  # type: ignore[import-not-found]  # typeshed knows only what is built on it
 import os
-import signal
 import sys
-from types import FrameType
-from typing import Final
 
-_STATUS: Final = 130
-_PROBLEM: Final = "hailbox was interrupted before it began; no stack was changed"
-_REMEDY: Final = "run it again"
-_ENVELOPE: Final = f"""\
+_STATUS = 130
+_PROBLEM = "hailbox was interrupted before it began; no stack was changed"
+_REMEDY = "run it again"
+_ENVELOPE = f"""\
 {{
   "version": 1,
   "command": null,
@@ -34,7 +31,7 @@ _ENVELOPE: Final = f"""\
 """As `hailbox.cli.envelope` would write it, which may not be loaded yet."""
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
+def _leave(_number: int, _frame: object) -> None:
     try:
         if "--json" in sys.argv[1:]:
             os.write(1, _ENVELOPE.encode())
@@ -44,10 +41,12 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
         os._exit(_STATUS)
 
 
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _leave)
+
+
 def main() -> None:
     """Entry point of the program."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
     from hailbox.cli.app import main as run
 
     run()

@@ -230,7 +230,7 @@ def test_the_host(fake: FakeEngine, context: Context) -> None:
 
 def test_a_stack_in_the_making_is_no_leftover(fake: FakeEngine, context: Context) -> None:
     fake.create_volume("hailbox-new-cld-1", {names.STACK: "new"})
-    with lock.held("new", "up", waiting=lambda who: None):
+    with lock.held("new", "up", tell=lambda text: None):
         with (lock.directory() / "new.lock").open() as other, pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert doctor(context).report.findings == ()

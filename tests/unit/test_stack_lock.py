@@ -19,7 +19,7 @@ from hailbox.stack import lock
 HOLDER = """
 import subprocess, sys
 from hailbox.stack import lock
-with lock.held("x", "hailbox up", waiting=print):
+with lock.held("x", "hailbox up", tell=print):
     if sys.argv[1] == "child":
         # As Compose is started: what it inherits stays open, and it ends with its standard input.
         subprocess.Popen(["cat"], stdout=subprocess.DEVNULL, close_fds=False)
@@ -50,9 +50,9 @@ def holder(kind: str = "alone") -> Iterator[subprocess.Popen[str]]:
 
 
 def take(stack: str = "x", deadline: float = 20.0) -> list[str]:
-    """Take and leave the lock; returns who was waited for."""
+    """Take and leave the lock; returns what was told of waiting."""
     told: list[str] = []
-    with lock.held(stack, "hailbox status", waiting=told.append, deadline=deadline):
+    with lock.held(stack, "hailbox status", tell=told.append, deadline=deadline):
         pass
     return told
 
@@ -73,16 +73,17 @@ def test_the_second_says_who_works_and_waits_for_its_end() -> None:
             done.set()
 
         def wait() -> None:
-            with lock.held("x", "hailbox down", waiting=told, deadline=20):
+            with lock.held("x", "hailbox down", tell=told, deadline=20):
                 waited.append("mine")
 
         thread = threading.Thread(target=wait)
         thread.start()
         assert done.wait(20)
-        assert waited == [f"`hailbox up` (pid {process.pid})"]
+        said = f"`hailbox up` (pid {process.pid}) works on this stack; waiting for it to end"
+        assert waited == [said]
         process.stdin.close()
         thread.join(20)
-        assert waited == [f"`hailbox up` (pid {process.pid})", "mine"]
+        assert waited == [said, "mine"]
 
 
 def test_another_stack_is_not_in_the_way() -> None:
@@ -118,7 +119,7 @@ def test_lives_as_long_as_a_process_that_the_holder_started() -> None:
 
 def test_is_left_when_the_command_fails() -> None:
     def fail() -> None:
-        with lock.held("x", "hailbox up", waiting=print):
+        with lock.held("x", "hailbox up", tell=print):
             raise RuntimeError("failed")
 
     with pytest.raises(RuntimeError):
@@ -127,9 +128,9 @@ def test_is_left_when_the_command_fails() -> None:
 
 
 def test_a_shorter_command_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
-    with lock.held("x", "hailbox a-very-long-command", waiting=print):
+    with lock.held("x", "hailbox a-very-long-command", tell=print):
         pass
-    with lock.held("x", "hailbox up", waiting=print):
+    with lock.held("x", "hailbox up", tell=print):
         assert (tmp_path / "hailbox" / "x.lock").read_text() == f"`hailbox up` (pid {os.getpid()})"
 
 

@@ -19,7 +19,6 @@ from hailbox.model.errors import FaultActiveError, FaultFailedError, NotWorkingE
 from hailbox.stack import helpers, lock
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, present
-from hailbox.stack.up import waits_for
 
 PROCESS = ("kill", "stop", "pause")
 CHOICE_DEADLINE = 60.0
@@ -71,7 +70,7 @@ def inject(context: Context, asked: Asked) -> Fault:
         raise UsageError(
             "slow needs --delay, --loss, or both", f"for example: fault slow {asked.replica} --delay 200ms"
         )
-    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+    with lock.exclusive(context):
         observed = present(context.engine, context.stack)
         until = time.time() + asked.seconds if asked.seconds else None
         recipe = _recipe(context, observed, asked, until)

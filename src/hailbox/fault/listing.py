@@ -11,7 +11,6 @@ from hailbox.model.errors import UnknownFaultError
 from hailbox.stack import helpers, lock
 from hailbox.stack.context import Context
 from hailbox.stack.observe import present
-from hailbox.stack.up import waits_for
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def clear(context: Context, wanted: Sequence[str] = ()) -> Cleared:
 
     Raises UnknownFaultError, UnknownStackError.
     """
-    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+    with lock.exclusive(context):
         observed = present(context.engine, context.stack)
         present_helpers = helpers.of_kind(observed, names.FAULT)
         chosen = []

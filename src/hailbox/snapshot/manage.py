@@ -11,7 +11,6 @@ from hailbox.stack import helpers, lock
 from hailbox.stack.context import Context
 from hailbox.stack.down import Removal
 from hailbox.stack.observe import observe, present
-from hailbox.stack.up import waits_for
 
 
 def ls(context: Context) -> list[Snapshot]:
@@ -21,7 +20,7 @@ def ls(context: Context) -> list[Snapshot]:
 
 def remove(context: Context, name: str, *, dry_run: bool = False) -> Removal:
     """Remove a snapshot. Raises UnknownSnapshotError, BusyError if it is being restored."""
-    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+    with lock.exclusive(context):
         observed = observe(context.engine, context.stack)
         catalog.find(observed, name)
         if any(c.labels[names.SNAPSHOT_NAME] == name for c in helpers.of_kind(observed, names.RESTORE)):

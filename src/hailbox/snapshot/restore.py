@@ -16,7 +16,7 @@ from hailbox.stack.context import Context
 from hailbox.stack.down import Removal, discard
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.result import StackResult
-from hailbox.stack.up import bring_up, waits_for
+from hailbox.stack.up import bring_up
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def restore(context: Context, name: str, *, dry_run: bool = False) -> Restored:
     A killed run is finished by the next `up`: the helper container that copies is made before anything is
     discarded, and stays until all is copied. Raises UnknownSnapshotError, and what `up` raises.
     """
-    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+    with lock.exclusive(context):
         observed = observe(context.engine, context.stack)
         snapshot = catalog.find(observed, name)
         removal = Removal(

@@ -17,7 +17,6 @@ from hailbox.stack import helpers, lock, plan
 from hailbox.stack.context import Context
 from hailbox.stack.down import each
 from hailbox.stack.observe import Observed, present
-from hailbox.stack.up import waits_for
 
 DEADLINE = 3600.0
 
@@ -29,7 +28,7 @@ def save(context: Context, name: str) -> Snapshot:
     Raises SnapshotExistsError, UnknownStackError, FaultActiveError, NotWorkingError if the data is being restored.
     """
     catalog.check_name(name)
-    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+    with lock.exclusive(context):
         observed = present(context.engine, context.stack)
         _check(context, observed, name)
         discard_half_made(context, observed)

@@ -16,7 +16,6 @@ from hailbox.model.progress import Phase
 from hailbox.stack import helpers, lock
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, observe, present
-from hailbox.stack.up import waits_for
 
 STOP_TIMEOUT = 3
 """Seconds that a daemon gets to stop cleanly; ours take less than one."""
@@ -52,7 +51,7 @@ def down(context: Context) -> Removal:
 
     The one-shot container, which has ended, stays as the record of profile and ports.
     """
-    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+    with lock.exclusive(context):
         observed = present(context.engine, context.stack)
         if any(names.HELPER in container.labels for container in observed.containers):
             helpers.settle(context, observed)
@@ -129,7 +128,7 @@ def destroy(context: Context, *, dry_run: bool = False, images: bool = False) ->
     Raises UnknownStackError.
     """
     engine = context.engine
-    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+    with lock.exclusive(context):
         observed = present(engine, context.stack) if not images else observe(engine, context.stack)
         made = _unused_images(engine, observed) if images else []
         volumes = sorted(volume.name for volume in observed.volumes)

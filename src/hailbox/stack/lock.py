@@ -1,7 +1,7 @@
 """One command at a time on a stack: a lock that dies with its holder.
 
 flock(2) on a file in the user's runtime directory. Processes that the holder starts inherit the descriptor, so
-a Compose process left behind by a killed driver still holds the lock until it ends.
+a Compose process left behind by a killed driver still holds the lock until it ends, or is ended because it hangs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from pathlib import Path
 import tenacity
 
 from hailbox.model.errors import BusyError, RuntimeDirectoryError
+from hailbox.model.progress import Phase
+from hailbox.stack.context import Context
+from hailbox.stack.orphans import Watcher
 
 DEADLINE = 300.0
 """Seconds to wait for another command; the longest, an `up` that builds everything, takes about a minute."""
@@ -51,8 +54,15 @@ def _open(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def held(stack: str, command: str, *, waiting: Callable[[str], None], deadline: float = DEADLINE) -> Iterator[None]:
-    """Hold the stack's lock. `waiting` is told once who holds it, if somebody does.
+def exclusive(context: Context) -> Iterator[None]:
+    """Hold the lock of the command's stack, and tell of it if somebody has to be waited for. Raises BusyError."""
+    with held(context.stack, context.command, tell=lambda text: context.tell(context.stack, Phase.WAITING, text)):
+        yield
+
+
+@contextlib.contextmanager
+def held(stack: str, command: str, *, tell: Callable[[str], None], deadline: float = DEADLINE) -> Iterator[None]:
+    """Hold the stack's lock. `tell` gets a line of text if somebody holds it, and what becomes of that.
 
     Raises BusyError after `deadline` seconds.
     """
@@ -60,7 +70,7 @@ def held(stack: str, command: str, *, waiting: Callable[[str], None], deadline: 
     descriptor = _open(path)
     try:
         os.set_inheritable(descriptor, True)
-        _acquire(descriptor, stack, waiting, deadline)
+        _acquire(descriptor, stack, tell, deadline)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"`{command}` (pid {os.getpid()})".encode(), 0)
         yield
@@ -68,19 +78,26 @@ def held(stack: str, command: str, *, waiting: Callable[[str], None], deadline: 
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, stack: str, waiting: Callable[[str], None], deadline: float) -> None:
-    def holder() -> str:
-        return os.pread(descriptor, 4096, 0).decode(errors="replace") or "another command"
+def _acquire(descriptor: int, stack: str, tell: Callable[[str], None], deadline: float) -> None:
+    orphans = Watcher(descriptor, stack, tell)
 
-    def tell(state: tenacity.RetryCallState) -> None:
+    def holder() -> str:
+        driver = os.pread(descriptor, 4096, 0).decode(errors="replace") or "another command"
+        if not orphans.known:
+            return driver
+        pids = ", ".join(str(pid) for pid in sorted(orphans.known))
+        return f"Compose (pid {pids}), left by {driver}, which was killed,"
+
+    def wait(state: tenacity.RetryCallState) -> None:
+        orphans.look()
         if state.attempt_number == 1:
-            waiting(holder())
+            tell(f"{holder()} works on this stack; waiting for it to end")
 
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(BlockingIOError),
         wait=tenacity.wait_random_exponential(multiplier=0.02, max=0.25),
         stop=tenacity.stop_after_delay(deadline),
-        before_sleep=tell,
+        before_sleep=wait,
     )
     try:
         attempts(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,3 +106,5 @@ def _acquire(descriptor: int, stack: str, waiting: Callable[[str], None], deadli
             f"{holder()} has been working on stack {stack} for more than {deadline:.0f} s",
             "wait for it, or end that process and run the command again",
         ) from error
+    finally:
+        orphans.close()

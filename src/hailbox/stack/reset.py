@@ -16,7 +16,7 @@ from hailbox.stack.down import Removal, discard
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.prepare import prepare
 from hailbox.stack.result import StackResult
-from hailbox.stack.up import bring_up, waits_for
+from hailbox.stack.up import bring_up
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
     The credentials stay, so that what a user's programs were told remains true. Works from any state.
     Raises UnknownServiceError, and what `up` raises.
     """
-    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+    with lock.exclusive(context):
         observed = observe(context.engine, context.stack)
         replicas = _replicas(context, observed, wanted)
         containers = [c for c in observed.containers if c.labels.get(names.REPLICA) in replicas]

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from hailbox.engine.port import ContainerState
 from hailbox.model.catalog import ONE_SHOT
-from hailbox.model.progress import Phase
 from hailbox.probe.outcome import Outcome
 from hailbox.stack import credentials, lock, plan
 from hailbox.stack.context import Context
@@ -32,13 +31,8 @@ def up(context: Context) -> StackResult:
     Raises HailboxError: NotWorkingError or DataDamagedError where a service cannot be made to work, ClockSkewError
     where all work and refuse our requests as too old or too new.
     """
-    with lock.held(context.stack, context.command, waiting=lambda who: waits_for(context, who)):
+    with lock.exclusive(context):
         return bring_up(context)
-
-
-def waits_for(context: Context, holder: str) -> None:
-    """Tell that the command waits for another one."""
-    context.tell(context.stack, Phase.WAITING, f"{holder} works on this stack; waiting for it to end")
 
 
 def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepared | None = None) -> StackResult:
