@@ -35,7 +35,9 @@ from support.enginestack import ROOT
 HOME = Path("/var/lib/hailbox-test-engines")
 """Not below /tmp, which may be a file system that overlayfs cannot write to."""
 LABEL = "org.hailbox.test-engine"
-CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "MKNOD", "SYS_PTRACE"]
+CAPABILITIES = ["SYS_ADMIN", "NET_ADMIN", "MKNOD", "SYS_PTRACE", "DAC_READ_SEARCH"]
+DEVICES = ["/dev/net/tun"]
+"""What helpers of hailbox are given by an engine has to be there for it to give."""
 SIZE = 24 << 30
 """Bytes of the file system with the engine's data, of which only what is written is taken of the host's."""
 FILLER = "filler"
@@ -86,6 +88,7 @@ class NestedEngine:
             init=True,
             detach=True,
             cap_add=CAPABILITIES,
+            devices=DEVICES,
             security_opt=["seccomp=unconfined", "apparmor=unconfined"],
             environment={"DOCKER_ALLOW_IPV6_ON_IPV4_INTERFACE": "1"},
             volumes=["/sys/fs/cgroup:/sys/fs/cgroup", f"{self.folder}:{self.folder}"],

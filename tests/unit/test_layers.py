@@ -15,6 +15,7 @@ ALLOWED = {
         "hailbox.fault",
         "hailbox.snapshot",
         "hailbox.shell",
+        "hailbox.bench",
         "hailbox.model",
         "hailbox.engine.docker",
         "hailbox",
@@ -29,6 +30,7 @@ ALLOWED = {
     },
     "hailbox.fault": {"hailbox.fault", "hailbox.stack", "hailbox.engine.port", "hailbox.model"},
     "hailbox.snapshot": {"hailbox.snapshot", "hailbox.stack", "hailbox.engine.port", "hailbox.model"},
+    "hailbox.bench": {"hailbox.bench", "hailbox.stack", "hailbox.model", "haild.client"},
     "hailbox.shell": {"hailbox.shell", "hailbox.stack", "hailbox.model", "haild.client", "haild.wire"},
     "hailbox.stack": {
         "hailbox.stack",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import hailbox
-from hailbox.cli import doctor, fault, life, look, output, shell, snapshot
+from hailbox.cli import bench, doctor, fault, life, look, output, shell, snapshot
 from hailbox.cli.verb import Debug, Json, Quiet, Stack, before_command, verb
 from hailbox.model.errors import InterruptionError, UsageError
 
@@ -38,6 +38,7 @@ for function in (
     look.profiles,
     look.compose,
     doctor.doctor,
+    bench.bench,
     life.build,
     shell.shell,
 ):

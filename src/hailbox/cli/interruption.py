@@ -12,6 +12,7 @@ from hailbox.cli import envelope, output
 from hailbox.model.errors import InterruptionError
 
 _ONLY_LOOK = {
+    "bench",
     "build",
     "compose",
     "doctor",

@@ -20,6 +20,7 @@ class Phase(StrEnum):
     SERVING = "serving"
     WORKING = "working"
     HEALING = "healing"
+    MEASURING = "measuring"
     RESTORING = "restoring"
     SAVING = "saving"
     STOPPING = "stopping"

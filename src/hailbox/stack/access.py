@@ -13,17 +13,20 @@ from hailbox.stack.ports import LOOPBACK, recorded
 
 
 class _Names(NamedTuple):
-    """What a service calls its port, and the credentials for it."""
+    """What a service calls its port, and the credentials for it; iwhd wants none."""
 
     port: str
-    user: str
-    secret: str
+    user: str = ""
+    secret: str = ""
 
 
-_SERVICES: Final = {
+SERVICES: Final = {
     "cld": _Names("cld", "CLD_USER", "CLD_SECRET"),
     "chunkd": _Names("chunk", "CHUNK_USER", "CHUNK_SECRET"),
+    "tabled": _Names("s3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    "iwhd": _Names("iwhd"),
 }
+"""Those that can be reached, lowest first."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,11 @@ class Access:
 
 
 def access(context: Context, service: str, replica: str | None = None) -> Access:
-    """How to reach that replica of `cld` or `chunkd`; its first one if none is named.
+    """How to reach that replica of `service`, one of SERVICES; its first one if none is named.
 
     Raises UnknownStackError, and UnknownServiceError where the stack has no such replica.
     """
-    known = _SERVICES[service]
+    known = SERVICES[service]
     observed = present(context.engine, context.stack)
     secrets = credentials.require(context.engine, observed)
     ports = {name: number for (name, port), number in recorded(observed).items() if port == known.port}
@@ -56,4 +59,5 @@ def access(context: Context, service: str, replica: str | None = None) -> Access
         raise UnknownServiceError(
             f"stack {context.stack} has no {service} of the name {chosen!r}", f"it has: {', '.join(sorted(ports))}"
         )
-    return Access(chosen, LOOPBACK, ports[chosen], secrets[known.user], secrets[known.secret])
+    user, secret = (secrets[name] if name else "" for name in (known.user, known.secret))
+    return Access(chosen, LOOPBACK, ports[chosen], user, secret)

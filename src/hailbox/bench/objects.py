@@ -1,0 +1,72 @@
+"""Operations on a service that keeps objects in buckets: tabled through S3, and iwhd."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Sequence
+
+from hailbox.bench.load import Operation
+from hailbox.bench.size import text
+from haild.client.iwhd import IwhdClient
+from haild.client.s3 import S3Client
+from haild.client.service import RefusedError
+
+_BUCKETS = {S3Client: "hailbox-bench-s3", IwhdClient: "hailbox-bench"}
+"""Of names that differ: what iwhd keeps in S3 has the same names there."""
+_DELETING = 16
+"""Deletions under way at the same time."""
+
+
+@contextlib.asynccontextmanager
+async def operations(client: S3Client | IwhdClient, sizes: Sequence[int]) -> AsyncIterator[list[Operation]]:
+    """PUT and GET for each size in bytes, on an object for each worker; all is removed at the end.
+
+    What a run that was killed has left behind is removed at the beginning. Raises ServiceError.
+    """
+    bucket = _BUCKETS[type(client)]
+    with contextlib.suppress(RefusedError):  # it is there
+        await client.create_bucket(bucket)
+    await _empty(client, bucket)
+    found: list[Operation] = []
+    for size in sizes:
+        found += _pair(client, bucket, size)
+    try:
+        yield found
+    finally:
+        await _empty(client, bucket)
+        with contextlib.suppress(RefusedError):  # a warehouse of 2011 removes no bucket (iwhd.md 4)
+            await client.delete_bucket(bucket)
+
+
+def _pair(client: S3Client | IwhdClient, bucket: str, size: int) -> list[Operation]:
+    body = secrets.token_bytes(size)
+
+    async def put(worker: int) -> None:
+        await client.put_object(bucket, f"{size}-{worker}", body)
+
+    async def get(worker: int) -> None:
+        received = 0
+        async with client.get_object(bucket, f"{size}-{worker}") as stored:
+            async for block in stored:
+                received += len(block)
+        if received != size:
+            raise ConnectionError(f"an object of {size} bytes came back with {received}")
+
+    return [Operation(f"PUT {text(size)}", size, put), Operation(f"GET {text(size)}", size, get)]
+
+
+async def _empty(client: S3Client | IwhdClient, bucket: str) -> None:
+    if isinstance(client, S3Client):
+        keys = [key async for key in client.list_objects(bucket)]
+    else:
+        keys = await client.keys(bucket)
+    slots = asyncio.Semaphore(_DELETING)
+
+    async def delete(key: str) -> None:
+        async with slots:
+            with contextlib.suppress(RefusedError):  # already gone
+                await client.delete_object(bucket, key)
+
+    await asyncio.gather(*map(delete, keys))
