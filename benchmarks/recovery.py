@@ -81,7 +81,7 @@ class Stack:
     """The four daemons on ports that stay."""
 
     def __init__(self, root: Path) -> None:
-        self.cld_port, self.chunkd_port, self.tabled_port, self.iwhd_port = free_ports(4)
+        self.cld_port, self.chunkd_port, self.tabled_port, self.iwhd_port, self.standby_port = free_ports(5)
         for name in ("cld", "chunk", "tdb"):
             (root / name).mkdir()
         cld = f"<CLD><Host>{HOST}</Host><Port>{self.cld_port}</Port></CLD>"
@@ -90,10 +90,11 @@ class Stack:
             f"<NID>1</NID><InfoPath>/chunk-default/1</InfoPath>{cld}<PID>{root}/chunkd.pid</PID>"
         )
         (root / "users").write_text(f"{USER}\t{USER}\n")
-        (root / "tabled.conf").write_text(
-            f"<TDB>{root}/tdb</TDB><Listen><Port>{self.tabled_port}</Port></Listen><ForceHost>s3.local</ForceHost>"
-            f"{cld}<Users>{root}/users</Users><PID>{root}/tabled.pid</PID>"
-        )
+        for name, port in (("tabled", self.tabled_port), ("standby", self.standby_port)):
+            (root / f"{name}.conf").write_text(
+                f"<TDB>{root}/tdb</TDB><Listen><Port>{port}</Port></Listen><ForceHost>{HOST}</ForceHost>"
+                f"<TDBRepName>{name}</TDBRepName>{cld}<Users>{root}/users</Users><PID>{root}/{name}.pid</PID>"
+            )
         provider = {
             "name": "primary",
             "type": "s3",
@@ -107,6 +108,7 @@ class Stack:
         self.cld = Process("cld", cld_options, root / "cld.log")
         self.chunkd = Process("chunkd", ["-F", "-E", "-C", f"{root}/chunkd.conf"], root / "chunkd.log")
         self.tabled = Process("tabled", ["-F", "-E", "-C", f"{root}/tabled.conf"], root / "tabled.log")
+        self.standby = Process("tabled", ["-F", "-E", "-C", f"{root}/standby.conf"], root / "standby.log")
         iwhd_options = ["-c", f"{root}/iwhd.json", "-p", str(self.iwhd_port), "-d", f"{root}/meta"]
         self.iwhd = Process("iwhd", iwhd_options, root / "iwhd.log")
         self.all = (self.cld, self.chunkd, self.tabled, self.iwhd)
@@ -117,9 +119,9 @@ class Stack:
 
     def end(self, number: signal.Signals) -> None:
         """End all at once, and wait until they are gone."""
-        for process in self.all:
+        for process in (*self.all, self.standby):
             process.send(number)
-        for process in self.all:
+        for process in (*self.all, self.standby):
             process.wait()
 
 
@@ -169,8 +171,8 @@ class Probes:
         finally:
             await connection.close()
 
-    async def _object(self, size: int) -> None:
-        async with S3Client(HOST, self._stack.tabled_port, key=USER, secret=USER) as client:
+    async def _object(self, size: int, port: int) -> None:
+        async with S3Client(HOST, port, key=USER, secret=USER) as client:
             with contextlib.suppress(ServiceError):
                 await client.create_bucket("probe")
             key, body = self._name(), os.urandom(size)
@@ -180,7 +182,10 @@ class Probes:
                     raise OSError("other content than was stored")
 
     async def tabled(self) -> None:
-        await self._object(1000)
+        await self._object(1000, self._stack.tabled_port)
+
+    async def standby(self) -> None:
+        await self._object(1000, self._stack.standby_port)
 
     async def iwhd(self) -> None:
         bucket, key = "probe2", self._name()
@@ -273,6 +278,23 @@ class Faults:
             times.append(time.perf_counter() - begin)
         show(f"{process.name} killed and started: serves, and S3 does", times, 1.5, "60 s")
 
+    async def stand_by_takes_over(self) -> None:
+        """The master is killed; a client of the other member has its answer."""
+        stack, times = self._stack, []
+        for _ in range(self._rounds):
+            stack.standby.start()
+            await eventually(self._probes.standby, "the stand-by")
+            begin = time.perf_counter()
+            stack.tabled.send(signal.SIGKILL)
+            stack.tabled.wait()  # so that the answer cannot be its last one
+            await eventually(self._probes.standby, "the stand-by")
+            times.append(time.perf_counter() - begin)
+            stack.standby.send(signal.SIGTERM)
+            stack.standby.wait()
+            stack.tabled.start()
+            await eventually(self._probes.tabled, "S3")
+        show("tabled killed: its stand-by serves", times, 3, "up to 110 s")
+
     async def sessions_resume(self) -> None:
         times = []
         session = await Session.connect(HOST, self._stack.cld_port, user="tabled", secret=b"tabled")
@@ -310,6 +332,7 @@ class Faults:
         await self.killed_client()
         await self.killed(self._stack.chunkd)
         await self.killed(self._stack.tabled)
+        await self.stand_by_takes_over()
         await self.sessions_resume()
         await self.everything(signal.SIGKILL, "all killed and started: all serve", 3, "60.6 s")
         await self.everything(signal.SIGTERM, "all stopped cleanly and started: all serve", 2, "30 to 70 s")

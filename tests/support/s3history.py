@@ -19,6 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 FAILURES = (BotoCoreError, ClientError)
 Content = bytes | None
 PART = 5 << 20
+FINISH = 180.0
+"""Seconds: more than an upload of two parts takes whose four requests all wait until their time-outs."""
 
 
 class Worker:
@@ -58,8 +60,8 @@ class Worker:
     def finish(self) -> None:
         """Let the request under way end, and no more."""
         self._enough.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
+        self._thread.join(FINISH)
+        assert not self._thread.is_alive(), f"{self.name} has no answer"
         assert self.crashed is None, self.crashed
 
     def _step(self) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from iwhd_daemon import Process, eventually, free_port
+from iwhd_daemon import Process, eventually
 
 from haild.client.s3 import S3Client
 from haild.client.service import ServiceError
+from support.ports import free_port
 
 KEY = "warehouse"
 SECRET = "a secret of the test"

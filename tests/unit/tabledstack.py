@@ -17,6 +17,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from support.ports import free_port
+
 DEADLINE = 60.0
 _session = boto3.Session()  # one for all: reading the model of S3 takes longest
 USERS = {"alice": "sesame", "bob": "builder"}
@@ -31,13 +33,6 @@ def wait_for(condition: Callable[[], Any], what: str, deadline: float = DEADLINE
             return value
         time.sleep(0.02)
     raise AssertionError(f"not within {deadline} s: {what}")
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Process:
@@ -56,6 +51,10 @@ class Process:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", self.module, *self.arguments], stdout=log, stderr=log, env=os.environ
             )
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     @property
     def port(self) -> int:
@@ -91,17 +90,22 @@ class Stack:
         users: Mapping[str, str] = USERS,
         keys: tuple[str, str] | None = None,
         debug: bool = False,
+        same_ports: bool = False,
     ) -> None:
-        """`settings`: further elements of tabled's configuration; `keys`: of tabled in cld and on the nodes."""
+        """`settings`: further elements of tabled's configuration; `keys`: of tabled in cld and on the nodes.
+
+        `same_ports`: each tabled has the same port whenever it is started, in place of one that it chooses.
+        """
         self.directory = directory
         self.settings = settings
         self.users = users
         self.keys = keys
         self.debug = debug
+        self.same_ports = same_ports
         (directory / "cld").mkdir()
         (directory / "tdb").mkdir()
         (directory / "users").write_text("".join(f"{user}\t{key}\n" for user, key in users.items()))
-        arguments = ["-F", "-E", "-d", str(directory / "cld"), "-p", "auto"]
+        arguments = ["-F", "-E", "-d", str(directory / "cld"), "-p", str(free_port())]
         arguments += ["--port-file", str(directory / "cld.port"), "-P", str(directory / "cld.pid")]
         if keys is not None:
             for name, key in zip(("cld.users", "chunkd.users"), keys, strict=True):
@@ -137,10 +141,11 @@ class Stack:
     def add_tabled(self, name: str, tdb: str = "tdb") -> Process:
         configuration = self.directory / f"{name}.conf"
         port_file = self.directory / f"{name}.port"
+        port = str(free_port()) if self.same_ports else "auto"
         configuration.write_text(
             f"<TDB>{self.directory / tdb}</TDB><PID>{self.directory / name}.pid</PID><ForceHost>s3.local</ForceHost>"
             f"<TDBRepName>{name}</TDBRepName><Users>{self.directory / 'users'}</Users>"
-            f"<Listen><Port>auto</Port><PortFile>{port_file}</PortFile></Listen>{self._cld_element()}{self.settings}"
+            f"<Listen><Port>{port}</Port><PortFile>{port_file}</PortFile></Listen>{self._cld_element()}{self.settings}"
         )
         log = self.directory / f"{name}.log"
         arguments = [*(["-D", "2"] if self.debug else []), "-F", "-E", "-C", str(configuration)]
@@ -148,6 +153,16 @@ class Stack:
         process.start()
         self.tableds.append(process)
         return process
+
+    def revive(self) -> None:
+        """As it was when it was new, but for the data: a test that failed half-way may have left it otherwise."""
+        for member in self.tableds[1:]:
+            member.kill()
+        del self.tableds[1:]
+        for process in [self.cld, *self.chunkd, self.tabled]:
+            if not process.alive:
+                process.start()
+        self.wait_serving()
 
     def log(self, process: Process) -> str:
         return process.log.read_text()

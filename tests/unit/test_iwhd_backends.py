@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from iwhd_daemon import Iwhd, free_port, fs, running
+from iwhd_daemon import Iwhd, fs, running
 from iwhd_swift import KEY, USER, SwiftService
 
 from haild.iwhd import configuration
@@ -19,6 +19,7 @@ from haild.iwhd import provider as provider_package
 from haild.iwhd.provider import make
 from haild.iwhd.provider.base import ExistsError, MissingError, Provider, ProviderError, Publication, UnavailableError
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
+from support.ports import free_port
 
 CONTENT = os.urandom(1 << 20) * 3
 

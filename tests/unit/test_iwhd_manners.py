@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from iwhd_daemon import FORM, Iwhd, eventually, free_port, fs, processor_seconds, running
+from iwhd_daemon import FORM, Iwhd, eventually, fs, processor_seconds, running
 
 from haild.iwhd import body, configuration, provider, reply
 from haild.iwhd.daemon import serve
 from haild.iwhd.metadata import records
 from haild.iwhd.options import parse
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
+from support.ports import free_port
 
 
 @pytest.fixture(scope="module")

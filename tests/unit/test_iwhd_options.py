@@ -8,12 +8,13 @@ import socket
 from pathlib import Path
 
 import pytest
-from iwhd_daemon import Iwhd, Process, eventually, free_port, fs, running
+from iwhd_daemon import Iwhd, Process, eventually, fs, running
 
 from haild.iwhd import configuration
 from haild.iwhd.__main__ import main
 from haild.iwhd.options import UsageError, parse
 from haild.iwhd.settings import ProviderSettingsError
+from support.ports import free_port
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from iwhd_daemon import FORM, Iwhd, eventually, free_port, fs, memory_peak, running
+from iwhd_daemon import FORM, Iwhd, eventually, fs, memory_peak, running
 from iwhd_stack import KEY, SECRET, S3Service, s3_service
 
 from haild.client.s3 import S3Client, Signature
 from haild.client.service import RefusedError, UnreachableError
 from haild.iwhd.__main__ import main
+from support.ports import free_port
 
 BIG = os.urandom(1 << 20) * 24
 

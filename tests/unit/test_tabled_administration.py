@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 import requests
-from tabledstack import Stack, bucket_of, free_port, serving, wait_for
+from tabledstack import Stack, bucket_of, serving, wait_for
 
 from haild.tabled import tdbadm, users
 from haild.tabled.acl import canned
 from haild.tabled.metadata import schema
 from haild.tabled.metadata.records import Bucket, ObjectRecord, Segment, StoredBody
 from haild.tabled.metadata.sqlite import SqliteMetadata
+from support.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tabledstack import Stack, free_port, wait_for
+from tabledstack import Stack, wait_for
+
+from support.ports import free_port
 
 DELAY = 8.0
 """Seconds: tabled's default for <RepairDelay>."""

@@ -18,6 +18,10 @@ from tabledstack import Process, Stack, bucket_of, serving, wait_for
 
 from haild.client.chunk import ChunkError, Connection
 
+LEASE = 10.0
+"""Seconds after which cld would give a dead master's lock away if it did not notice the death: 20 times as long as a
+take-over takes (benchmarks/recovery.py), so that a loaded machine does not exceed it."""
+
 
 @pytest.fixture
 def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
@@ -29,13 +33,14 @@ def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with one node; whoever uses it leaves it running."""
+    """A stack with one node."""
     with serving(tmp_path_factory.mktemp("shared")) as stack:
         yield stack
 
 
 @pytest.fixture
 def bucket(shared: Stack, request: pytest.FixtureRequest) -> str:
+    shared.revive()
     return bucket_of(shared.client(), request)
 
 
@@ -193,11 +198,8 @@ def test_orphans_and_replaced_bodies_are_collected(shared: Stack, bucket: str) -
 
 def test_cld_may_restart_while_tabled_serves(shared: Stack, bucket: str) -> None:
     s3 = shared.client()
-    port = shared.cld.port
     shared.cld.kill()
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
-    arguments = shared.cld.arguments
-    arguments[arguments.index("-p") + 1] = str(port)
     shared.cld.start()
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
     restart(shared, shared.tabled, shared.tabled.stop)
@@ -206,7 +208,7 @@ def test_cld_may_restart_while_tabled_serves(shared: Stack, bucket: str) -> None
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
 
 
-def test_a_stand_by_takes_over_within_three_seconds(shared: Stack, bucket: str) -> None:
+def test_a_stand_by_takes_over_before_the_lease_of_the_dead_ends(shared: Stack, bucket: str) -> None:
     shared.client().put_object(Bucket=bucket, Key="k", Body=b"x")
     second = shared.add_tabled("two")
     wait_for(lambda: "stand-by" in shared.log(second), "the second one waits")
@@ -217,7 +219,7 @@ def test_a_stand_by_takes_over_within_three_seconds(shared: Stack, bucket: str) 
     s3 = shared.client(process=second)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
     eventually_put(s3, Bucket=bucket, Key="l", Body=b"y")
-    assert time.monotonic() - died < 3.0
+    assert time.monotonic() - died < LEASE
     # The first one comes back as the stand-by and gets its turn when the second one leaves in order.
     shared.tabled.start()
     wait_for(lambda: "stand-by" in log(), "the first one waits now")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tabledstack import Process, Stack, wait_for
+from tabledstack import Stack, wait_for
 
 from haild.client.chunk import ChunkError, Connection
 from haild.tabled.metadata.claim import database_file
@@ -24,19 +24,6 @@ from support import s3history
 SECONDS = float(os.environ.get("HAILBOX_KILL_SECONDS", 300 if os.environ.get("HAILBOX_FULL") else 12))
 NODES = 3
 WORKERS = 4
-
-
-def keep_port(process: Process, option: str) -> None:
-    """Let a daemon come back with the port that it chose: others know it."""
-    process.arguments[process.arguments.index(option) + 1] = str(process.port)
-
-
-def keep_ports(stack: Stack) -> None:
-    keep_port(stack.cld, "-p")
-    for member in stack.tableds:
-        configuration = Path(member.arguments[-1])
-        text = configuration.read_text().replace("<Port>auto</Port>", f"<Port>{member.port}</Port>")
-        configuration.write_text(text)
 
 
 def held(stack: Stack, number: int) -> dict[int, int]:
@@ -83,13 +70,12 @@ def test_killed_at_any_moment(tmp_path: Path, members: int) -> None:
     seed = int(os.environ.get("HAILBOX_SEED", random.SystemRandom().randrange(1 << 32)))
     choice = random.Random(seed)
     print(f"HAILBOX_SEED={seed}")
-    stack = Stack(tmp_path, NODES, "<RepairDelay>1</RepairDelay><ForceHost>127.0.0.1</ForceHost>")
+    stack = Stack(tmp_path, NODES, "<RepairDelay>1</RepairDelay><ForceHost>127.0.0.1</ForceHost>", same_ports=True)
     try:
         stack.wait_serving()
         stack.wait_nodes()
         if members > 1:
             stack.wait_serving(stack.add_tabled("two"))
-        keep_ports(stack)
         stack.client().create_bucket(Bucket="b")
 
         def clients() -> list[Any]:

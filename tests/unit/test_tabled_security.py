@@ -16,11 +16,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tabledstack import Stack, free_port, serving
+from tabledstack import Stack, serving
 
 from haild.tabled import routes
 from haild.wire import sigv2, sigv4
 from support import s3history
+from support.ports import free_port
 
 SECRETS = {"alice": "Kd93-sesame-zQ71", "bob": "Mw55-builder-xV20"}
 KEYS = ("Pa47-cldkey-uH36", "Rt82-chunkkey-cN19")

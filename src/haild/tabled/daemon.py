@@ -26,18 +26,15 @@ from haild.tabled import cldaddresses
 from haild.tabled.configuration import Configuration
 from haild.tabled.group import Group
 from haild.tabled.http import S3Server, low_level_server
-from haild.tabled.master import GRACE, Master
+from haild.tabled.master import GRACE
 from haild.tabled.metadata import schema
 from haild.tabled.metadata.claim import database_file
-from haild.tabled.metadata.port import SupersededError
 from haild.tabled.nodes import Nodes
-from haild.tabled.relay import Relay
+from haild.tabled.role import Role
 from haild.tabled.status import Statistics, StatusServer
 
 FAREWELL = 0.3
 """Seconds that cld gets to confirm the end of the session when this process stops."""
-DOUBT_POLL = 0.1
-"""Seconds between looks at the claim while the master is not sure to hold its lock in CLD."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,31 +47,28 @@ class Daemon:
         self._sockets = _bind(configuration.port)
         self.port: int = self._sockets[0].getsockname()[1]
         self.server = S3Server((configuration.host, *configuration.host_aliases), configuration.region)
-        self._master: Master | None = None
-        self._relay: Relay | None = None
-        self._guarding: asyncio.Task[None] | None = None
         self._statistics = Statistics()
         self.server.on_answer = self._statistics.answered
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
         configuration = self.configuration
-        self._loop = asyncio.get_running_loop()
         if configuration.port_file is not None:
             write_port_file(configuration.port_file, f"{configuration.host}:{self.port}")
         self.nodes = Nodes(configuration.chunk_user, configuration.chunk_key.encode())
+        # For connections that a stand-by has to answer itself.
+        own = low_level_server(self.server)
+        role = self.role = Role(
+            configuration, self.nodes, self.server, own, self._sockets, lambda: self.group.master_address
+        )
         self.group = Group(
             configuration.group,
             configuration.name,
             (configuration.host, self.port),
             self.nodes,
             lambda: identity(configuration.directory),
-            self._lead,
-            self._follow,
-            self._stand_by,
+            role,
         )
-        # For connections that a stand-by has to answer itself.
-        self._own = low_level_server(self.server)
         status = await self._open_status_port()
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self.dump)
         member = asyncio.create_task(self._keep_member(), name="member of the group")
@@ -85,17 +79,14 @@ class Daemon:
                 member.result()
         finally:
             stopping.cancel()
-            await self._end_relay(None)
-            await self._follow()
-            await self._own.shutdown(GRACE)
+            await role.end()
+            await own.shutdown(GRACE)
             member.cancel()
             # Ends the session, so that a stand-by need not wait; a cld that is gone too cannot answer.
             await asyncio.wait({member}, timeout=FAREWELL)
             await self.nodes.close()
             if status is not None:
                 status.close()
-            for sock in self._sockets:
-                sock.close()
 
     async def _open_status_port(self) -> asyncio.Server | None:
         """Open the status port, if there is to be one; a failure is only logged (tabled.md 4.1)."""
@@ -111,7 +102,7 @@ class Daemon:
 
     async def describe(self) -> dict[str, Any]:
         """The state of the moment, for the status page."""
-        master = self._master
+        master = self.role.master
         counters = {"requests": self.server.requests, "errors": self.server.errors}
         replication: dict[str, int] = {}
         if master is not None:
@@ -159,60 +150,6 @@ class Daemon:
             self.group.use,
             name="group",
         )
-
-    async def _lead(self, supersede: bool) -> None:
-        """Serve; tries until the metadata can be opened (tabled.md 4.1: the daemon stays alive meanwhile)."""
-        told, pause = "", 0.2
-        while self._master is None:
-            master = Master(self.configuration, self.nodes, self.server)
-            try:
-                await master.start(self._give_sockets, supersede=supersede, lost=self._doubt)
-                self._master = master
-                self._guarding = asyncio.create_task(self._guard(master), name="guard of the claim")
-            except (OSError, sqlite3.Error, schema.DatabaseVersionError, SupersededError) as error:
-                if str(error) != told:
-                    told = str(error)
-                    logger.error("cannot serve from %s, trying on: %s", self.configuration.directory, error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
-        await self._end_relay(self._master.protocol)
-
-    def _doubt(self) -> None:
-        """Have the claim looked at; may be called in any thread."""
-        self._loop.call_soon_threadsafe(self.group.doubt.set)
-
-    async def _give_sockets(self) -> list[socket.socket]:
-        if self._relay is not None:
-            await self._relay.stop_accepting()
-        return self._sockets
-
-    async def _guard(self, master: Master) -> None:
-        """Step down once another member has become master."""
-        while master.claim.valid:
-            await self.group.doubt.wait()
-            await asyncio.sleep(DOUBT_POLL)
-        self._guarding = None
-        await self.group.step_down()
-
-    async def _follow(self) -> None:
-        guarding, self._guarding = self._guarding, None
-        if guarding is not None:
-            guarding.cancel()
-        master, self._master = self._master, None
-        if master is not None:
-            await master.stop()
-            self._sockets = _bind(self.port)
-
-    async def _stand_by(self) -> None:
-        """Pass clients on to the master until this member leads."""
-        if self._relay is None and self._master is None:
-            self._relay = Relay(self._sockets, lambda: self.group.master_address, self._own)
-            self._relay.start()
-
-    async def _end_relay(self, server: web.Server | None) -> None:
-        relay, self._relay = self._relay, None
-        if relay is not None:
-            await relay.stop(server)
 
 
 def identity(directory: Path) -> str:

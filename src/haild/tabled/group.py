@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from haild.client.cld import CldError, ErrorCode, Event, EventMask, OpenMode, Session
 from haild.tabled.nodes import Nodes, RecordError, parse_record
+from haild.tabled.relay import Address
+from haild.tabled.role import Role
 from haild.wire.cld import directory_names
 
 MASTER = "MASTER"
@@ -22,9 +24,6 @@ _MEMBER = OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE
 _MASTER = OpenMode.READ | OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE
 
 logger = logging.getLogger(__name__)
-
-
-Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,10 @@ def parse_master(data: bytes) -> MasterRecord | None:
 
 @dataclass
 class Group:
-    """One member of the group. `lead` makes this member serve, `follow` makes it stop; both return when it is so.
+    """One member of the group.
 
     `address` is where clients find this member, `database` tells the identity of the metadata in our directory, empty
-    if there are none. `lead` is told whether the last master was another member. `stand_by` is called when another
-    one is the master.
+    if there are none.
     """
 
     group: str
@@ -77,18 +75,13 @@ class Group:
     address: Address
     nodes: Nodes
     database: Callable[[], str]
-    lead: Callable[[bool], Awaitable[None]]
-    follow: Callable[[], Awaitable[None]]
-    stand_by: Callable[[], Awaitable[None]]
-    leading: bool = False
+    role: Role
     master: str = ""
     master_address: Address | None = None
     peers: set[str] = field(default_factory=set)
     in_session: bool = False
-    doubt: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while it is not sure that this member holds the master's lock."""
-    deposed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when this member has stepped down although it holds the lock."""
+    _holding: bool = False
+    """Whether this session holds the master's lock, and this member leads or is about to."""
 
     async def use(self, session: Session) -> None:
         """Do a member's duties for as long as the session lives."""
@@ -107,21 +100,8 @@ class Group:
         except BaseExceptionGroup as group:
             raise _first(group) from None
         finally:
-            self.in_session = False
-            self.doubt.set()
-
-    async def step_down(self) -> None:
-        """Serve no longer: another member has become master."""
-        if self.leading:
-            self.leading = False
-            logger.warning("another tabled has become master; stepping down")
-            # To the end, also when the session, and with it the task that calls this, ends meanwhile.
-            await asyncio.shield(asyncio.create_task(self._step_down(), name="stepping down"))
-
-    async def _step_down(self) -> None:
-        await self.follow()
-        await self.stand_by()
-        self.deposed.set()
+            self.in_session = self._holding = False
+            self.role.doubt.set()
 
     async def _join(self, session: Session, watch: _Watch) -> None:
         await session.open(f"/tabled-{self.group}", _DIRECTORY)
@@ -151,10 +131,9 @@ class Group:
             self.master = record.name if record else ""
             other = record is not None and record.name != self.name
             self.master_address = record.address if record and other else None
-            if other and self.leading:
-                await self.step_down()
-            elif other:
-                await self.stand_by()
+            # A name read just before we got the lock is the last master's.
+            if other and not self._holding:
+                await self.role.stand_by()
             await changed.wait()
 
     async def _elect(self, session: Session) -> None:
@@ -166,14 +145,12 @@ class Group:
             await session.lock(handle)
         last = parse_master((await session.get(handle)).data)
         if self._may_lead(last):
-            self.deposed.clear()
+            self._holding = True
             await session.put(handle, MasterRecord(self.name, last.database if last else "").encode())
-            if not self.leading:
-                await self.lead(last is not None and last.name != self.name)
-                self.leading = True
+            await self.role.lead(supersede=last is not None and last.name != self.name)
             await session.put(handle, MasterRecord(self.name, self.database(), self.address).encode())
-            self.doubt.clear()
-            await self.deposed.wait()
+            await self.role.deposed.wait()
+            self._holding = False
         await session.close_handle(handle)
         await asyncio.sleep(5.0)
 

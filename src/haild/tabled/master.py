@@ -46,12 +46,12 @@ class Master:
 
     async def start(
         self,
-        sockets: Callable[[], Awaitable[Sequence[socket.socket]]],
+        sockets: Sequence[socket.socket],
         *,
         supersede: bool,
         lost: Callable[[], None],
     ) -> None:
-        """Serve on the sockets that `sockets` gives up when all is ready; `stop` closes them.
+        """Serve on these sockets, which stay open and listening when this ends.
 
         `supersede`: a process that still holds the metadata is no longer the master. `lost` is called, in any thread,
         when another process is found to have become master. Raises OSError, sqlite3.Error, DatabaseVersionError and
@@ -67,7 +67,7 @@ class Master:
             self._stack.push_async_callback(metadata.close)
             self._server.serve(self._services(metadata))
             self._stack.callback(self._server.serve, None)
-            await self._listen(await sockets())
+            await self._listen(sockets)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -99,8 +99,9 @@ class Master:
         protocol = self.protocol = low_level_server(self._server)
         self._stack.push_async_callback(protocol.shutdown, GRACE)
         for sock in sockets:
-            listener = await loop.create_server(protocol, sock=sock, backlog=BACKLOG)
+            listener = await loop.create_server(protocol, sock=sock.dup(), backlog=BACKLOG, start_serving=False)
             self._stack.callback(listener.close)
+            await listener.start_serving()
             logger.info("serving on port %d", sock.getsockname()[1])
         self._stack.callback(protocol.pre_shutdown)
 

@@ -23,6 +23,8 @@ CONNECT = 1.0
 """Seconds for the connection to the master."""
 BLOCK = 1 << 16
 BACKLOG = 1024
+PAUSE = 0.5
+"""Seconds until another connection is accepted when there was no descriptor for one."""
 LIMIT = 512
 """Connections passed on at the same time; more are answered 503."""
 
@@ -42,24 +44,22 @@ class Relay:
         self._master = master
         self._own = own
         self._tasks: set[asyncio.Task[None]] = set()
-        self._accepting: list[asyncio.Task[None]] = []
+        self._accepting: set[socket.socket] = set()
+        self._loop = asyncio.get_running_loop()
         self._waiting: dict[asyncio.Task[None], socket.socket] = {}
 
     def start(self) -> None:
         """Listen."""
         for sock in self._sockets:
             sock.listen(BACKLOG)
-            self._accepting.append(self._spawn(self._accept(sock)))
-
-    async def stop_accepting(self) -> None:
-        """Leave the sockets, which listen on, to somebody else; connections that come wait in the kernel."""
-        for task in self._accepting:
-            task.cancel()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
+            self._loop.add_reader(sock, self._accept, sock)
+            self._accepting.add(sock)
 
     async def stop(self, server: web.Server | None) -> None:
         """Accept no more, cut off what was passed on, and hand what still waits to `server` (None: close it)."""
-        await self.stop_accepting()
+        for sock in self._accepting:
+            self._loop.remove_reader(sock)
+        self._accepting.clear()
         waiting = list(self._waiting.values())
         tasks = list(self._tasks)
         for task in tasks:
@@ -72,25 +72,31 @@ class Relay:
                 await _hand_over(connection, server)
 
     def _spawn(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(job)
+        task = self._loop.create_task(job)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _accept(self, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(sock)
-            except OSError as error:  # no descriptors left: those who hold them will end
-                logger.warning("cannot accept a connection: %s", error)
-                await asyncio.sleep(0.5)
-                continue
-            if len(self._tasks) > LIMIT:
-                await _hand_over(connection, self._own)
-                continue
-            task = self._spawn(self._pass_on(connection))
-            self._waiting[task] = connection
+    def _accept(self, sock: socket.socket) -> None:
+        """Take one connection. Not by a task, which may be cancelled when it has just got one."""
+        try:
+            connection, _ = sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no descriptors left: those who hold them will end
+            logger.warning("cannot accept a connection: %s", error)
+            self._loop.remove_reader(sock)
+            self._loop.call_later(PAUSE, self._accept_again, sock)
+            return
+        connection.setblocking(False)
+        if len(self._tasks) > LIMIT:
+            self._spawn(_hand_over(connection, self._own))
+            return
+        self._waiting[self._spawn(self._pass_on(connection))] = connection
+
+    def _accept_again(self, sock: socket.socket) -> None:
+        if sock in self._accepting:
+            self._loop.add_reader(sock, self._accept, sock)
 
     async def _pass_on(self, connection: socket.socket) -> None:
         task = asyncio.current_task()
@@ -111,8 +117,10 @@ class Relay:
         while loop.time() < end:
             address = self._master()
             if address is not None:
-                with contextlib.suppress(OSError, TimeoutError):
-                    return await asyncio.wait_for(_connect(address), CONNECT)
+                # Not wait_for: that of Python 3.11 forgets that it was cancelled where its job ends at that moment.
+                with contextlib.suppress(OSError):
+                    async with asyncio.timeout(CONNECT):
+                        return await _connect(address)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.25)
         return None
