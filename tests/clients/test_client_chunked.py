@@ -1,7 +1,7 @@
 """Uploads in aws-chunked frames by clients that choose them: boto3 and the aws-cli over https, restic over http.
 
-The frames with signatures and a trailer at once are sent by no client that can be installed here: for them there are
-the frames of tests/unit/test_tabled_s3.py.
+Frames with signatures and a trailer at once are sent by programs that are built on MinIO's client for Go and ask for
+it; none is a package that can be installed here. tests/wire/test_awschunked.py has what that client sent to tabled.
 """
 
 import os

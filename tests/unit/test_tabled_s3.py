@@ -302,6 +302,20 @@ def test_full_object_checksum_of_parts(s3: Any, bucket: str) -> None:
     assert attributes["ObjectSize"] == 5 * MEGABYTE + 7
 
 
+def test_a_checksum_of_the_whole_object_may_come_when_its_upload_is_completed(s3: Any, bucket: str) -> None:
+    """As MinIO's clients send it: of the object to be, and not of the document that is the request's body."""
+    names = {"Bucket": bucket, "Key": "k"}
+    upload = s3.create_multipart_upload(**names, ChecksumAlgorithm="CRC32")["UploadId"]
+    answer = s3.upload_part(**names, UploadId=upload, PartNumber=1, Body=b"content", ChecksumAlgorithm="CRC32")
+    part = {"PartNumber": 1, "ETag": answer["ETag"], "ChecksumCRC32": answer["ChecksumCRC32"]}
+    of_parts = zlib.crc32(base64.b64decode(answer["ChecksumCRC32"])).to_bytes(4, "big")
+    done = {**names, "UploadId": upload, "MultipartUpload": {"Parts": [part]}}
+    wrong = base64.b64encode(b"none").decode()
+    assert code(s3.complete_multipart_upload, **done, ChecksumCRC32=wrong) == "BadDigest"
+    right = base64.b64encode(of_parts).decode()
+    assert s3.complete_multipart_upload(**done, ChecksumCRC32=right)["ChecksumCRC32"] == f"{right}-1"
+
+
 def test_transfer_manager(s3: Any, bucket: str, tmp_path: Any) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(os.urandom(20 * MEGABYTE))

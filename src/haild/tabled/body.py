@@ -57,10 +57,13 @@ class Upload:
         source: Source,
         before_reading: Callable[[], Awaitable[None]],
         block: Callable[[], int],
+        *,
+        promised: bool = True,
     ) -> None:
         """`before_reading` is called before the first byte is asked for (100-continue).
 
-        `block`: how many bytes to take at a time, asked anew each time. Raises S3Error.
+        `block`: how many bytes to take at a time, asked anew each time. `promised`: x-amz-checksum-* headers are of
+        this body. Raises S3Error.
         """
         self._source = source
         self._block = block
@@ -71,7 +74,7 @@ class Upload:
         self.length = self._length(headers)
         self._raw_length = headers.get("Content-Length")
         self._md5_promised = _content_md5(headers)
-        self._promised = _promised_checksums(headers)
+        self._promised = _promised_checksums(headers) if promised else {}
         self._trailer = _announced_trailer(headers) if self._decoder else ""
         self.checksum_algorithm = self._trailer or next(iter(self._promised), "")
         self._md5 = hashlib.md5(usedforsecurity=False)

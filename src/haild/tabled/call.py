@@ -97,9 +97,12 @@ class Call:
             raise access_denied()
         return self.identity.user
 
-    def upload(self) -> Upload:
-        """The body of the request. Raises S3Error where its headers make no sense."""
-        return Upload(self.headers, self.identity, self.source, self.before_reading, self.block)
+    def upload(self, *, promised: bool = True) -> Upload:
+        """The body of the request. Raises S3Error where its headers make no sense.
+
+        `promised`: x-amz-checksum-* headers are of the body.
+        """
+        return Upload(self.headers, self.identity, self.source, self.before_reading, self.block, promised=promised)
 
     async def document(self, root: str, limit: int = DOCUMENT_LIMIT) -> s3xml.Element:
         """The body as an XML document with that root. Raises S3Error (MalformedXML among others)."""

@@ -66,6 +66,7 @@ class Decoder:
         self._left = 0
         self._frame_signature = ""
         self._frame_hash: Any = None
+        self._blank = False
         self._state = self._frame_header
 
     @property
@@ -107,9 +108,12 @@ class Decoder:
         if len(self._line) > MAXIMUM_LINE:
             raise FrameError("a line of the encoding is too long")
         if end >= 0:
-            if not self._line.endswith(b"\r\n"):
+            if self._line.endswith(b"\r\n"):
+                line = bytes(self._line[:-2])
+            elif self._state == self._trailer_line:  # as MinIO's clients write what the trailer's signature covers
+                line = bytes(self._line[:-1])
+            else:
                 raise FrameError("a line does not end in CR LF")
-            line = bytes(self._line[:-2])
             self._line.clear()
             self._state(line)
         return view[taken:]
@@ -164,7 +168,10 @@ class Decoder:
 
     def _trailer_line(self, line: bytes) -> None:
         if not line:
-            self._close_trailers()
+            # In the same clients an empty line stands before the signature, too.
+            if self._seed is None or _TRAILER_SIGNATURE in self.trailers or self._blank:
+                self._close_trailers()
+            self._blank = True
             return
         match = _TRAILER.fullmatch(line)
         name = match[1].decode("ascii").lower() if match else ""
