@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import os
 import random
+import re
 import socket
 import struct
 import time
@@ -248,9 +249,22 @@ def send_and_go(stack: Stack, data: bytes, *, read: int = 0, reset: bool = False
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def test_clients_that_go_away_leave_nothing_and_no_lines_in_the_log(s3: Any, bucket: str, stack: Stack) -> None:
+def complaints(stack: Stack) -> list[str]:
+    """What is logged beside the code of each error."""
+    lines = stack.log(stack.tabled).splitlines()
+    return [line for line in lines if not re.fullmatch(r"\S+ request [0-9A-F]{16} of \S+: \w+", line)]
+
+
+def test_errors_are_logged_with_address_and_code(s3: Any, bucket: str, stack: Stack) -> None:
+    assert code(s3.head_object, Bucket=bucket, Key="none") == "404"
+    answer = raw(stack, "GET", f"/{bucket}/none", signed_v2("GET", f"/{bucket}/none"))
+    line = f"request {answer[1]['x-amz-request-id']} of ::ffff:127.0.0.1: NoSuchKey\n"
+    assert line in stack.log(stack.tabled) or line.replace("::ffff:", "") in stack.log(stack.tabled)
+
+
+def test_clients_that_go_away_leave_nothing_and_no_complaints_in_the_log(s3: Any, bucket: str, stack: Stack) -> None:
     s3.put_object(Bucket=bucket, Key="big", Body=os.urandom(4 * MEGABYTE))
-    before = stack.log(stack.tabled)
+    before = complaints(stack)
     for reset in (False, True):
         put, get = f"/{bucket}/half", f"/{bucket}/big"
         headers = signed_v2("PUT", put) | {"Host": "x", "Content-Length": "1000000"}
@@ -258,11 +272,21 @@ def test_clients_that_go_away_leave_nothing_and_no_lines_in_the_log(s3: Any, buc
         send_and_go(stack, head("GET", get, signed_v2("GET", get) | {"Host": "x"}), read=1000, reset=reset)
     assert code(s3.head_object, Bucket=bucket, Key="half") == "404"
     assert s3.get_object(Bucket=bucket, Key="big")["ContentLength"] == 4 * MEGABYTE
-    assert stack.log(stack.tabled) == before
+    assert complaints(stack) == before
 
 
 def head(method: str, target: str, headers: dict[str, str]) -> bytes:
     return "\r\n".join([f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items()), "", ""]).encode()
+
+
+@pytest.mark.parametrize("version", ["HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3.0", "http/1.1", "HTTP/1", "ICY"])
+def test_only_two_versions_of_http_are_served(s3: Any, bucket: str, stack: Stack, version: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"content", ACL="public-read")
+    with socket.create_connection(("127.0.0.1", stack.tabled.port), timeout=10) as client:
+        client.sendall(f"GET /{bucket}/k {version}\r\nHost: x\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert b" 400 " in answer.partition(b"\r\n")[0]
+    assert b"<Code>InvalidArgument</Code>" in answer
 
 
 def test_mutated_requests_are_answered_or_refused(s3: Any, bucket: str, stack: Stack) -> None:
@@ -270,7 +294,7 @@ def test_mutated_requests_are_answered_or_refused(s3: Any, bucket: str, stack: S
     headers = {"Host": "x", "Authorization": f"AWS4-HMAC-SHA256 {claim}", "x-amz-date": "20101128T184122Z"}
     headers |= {"Range": "bytes=0-5", "If-Match": '"x"', "Content-Length": "5"}
     base = head("GET", f"/{bucket}/k?prefix=a&list-type=2", headers) + b"hello"
-    before = stack.log(stack.tabled)
+    before = complaints(stack)
     chance = random.Random(5)
     for _ in range(150):
         data = bytearray(base)
@@ -282,5 +306,5 @@ def test_mutated_requests_are_answered_or_refused(s3: Any, bucket: str, stack: S
             answer = client.recv(300)
             assert answer[:5] in (b"", b"HTTP/")
             assert answer[9:12] not in (b"200", b"500")
-    assert stack.log(stack.tabled) == before
+    assert complaints(stack) == before
     assert s3.list_buckets()["Owner"]["ID"] == "alice"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
+import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +17,8 @@ import pytest
 from botocore.exceptions import ClientError
 from tabledrequests import code, raw, signed_v2
 from tabledstack import Stack, bucket_of, serving
+
+from haild.tabled import routes
 
 MEGABYTE = 1 << 20
 
@@ -165,6 +169,47 @@ def test_conditional_writes(s3: Any, bucket: str) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(create, range(8))) == 1
+
+
+class Slow(io.BytesIO):
+    """A body in the middle of which something happens."""
+
+    def __init__(self, size: int, happens: Callable[[], object]) -> None:
+        super().__init__(bytes(size))
+        self.happens = happens
+        self.happened = False
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() > 0 and not self.happened:
+            self.happened = True
+            self.happens()
+        return super().read(min(size if size is not None and size > 0 else MEGABYTE, MEGABYTE))
+
+
+def test_a_conditional_write_that_is_overtaken(s3: Any, bucket: str, stack: Stack) -> None:
+    """Its condition held when it began, and was broken by another request while the body came."""
+    url = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "k"})
+    target = url.partition(f":{stack.tabled.port}")[2]
+
+    def put(condition: dict[str, str], happens: Callable[[], object]) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", stack.tabled.port, timeout=20)
+        try:
+            body = Slow(4 * MEGABYTE, happens)
+            connection.request("PUT", target, body, {"Content-Length": str(4 * MEGABYTE), **condition})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    status, answer = put({"If-None-Match": "*"}, lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"first"))
+    assert status == 409
+    assert b"<Code>ConditionalRequestConflict</Code>" in answer
+    etag = s3.head_object(Bucket=bucket, Key="k")["ETag"]
+    status, _ = put({"If-Match": etag}, lambda: s3.delete_object(Bucket=bucket, Key="k"))
+    assert status == 409
+    assert code(s3.head_object, Bucket=bucket, Key="k") == "404"
+    status, _ = put({"If-None-Match": "*"}, lambda: None)
+    assert status == 200
 
 
 # listings
@@ -346,6 +391,10 @@ def test_copy(s3: Any, bucket: str, stack: Stack) -> None:
     bob = stack.client("bob")
     bob.create_bucket(Bucket="bobs-own")
     assert code(bob.copy_object, Bucket="bobs-own", Key="x", CopySource=f"{bucket}/copy") == "AccessDenied"
+    headers = signed_v2("PUT", f"/{bucket}/x", {"x-amz-copy-source": f"{bucket}/%ff"})
+    status, _, answer = raw(stack, "PUT", f"/{bucket}/x", headers)
+    assert status == 400
+    assert b"<Code>InvalidArgument</Code>" in answer
 
 
 def test_part_copy(s3: Any, bucket: str) -> None:
@@ -358,6 +407,8 @@ def test_part_copy(s3: Any, bucket: str) -> None:
         options = {} if span is None else {"CopySourceRange": span}
         etag = s3.upload_part_copy(**target, PartNumber=number, **options)["CopyPartResult"]["ETag"]
         parts.append({"PartNumber": number, "ETag": etag})
+    for wrong in ("bytes=5-", "bytes=-5", "bytes=7-5", "5-7", "bytes=1-2,4-5", f"bytes=0-{6 * MEGABYTE}"):
+        assert code(s3.upload_part_copy, **target, PartNumber=4, CopySourceRange=wrong) == "InvalidArgument"
     s3.delete_object(Bucket=bucket, Key="source")
     s3.complete_multipart_upload(Bucket=bucket, Key="k", UploadId=upload, MultipartUpload={"Parts": parts})
     expected = whole + whole[10 : 5 * MEGABYTE + 10] + whole[5:8]
@@ -410,6 +461,68 @@ def test_tagging(s3: Any, bucket: str) -> None:
     assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == tags
     s3.delete_bucket_tagging(Bucket=bucket)
     s3.head_bucket(Bucket=bucket)
+
+
+PARAMETERS = ("prefix=k", "prefix", "versions=1", "list-type=2", "partNumber=1", "versionId=null", "max-keys=1")
+
+
+def test_no_sub_resource_falls_through(s3: Any, bucket: str, stack: Stack) -> None:
+    """Every one, with and without a value, with every method: what is not there answers 501, and nothing is done."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"content")
+    state = (s3.get_bucket_acl(Bucket=bucket)["Grants"], s3.head_object(Bucket=bucket, Key="k")["LastModified"])
+    served = {"GET", "HEAD"}
+    for scope, path in (("bucket", f"/{bucket}"), ("object", f"/{bucket}/k")):
+        for name in sorted(routes.SELECTORS | {"unheard-of", "Policy", "ACL"}):
+            for value in ("", "=", "=x"):
+                for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+                    there = (scope, method, name) in routes.OPERATIONS
+                    reading = name not in routes.SELECTORS and value == "=x" and method in served
+                    if there or reading:
+                        continue
+                    target = f"{path}?{name}{value}"
+                    status = raw(stack, method, target, signed_v2(method, target))[0]
+                    assert status == 501, (method, target, status)
+        for query in PARAMETERS:
+            for method in ("PUT", "POST", "DELETE"):
+                target = f"{path}?{query}"
+                if target in (f"{path}?versionId=null",) and scope == "object" and method == "DELETE":
+                    continue  # that is the object
+                status = raw(stack, method, target, signed_v2(method, target))[0]
+                assert status in (400, 405, 501), (method, target, status)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"content"
+    after = (s3.get_bucket_acl(Bucket=bucket)["Grants"], s3.head_object(Bucket=bucket, Key="k")["LastModified"])
+    assert after == state
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-customer-algorithm",
+        "x-amz-copy-source-server-side-encryption-customer-key",
+        "x-amz-object-lock-mode",
+        "x-amz-write-offset-bytes",
+        "x-amz-if-match-size",
+    ],
+)
+def test_headers_that_are_never_accepted_silently(s3: Any, bucket: str, stack: Stack, name: str) -> None:
+    """By no operation: to ignore one would be to do something else than was asked for."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"content")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"]
+    copy = {"x-amz-copy-source": f"{bucket}/k"}
+    for method, target, more in (
+        ("PUT", f"/{bucket}/k", {}),
+        ("PUT", f"/{bucket}/copy", copy),
+        ("GET", f"/{bucket}/k", {}),
+        ("HEAD", f"/{bucket}/k", {}),
+        ("DELETE", f"/{bucket}/k", {}),
+        ("POST", f"/{bucket}/other?uploads", {}),
+        ("PUT", f"/{bucket}/parts?partNumber=1&uploadId={upload}", {}),
+    ):
+        headers = signed_v2(method, target, {**more, name: "0"})
+        assert raw(stack, method, target, headers)[0] == 501, (method, target)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"content"
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
 
 
 def test_sub_resources_without_a_home(s3: Any, bucket: str, stack: Stack) -> None:

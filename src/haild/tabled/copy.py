@@ -38,7 +38,10 @@ def parse_source(text: str) -> Source:
         name, _, version = query.partition("=")
         if name != "versionId" or not version:
             raise S3Error("InvalidArgument", "The query of x-amz-copy-source is not versionId=.")
-    bucket, slash, key = unquote(path).removeprefix("/").partition("/")
+    try:
+        bucket, slash, key = addressing.decode(path).removeprefix("/").partition("/")
+    except S3Error:
+        raise S3Error("InvalidArgument", "x-amz-copy-source is not UTF-8.") from None
     if not (bucket and slash and key):
         raise S3Error("InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
     addressing.check_bucket_name(bucket)

@@ -25,6 +25,8 @@ from haild.tabled.metadata.port import SupersededError
 from haild.wire import s3xml
 
 SERVER = "tabled 0.5.2"
+REFUSED = "request %s of %s: %s"
+"""What is logged of each error (tabled.md 4.4): id, client's address, code."""
 CLIENT_GONE = 499
 """Status in the counts for a client that did not wait for its answer."""
 STALL = 60.0
@@ -44,6 +46,7 @@ LINGER = 5.0
 
 logger = logging.getLogger(__name__)
 
+_VERSIONS = ((1, 1), (1, 0))
 _UNKNOWN = Identity(None)
 _VERSIONED = {
     "s3:GetObject": "s3:GetObjectVersion",
@@ -96,6 +99,7 @@ class S3Server:
             response = await _send(request, answer, request_id)
         except S3Error as error:
             self.errors += 1
+            logger.info(REFUSED, request_id, request.remote, error.code)
             response = _send_error(request, error, request_id)
         except ConnectionError as error:
             # Trouble with nodes never comes as far as this: it is the client that has gone.
@@ -122,6 +126,8 @@ class S3Server:
         return min(max(share, SMALLEST_BLOCK), LARGEST_BLOCK)
 
     def _understand(self, request: web.BaseRequest, request_id: str) -> Call:
+        if request.version not in _VERSIONS:
+            raise S3Error("InvalidArgument", "The version of HTTP is neither 1.0 nor 1.1.")
         host = request.headers.get("Host")
         if host is None:
             raise S3Error("InvalidArgument", "The Host header is missing.")
@@ -157,6 +163,7 @@ class S3Server:
         call.action = operation.action
         if "versionId" in call.query and call.action in _VERSIONED:
             call.action = _VERSIONED[call.action]
+        routes.refuse_headers(call.headers)
         await access.admit(call, operation.permission)
         return await operation.handler(call)
 
@@ -288,6 +295,7 @@ class _Connection(RequestHandler):
         if code == "InternalError":
             logger.error("a request failed: %s", exc or message, exc_info=exc)
         request_id = secrets.token_hex(8).upper()
+        logger.info(REFUSED, request_id, self.peername[0] if self.peername else "", code)
         body = s3xml.error(code, message or "The request is not HTTP as we know it.", "", request_id)
         headers = _common({"Content-Type": "application/xml"}, request_id)
         response = web.Response(status=status, headers=headers, body=body)

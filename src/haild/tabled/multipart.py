@@ -6,13 +6,14 @@ A part is a body of its own; completing writes a manifest of the parts' bodies, 
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from haild.tabled import checksums, conditions, copy
+from haild.tabled import checksums, copy
 from haild.tabled import object as objects
 from haild.tabled.call import Answer, Call, quoted, read_document, xml
 from haild.tabled.errors import S3Error
@@ -25,6 +26,7 @@ LEAST_PART = 5 << 20
 """Bytes of every part but the last."""
 MAXIMUM_OBJECT = 5 << 40
 DOCUMENT_LIMIT = 4 << 20
+_SOURCE_RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})")
 
 
 async def create_upload(call: Call) -> Answer:
@@ -132,13 +134,7 @@ async def _put_part(call: Call, upload: Upload, part: Part, stored: StoredBody |
 async def _copy_part(call: Call, upload: Upload, number: int) -> Answer:
     source = copy.parse_source(call.headers["x-amz-copy-source"])
     bucket, record = await copy.find_source(call, source)
-    first, last = 0, record.size - 1
-    wanted = call.headers.get("x-amz-copy-source-range")
-    if wanted is not None:
-        chosen = conditions.byte_range(wanted, record.size)
-        if chosen is None:
-            raise S3Error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last")
-        first, last = chosen
+    first, last = _source_range(call.headers.get("x-amz-copy-source-range"), record.size)
     segments = cut(record.segments, first, last - first + 1)
     # The MD5 of a part that is a whole object is known; any other must be read once.
     whole = last - first + 1 == record.size and len(record.etag) == 32
@@ -157,6 +153,21 @@ async def _copy_part(call: Call, upload: Upload, number: int) -> Answer:
     if bucket.versioning:
         answer.headers["x-amz-copy-source-version-id"] = record.version
     return answer
+
+
+def _source_range(text: str | None, size: int) -> tuple[int, int]:
+    """First and last byte of the source. Raises S3Error: what is asked for must be there whole."""
+    first, last = 0, size - 1
+    if text is not None:
+        match = _SOURCE_RANGE.fullmatch(text.strip())
+        if not match or int(match[1]) > int(match[2]):
+            raise S3Error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last")
+        first, last = int(match[1]), int(match[2])
+        if last >= size:
+            raise S3Error("InvalidArgument", f"Range specified is not valid for source object of size: {size}")
+    if last - first >= copy.MAXIMUM:
+        raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
+    return first, last
 
 
 async def _md5(call: Call, segments: tuple[Segment, ...]) -> str:

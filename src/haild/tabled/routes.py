@@ -90,7 +90,9 @@ SELECTORS = frozenset(
 )
 """Query parameters that choose another operation than the base one."""
 
-_PARAMETERS = frozenset(
+_OF_OBJECTS = frozenset(("versionId", "partNumber"))
+"""Parameters of requests for objects, whatever the method; in requests for buckets they mean nothing."""
+_OF_READS = frozenset(
     (
         "prefix",
         "marker",
@@ -101,8 +103,6 @@ _PARAMETERS = frozenset(
         "start-after",
         "fetch-owner",
         "encoding-type",
-        "versionId",
-        "partNumber",
         "key-marker",
         "version-id-marker",
         "upload-id-marker",
@@ -111,8 +111,12 @@ _PARAMETERS = frozenset(
         "bucket-region",
         "max-parts",
         "part-number-marker",
-        "select-type",
         "allow-unordered",
+    )
+)
+"""Parameters that may also be empty."""
+_OF_ANY = frozenset(
+    (
         # Version 2 of boto3's signed addresses repeats headers that have to be sent there.
         "content-type",
         "content-md5",
@@ -121,7 +125,17 @@ _PARAMETERS = frozenset(
         "Signature",
     )
 )
-_PARAMETER_PREFIXES = ("response-", "x-", "X-")
+_PARAMETER_PREFIXES = ("x-", "X-")
+
+_REFUSED_HEADERS = (
+    "x-amz-server-side-encryption",
+    "x-amz-copy-source-server-side-encryption",
+    "x-amz-object-lock-",
+    "x-amz-write-offset-bytes",
+    "x-amz-if-match-",
+    "x-amz-rename-source",
+)
+"""Beginnings of headers that ask for what is not there: to ignore one would be to do something else."""
 
 
 async def _put_or_copy(call: Call) -> Answer:
@@ -247,11 +261,19 @@ for _name, (_action, _root, _content) in _DEFAULTS.items():
     OPERATIONS["bucket", "GET", _name] = Operation(f"s3:Get{_action}", access.OWNER, _empty(_root, _content))
 
 
-def _harmless(method: str, name: str, value: str) -> bool:
+def _harmless(method: str, scope: str, name: str, value: str) -> bool:
     """Whether a parameter that is no selector may stand in a request; unknown ones only with a value, on reads."""
-    if name in _PARAMETERS or name.startswith(_PARAMETER_PREFIXES):
+    if name in _OF_ANY or name.startswith(_PARAMETER_PREFIXES) or (scope == "object" and name in _OF_OBJECTS):
         return True
-    return bool(value) and method in ("GET", "HEAD")
+    return method in ("GET", "HEAD") and (bool(value) or name in _OF_READS or name.startswith("response-"))
+
+
+def refuse_headers(headers: Mapping[str, str]) -> None:
+    """Raise NotImplemented for encryption, locks and whatever else must not be accepted silently (tabled.md 17.1)."""
+    for name in headers:
+        lower = name.lower()
+        if lower.startswith(_REFUSED_HEADERS):
+            raise S3Error("NotImplemented", f"{lower} is not implemented.")
 
 
 def find(method: str, scope: str, query: Mapping[str, str]) -> Operation:
@@ -265,7 +287,7 @@ def find(method: str, scope: str, query: Mapping[str, str]) -> Operation:
             if selector:
                 raise S3Error("NotImplemented", f"?{selector} and ?{name} do not go together.")
             selector = name
-        elif not _harmless(method, name, value):
+        elif not _harmless(method, scope, name, value):
             raise S3Error("NotImplemented", f"?{name} is not implemented.")
     operation = OPERATIONS.get((scope, method, selector))
     if operation is not None:
