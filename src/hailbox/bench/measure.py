@@ -62,13 +62,11 @@ def measure(context: Context, wanted: Sequence[str], given: Load) -> BenchResult
     Raises UnknownStackError, UnknownServiceError, and NotWorkingError where a service fails meanwhile.
     """
     found = _wanted(context, wanted)
-    with lock.held(f"{context.stack}.bench", context.command, waiting=lambda who: _waits(context, who)):
+    with lock.held(
+        f"{context.stack}.bench", context.command, tell=lambda text: context.tell("bench", Phase.WAITING, text)
+    ):
         figures = [figure for service, each in found for figure in _figures(context, service, each, given)]
     return BenchResult(context.stack, tuple(figures))
-
-
-def _waits(context: Context, who: str) -> None:
-    context.tell("bench", Phase.WAITING, f"{who} measures this stack; waiting for it to end")
 
 
 def _wanted(context: Context, wanted: Sequence[str]) -> list[tuple[str, Access]]:
