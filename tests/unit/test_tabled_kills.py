@@ -2,7 +2,7 @@
 
 HAILBOX_FULL=1 kills for four minutes with one member and with two, so that both are done within the ten minutes that
 one command may take here; HAILBOX_KILL_SECONDS=N for as long as one likes. HAILBOX_SEED=N repeats a choice of
-victims. Every wait has a deadline of its own, so a run ends with what was wrong, and not by the time limit of the test.
+victims. Each wait has a deadline of its own, so a run ends with what was wrong, and not by the test's time limit.
 """
 
 from __future__ import annotations
