@@ -6,7 +6,18 @@ import random
 import pytest
 
 from haild.client import cld_carrier
-from haild.client.cld_machine import FENCE, RENEW, Answered, BackAgain, Happened, Lost, Machine, Reconnect, State
+from haild.client.cld_machine import (
+    FENCE,
+    RENEW,
+    TOGETHER,
+    Answered,
+    BackAgain,
+    Happened,
+    Lost,
+    Machine,
+    Reconnect,
+    State,
+)
 from haild.wire import cld, cld_extension, cld_packet
 from haild.wire.cld import ErrorCode, Op
 
@@ -67,6 +78,27 @@ def test_quiet_session_is_renewed() -> None:
     peer.reply(Op.NOP, renewal.xid, RENEW * LEASE + 0.1)
     assert peer.outcomes() == [], "nobody asked for it"
     assert peer.machine.valid_until == pytest.approx((RENEW + FENCE) * LEASE)
+
+
+def test_sessions_of_one_clock_are_renewed_together() -> None:
+    """Requests at different moments of a tenth of a second: all are renewed at one, and none late."""
+    moments = [50.003, 50.051, 50.098]
+    deadlines = set()
+    for moment in moments:
+        peer = Peer(reliable=True)
+        peer.machine.valid_until = 100.0
+        xid = peer.machine.request(Op.NOP, b"", moment)
+        peer.reply(Op.NOP, xid, moment)
+        deadline = peer.machine.deadline()
+        assert deadline is not None
+        deadlines.add(deadline)
+        assert moment + (RENEW - TOGETHER) * LEASE <= deadline <= moment + RENEW * LEASE
+        peer.sent()
+        peer.machine.tick(deadline - 0.001)
+        assert peer.sent() == []
+        peer.machine.tick(deadline)
+        assert [packet.op for packet in peer.sent()] == [Op.NOP]
+    assert len(deadlines) == 1
 
 
 @pytest.mark.parametrize("late", ["event", "answer", "tick"])

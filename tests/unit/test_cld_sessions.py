@@ -4,7 +4,7 @@ import pytest
 
 from haild.cld.outgoing import Outgoing
 from haild.cld.session import Datagrams
-from haild.wire import cld, cld_packet
+from haild.wire import cld, cld_extension, cld_packet
 from haild.wire.cld import ErrorCode, Op
 from support.cld_harness import Original, World
 
@@ -228,6 +228,28 @@ def test_silent_session_ends_after_60_s(world: World, tcp: bool) -> None:
     client.mail()
     client.send(client.packet(Op.NOP))
     assert cld.Generic.decode(cld_packet.parse(client.mail()[-1]).chunk).code == ErrorCode.SESS_INVAL
+
+
+def test_leases_are_looked_at_together(world: World) -> None:
+    """A server does not wake for each of its sessions; none ends early, and none much late."""
+    began = {}
+    for number in range(50):
+        world.pass_time(0.005)
+        client = Original(world, tcp=True)
+        client.sid = cld_extension.make_sid(10, number.to_bytes(4, "big"))
+        client.start()
+        began[client.sid] = world.now
+    sessions = world.service.registry.sessions
+    wakes = 0
+    while sessions:
+        before = list(sessions)
+        deadline = world.service.deadline()
+        assert deadline is not None
+        world.pass_time(deadline - world.now)
+        ages = [world.now - began[sid] for sid in before if sid not in sessions]
+        assert all(9.999 < age < 10.251 for age in ages)
+        wakes += bool(ages)
+    assert wakes <= 2
 
 
 @pytest.mark.parametrize("tcp", [False, True])

@@ -49,6 +49,11 @@ class Committer:
             self._release(output)
 
     @property
+    def busy(self) -> bool:
+        """Whether a commit runs."""
+        return self._running is not None
+
+    @property
     def held(self) -> int:
         """Packets that wait for a commit."""
         return len(self._held) + len(self._next)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import math
 import random
 from collections.abc import Callable, Mapping
 
@@ -23,6 +24,9 @@ _SHARE = 64
 MAXIMUM_PARTIAL = 32 << 20
 """Bytes of messages that are not complete yet, of all sessions together."""
 _EVENTS_PER_PING = 4
+_TOGETHER = 0.25
+"""Seconds: leases are looked at together, at multiples of this after their end. Most were renewed by then, and to
+wake for each of a thousand costs as much as half their renewals."""
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +215,7 @@ class Registry:
         if session.ended:
             when = session.forget_at
         else:
-            when = session.expires_at()
+            when = math.ceil(session.expires_at() / _TOGETHER) * _TOGETHER
             for moment in (session.ping_at, session.challenge_at, session.sort_at):
                 if 0 < moment < when:
                     when = moment

@@ -128,7 +128,11 @@ class Server:
         limit = min(len(output) + _TURN, _CONGESTION - self._committer.held)
         while packets and len(output) < limit:
             self._receive(packets.popleft(), stream, now)
-        self.flush()
+        if packets:
+            # The caller asks for its next turn now; the release that brings it has to come after that.
+            self._flush_soon()
+        else:
+            self.flush()
 
     def received_datagrams(self, datagrams: list[tuple[bytes, Datagrams]]) -> None:
         """Datagrams came."""
@@ -163,7 +167,13 @@ class Server:
     # --- to the network
 
     def flush(self) -> None:
-        """Store and send what has gathered, after everything that can be read now was read."""
+        """Send what has gathered; if there is something to store, after everything that can be read now was read."""
+        if self.service.changes or self._committer.busy:
+            self._flush_soon()
+        elif not self._flushing and not self._closing:
+            self._flush()
+
+    def _flush_soon(self) -> None:
         if not self._flushing and not self._closing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)

@@ -67,10 +67,12 @@ class Endpoint:
         self._received = received
         self._port_closed = port_closed
         self._reading = True
+        self._failed = False
         asyncio.get_running_loop().add_reader(sock.fileno(), self._ready)
 
     def _ready(self) -> None:
         datagrams: list[tuple[bytes, Datagrams]] = []
+        failed, self._failed = self._failed, False
         for _ in range(_BURST):
             try:
                 data, ancillary, _flags, address = self._socket.recvmsg(MAXIMUM_DATAGRAM, 128)
@@ -78,12 +80,15 @@ class Endpoint:
                 break
             except OSError:
                 # The pending error of a packet we sent; its details are in the queue.
+                failed = True
                 continue
             datagrams.append((data, Datagrams(address[0], address[1], _local(ancillary))))
         if datagrams:
             self._received(datagrams)
-        # After the datagrams: what was sent to us before the port closed still counts.
-        self._read_errors()
+        # After the datagrams: what was sent to us before the port closed still counts. Errors in the queue make the
+        # socket ready, too.
+        if failed or not datagrams:
+            self._read_errors()
 
     def _read_errors(self) -> None:
         for _ in range(_BURST):
@@ -112,6 +117,7 @@ class Endpoint:
                 return
             except OSError:
                 # May be the pending error of an earlier packet, to somebody else: once more.
+                self._failed = True
                 continue
             return
 

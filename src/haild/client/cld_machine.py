@@ -12,6 +12,7 @@ the same is true with a lease of 60 s.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,7 +26,10 @@ from haild.wire.cld import ErrorCode, Op
 FENCE = 0.8
 """Part of the lease after which the client itself gives up a session that it could not renew."""
 RENEW = 0.4
-"""Part of the lease after which a quiet session is renewed."""
+"""Part of the lease after which a quiet session is renewed, or a little earlier: see `TOGETHER`."""
+TOGETHER = 0.01
+"""Part of the lease: leases are renewed at multiples of it by the caller's clock. Where that is the same for all
+sessions of a host, their renewals come to the server in groups; to wake for one costs it more than to answer it."""
 WINDOW = 8
 """Requests on their way at once; a server remembers that many answers for a client that resumes."""
 _REPEAT_REFERENCE = 5.0
@@ -194,8 +198,12 @@ class Machine:
             if self._sent:
                 moments.append(min(request.repeat_at for request in self._sent.values()))
             else:
-                moments.append(self._last_sent + RENEW * self.lease)
+                moments.append(self._renew_at())
         return min(moments)
+
+    def _renew_at(self) -> float:
+        together = TOGETHER * self.lease
+        return math.floor((self._last_sent + RENEW * self.lease) / together) * together
 
     def tick(self, now: float) -> None:
         """Do what is due: fence, renew the lease, repeat what was not answered."""
@@ -208,7 +216,7 @@ class Machine:
             self._repeat_special(now)
         if self.state != State.LIVE:
             return
-        if now >= self._last_sent + RENEW * self.lease and not self._sent:
+        if not self._sent and now >= self._renew_at():
             self._renewals.add(self.request(Op.NOP, b"", now))
         for request in list(self._sent.values()):
             if self.state == State.LIVE and now >= request.repeat_at:
