@@ -10,6 +10,7 @@ more than --objects small and 64 large objects are stored.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import signal
@@ -21,10 +22,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from haild.wire import chunk as wire
 from haild.wire.chunk import Operation, RequestFlag
 
+WANTED = {
+    "PUT 4 KiB, 1 connection": (0.5, 2071),
+    "PUT 4 KiB, 16 connections": (0.5, 2071),
+    "GET 4 KiB, 1 connection": (0.5, 9559),
+    "GET 4 KiB, 16 connections": (0.5, 17_663),
+    "PUT 16 MiB, 1 connection": (0.8, 440),
+    "GET 16 MiB, 1 connection": (0.5, 2820),
+    "GET 16 MiB, 16 connections": (0.5, 3529),
+}
+"""The share that is wanted of what the C original reaches on such a machine, and that; its PUT with the SYNC flag."""
 USER = b"bench"
 SMALL = 4096
 LARGE = 16 << 20
@@ -93,6 +105,62 @@ def closed_loop(
     return done / (time.perf_counter() - begin)
 
 
+class Series:
+    """The rounds of one figure. While it is entered, the processor time of server and client counts."""
+
+    def __init__(self, name: str, unit: str, server: int | None) -> None:
+        self.name = name
+        self._unit = unit
+        self._server = server
+        self._rates: list[float] = []
+        self._amount = 0.0
+        self._spent = [0.0, 0.0]
+
+    def add(self, rate: float, amount: float) -> None:
+        """A round: `rate` a second, `amount` (of requests, of MiB) in all."""
+        self._rates.append(rate)
+        self._amount += amount
+
+    def _clocks(self) -> tuple[float, float]:
+        server = 0.0
+        if self._server is not None:
+            fields = Path(f"/proc/{self._server}/stat").read_text().rpartition(")")[2].split()
+            server = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return server, time.process_time()
+
+    def __enter__(self) -> None:
+        self._entered = self._clocks()
+
+    def __exit__(self, *_: object) -> None:
+        for position, (before, after) in enumerate(zip(self._entered, self._clocks(), strict=True)):
+            self._spent[position] += after - before
+
+    def print(self) -> None:
+        median = statistics.median(self._rates)
+        spread = f"({min(self._rates):,.0f} to {max(self._rates):,.0f})"
+        server, client = (f"{spent / self._amount * 1e6:,.0f}" for spent in self._spent)
+        line = f"{self.name:<32} {median:>7,.0f} {self._unit:<6} {spread:<18} {server:>6} {client:>6}"
+        if self.name in WANTED:
+            share, original = WANTED[self.name]
+            verdict = "yes" if median >= share * original else "NO"
+            line += f" {share * original:>8,.0f} = {share:g} x {original:<7,} {verdict}"
+        print(line, flush=True)
+
+
+class Show:
+    """The table. `server`: the server's process id, None for one whose processor time is not known."""
+
+    def __init__(self, server: int | None) -> None:
+        self._server = server
+
+    def series(self, name: str, unit: str) -> Series:
+        return Series(name, unit, self._server)
+
+    def heading(self) -> None:
+        print(f"{'':<66} processor us, a request or MiB")
+        print(f"{'':<66} {'server':>6} {'client':>6} {'wanted':>8} = share x original")
+
+
 class Keys:
     """Keys of small objects, in the order of their storing."""
 
@@ -120,88 +188,96 @@ def large_put(sock: socket.socket, key: bytes, content: bytes) -> None:
         raise SystemExit("a large PUT was refused")
 
 
-def large_get(sock: socket.socket, key: bytes, buffer: memoryview) -> None:
-    sock.sendall(request(Operation.GET, key))
-    if receive(sock, wire.TIMED_RESPONSE_SIZE)[8]:
-        raise SystemExit("a large GET was refused")
-    missing = LARGE
-    while missing:
-        missing -= sock.recv_into(buffer[: min(len(buffer), missing)])
-
-
-def large_rounds(port: int, table: bytes, rounds: int) -> tuple[float, float]:
-    """MiB/s of PUT and GET, one connection."""
-    sock = connect(port, table)
-    content = os.urandom(LARGE)
-    buffer = memoryview(bytearray(1 << 20))
-    puts, gets = [], []
-    for number in range(rounds):
-        begin = time.perf_counter()
-        for each in range(4):
-            large_put(sock, b"large-%d-%d" % (number, each), content)
-        puts.append(4 * 16 / (time.perf_counter() - begin))
-    for number in range(rounds):
-        begin = time.perf_counter()
-        for each in range(4):
-            large_get(sock, b"large-%d-%d" % (number, each), buffer)
-        gets.append(4 * 16 / (time.perf_counter() - begin))
-    for number in range(rounds):
-        for each in range(4):
-            sock.sendall(request(Operation.DEL, b"large-%d-%d" % (number, each)))
-            receive(sock, wire.RESPONSE_SIZE)
-    sock.close()
-    return statistics.median(puts), statistics.median(gets)
-
-
-def large_parallel(port: int, table: bytes, count: int, seconds: float) -> float:
-    """MiB/s of GET over `count` connections."""
-    sockets = [connect(port, table) for _ in range(count)]
-    large_put(sockets[0], b"parallel", os.urandom(LARGE))
+def large_gets(sockets: list[socket.socket], keys: list[bytes]) -> float:
+    """MiB/s while every socket gets one large object after the other, socket 0 `keys[0]`, `keys[n]`, and so on."""
     poll = select.epoll()
     buffer = memoryview(bytearray(1 << 20))
     waiting = {}
-    for sock in sockets:
+    for position, sock in enumerate(sockets):
         poll.register(sock, select.EPOLLIN)
-        waiting[sock.fileno()] = [sock, LARGE + wire.TIMED_RESPONSE_SIZE]
-        sock.sendall(request(Operation.GET, b"parallel"))
-    received = 0
+        waiting[sock.fileno()] = [sock, 0, keys[position :: len(sockets)][::-1]]
+    answer = wire.TIMED_RESPONSE_SIZE + LARGE
     begin = time.perf_counter()
+    for sock, *_ in waiting.values():
+        _next_get(waiting, sock.fileno(), answer)
     while waiting:
         for descriptor, _ in poll.poll():
             entry = waiting[descriptor]
-            sock = entry[0]
-            got = sock.recv_into(buffer[: min(len(buffer), entry[1])])
-            received += got
+            fresh = entry[1] == answer
+            got = entry[0].recv_into(buffer[: min(len(buffer), entry[1])])
+            if not got or (fresh and buffer[8]):
+                raise SystemExit("a large GET was refused")
             entry[1] -= got
-            if entry[1]:
-                continue
-            if time.perf_counter() - begin < seconds:
-                entry[1] = LARGE + wire.TIMED_RESPONSE_SIZE
-                sock.sendall(request(Operation.GET, b"parallel"))
-            else:
-                del waiting[descriptor]
+            if not entry[1] and not _next_get(waiting, descriptor, answer):
+                poll.unregister(descriptor)
     elapsed = time.perf_counter() - begin
-    sockets[0].sendall(request(Operation.DEL, b"parallel"))
-    receive(sockets[0], wire.RESPONSE_SIZE)
+    poll.close()
+    return len(keys) * LARGE / elapsed / (1 << 20)
+
+
+def _next_get(waiting: dict[int, list[Any]], descriptor: int, answer: int) -> bool:
+    entry = waiting[descriptor]
+    if not entry[2]:
+        del waiting[descriptor]
+        return False
+    entry[1] = answer
+    entry[0].sendall(request(Operation.GET, entry[2].pop()))
+    return True
+
+
+def large(port: int, count: int, show: Show, rounds: int) -> None:
+    """MiB/s of PUT over one connection; of GET over `count` connections, of objects never read before and again."""
+    sockets = [connect(port, b"bench-large") for _ in range(count)]
+    content = os.urandom(LARGE)
+    names = "GET 16 MiB", "GET 16 MiB again"
+    puts = show.series(f"PUT 16 MiB, {_connections(count)}", "MiB/s") if count == 1 else None
+    gets = [show.series(f"{name}, {_connections(count)}", "MiB/s") for name in names]
+    for number in range(rounds):
+        keys = [b"large-%d-%d" % (number, each) for each in range(4)]
+        with puts or contextlib.nullcontext():
+            begin = time.perf_counter()
+            for key in keys:
+                large_put(sockets[0], key, content)
+            elapsed = time.perf_counter() - begin
+        if puts:
+            puts.add(4 * 16 / elapsed, 4 * 16)
+        reading = [keys[each % 4] for each in range(max(4, count))]
+        for series in gets:
+            with series:
+                rate = large_gets(sockets, reading)
+            series.add(rate, len(reading) * 16)
+        for key in keys:
+            sockets[0].sendall(request(Operation.DEL, key))
+            receive(sockets[0], wire.RESPONSE_SIZE)
     for sock in sockets:
         sock.close()
-    return received / elapsed / (1 << 20)
+    for each in (puts, *gets):
+        if each:
+            each.print()
 
 
-def small(port: int, table: bytes, keys: Keys, count: int, options: argparse.Namespace) -> tuple[float, float]:
+def small(port: int, count: int, keys: Keys, show: Show, options: argparse.Namespace) -> None:
     """PUTs and GETs a second over `count` connections."""
-    sockets = [connect(port, table) for _ in range(count)]
+    sockets = [connect(port, b"bench-small") for _ in range(count)]
 
-    def median(requests: Iterator[bytes], answer: int, limit: Callable[[], int]) -> float:
-        return statistics.median(
-            closed_loop(sockets, requests, answer, options.seconds, limit()) for _ in range(options.rounds)
-        )
+    def median(name: str, requests: Iterator[bytes], answer: int, limit: Callable[[], int]) -> None:
+        series = show.series(f"{name} 4 KiB, {_connections(count)}", "/s")
+        for _ in range(options.rounds):
+            with series:
+                begin = time.perf_counter()
+                rate = closed_loop(sockets, requests, answer, options.seconds, limit())
+                elapsed = time.perf_counter() - begin
+            series.add(rate, rate * elapsed)
+        series.print()
 
-    puts = median(keys.puts(), wire.RESPONSE_SIZE, lambda: max(count, (options.objects - keys.count) // 4))
-    gets = median(keys.gets(), wire.TIMED_RESPONSE_SIZE + SMALL, lambda: 1 << 30)
+    median("PUT", keys.puts(), wire.RESPONSE_SIZE, lambda: max(count, (options.objects - keys.count) // 4))
+    median("GET", keys.gets(), wire.TIMED_RESPONSE_SIZE + SMALL, lambda: 1 << 30)
     for sock in sockets:
         sock.close()
-    return puts, gets
+
+
+def _connections(count: int) -> str:
+    return "1 connection" if count == 1 else f"{count} connections"
 
 
 def curve(port: int, options: argparse.Namespace) -> None:
@@ -288,17 +364,14 @@ def print_disk(directory: Path) -> None:
     print(f"the disk by itself:    {appends:8.0f} flushed 4 KiB appends/s, {rate:8.0f} MiB/s flushed", flush=True)
 
 
-def measure(port: int, options: argparse.Namespace) -> None:
+def measure(port: int, process: int | None, options: argparse.Namespace) -> None:
+    show = Show(process)
+    show.heading()
     keys = Keys()
     for count in (1, 16):
-        puts, gets = small(port, b"bench-small", keys, count, options)
-        print(f"4 KiB, {count:>2} connections: {puts:8.0f} PUT/s {gets:8.0f} GET/s", flush=True)
-    puts, gets = large_rounds(port, b"bench-large", options.rounds)
-    print(f"16 MiB, 1 connection:  {puts:8.0f} MiB/s PUT {gets:8.0f} MiB/s GET", flush=True)
-    print(
-        f"16 MiB, 4 connections: {large_parallel(port, b'bench-large', 4, options.seconds):8.0f} MiB/s GET",
-        flush=True,
-    )
+        small(port, count, keys, show, options)
+    for count in (1, 16):
+        large(port, count, show, options.rounds)
 
 
 def main() -> None:
@@ -310,7 +383,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, help="measure a server that runs already")
     options = parser.parse_args()
     if options.port:
-        measure(options.port, options)
+        measure(options.port, None, options)
         return
     with tempfile.TemporaryDirectory(dir=options.directory) as name:
         own = Own(Path(name))
@@ -318,7 +391,7 @@ def main() -> None:
         port = int(own.port_file.read_text())
         try:
             print_disk(Path(name))
-            measure(port, options)
+            measure(port, own.process.pid, options)
             print_disk(Path(name))
             print("one table, 16 connections:", flush=True)
             curve(port, options)

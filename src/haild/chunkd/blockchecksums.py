@@ -1,19 +1,24 @@
 """CRC-32 of every block of 64 KiB of a body: a range is verified without reading the whole.
 
 The SHA-1 that the protocol wants covers whole objects only. CRC-32 finds every burst of up to 32 bits and
-all but one in 2^32 of other damage, and is twice as fast as SHA-1 (3.6 to 1.7 GiB/s where this was written).
+all but one in 2^32 of other damage, and costs next to nothing beside SHA-1: anycrc's, which computes the same as
+zlib's, runs at 20 GiB/s, zlib's at 4.5, SHA-1 at 1.6 (where this was written).
 """
 
 from __future__ import annotations
 
 import struct
 from typing import Final
-from zlib import crc32
+
+import anycrc  # type: ignore[import-untyped]
 
 from haild.wire.chunk import BLOCK_SIZE
 
 ENTRY_SIZE: Final = 4
 """Bytes of one block's checksum in the encoded form."""
+
+_crc32 = anycrc.Model("CRC32").calc
+"""Of some bytes, and the value of those before them."""
 
 
 class BlockChecksums:
@@ -29,7 +34,7 @@ class BlockChecksums:
         view = memoryview(piece)
         while view:
             part = view[: BLOCK_SIZE - self._filled]
-            self._current = crc32(part, self._current)
+            self._current = _crc32(part, self._current)
             self._filled += len(part)
             if self._filled == BLOCK_SIZE:
                 self._done.append(self._current)
@@ -62,6 +67,6 @@ def matches(checksums: bytes, offset: int, data: memoryview) -> bool:
         return False
     expected = struct.unpack_from(f"<{count}I", checksums, first * ENTRY_SIZE)
     return all(
-        crc32(data[start : start + BLOCK_SIZE]) == checksum
+        _crc32(data[start : start + BLOCK_SIZE]) == checksum
         for start, checksum in zip(range(0, len(data), BLOCK_SIZE), expected, strict=True)
     )
