@@ -56,6 +56,21 @@ def test_a_file_comes_back_whole(rclone: Client, bucket: str, other: Hstor, size
     assert (rclone.home / "down").stat().st_mtime_ns == (rclone.home / "up").stat().st_mtime_ns
 
 
+def test_a_large_file_goes_up_in_parts(rclone: Client, bucket: str, other: Hstor) -> None:
+    """From 200 MiB on, in parts of 5 MiB, four at a time."""
+    size = (200 << 20) + 3
+    block = noise(1 << 20)
+    with (rclone.home / "large").open("wb") as file:
+        for number in range(200):
+            file.write(bytes([number]) + block[1:])
+        file.write(b"end")
+    rclone.run("copyto", "large", f"hail:{bucket}/large")
+    head = other.request("HEAD", bucket, "large").headers
+    assert (int(head["content-length"]), head["etag"][-4:]) == (size, '-41"')
+    rclone.run("check", "--download", "--one-way", "--include", "/large", ".", f"hail:{bucket}")
+    rclone.run("deletefile", f"hail:{bucket}/large")
+
+
 def test_a_stream_of_unknown_length_goes_up_in_parts(rclone: Client, bucket: str, other: Hstor) -> None:
     body = noise(12_000_000, 1)
     rclone.run("rcat", f"hail:{bucket}/stream", stdin=body)

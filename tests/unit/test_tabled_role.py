@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -230,6 +231,21 @@ async def test_after_the_end_nobody_serves(member: Member, monkeypatch: pytest.M
     with pytest.raises(ConnectionRefusedError):
         await ask(member.port)
     assert role.master is None
+
+
+async def test_nobody_waits_for_metadata_that_are_closed(member: Member) -> None:
+    """As a status page asks for figures at that moment, or a cancelled upload notes what it leaves behind."""
+    await member.role.lead(supersede=False)
+    master = member.role.master
+    assert master is not None
+    metadata = master.metadata
+    asking = [asyncio.ensure_future(metadata.counts()) for _ in range(3)]
+    await steps(1)
+    await member.role.end()
+    async with asyncio.timeout(DEADLINE):
+        answers = await asyncio.gather(*asking, metadata.counts(), return_exceptions=True)
+    assert all(not isinstance(answer, BaseException) for answer in answers[:3])
+    assert isinstance(answers[3], sqlite3.Error)
 
 
 async def test_a_master_whose_claim_is_gone_opens_the_metadata_anew(member: Member) -> None:

@@ -158,7 +158,9 @@ async def preflight(call: Call) -> Answer:
 async def headers_for(call: Call) -> Mapping[str, str]:
     """The headers that an answer needs for a script from elsewhere to see it."""
     origin = call.headers.get("Origin")
-    if origin is None:
+    if origin is None or call.method == "OPTIONS" or not call.address.bucket:
         return {}
+    if call.found_bucket is None:
+        call.found_bucket = await call.metadata.bucket(call.address.bucket)
     rule = await _find(call, origin, call.method, [])
     return {} if rule is None else rule.answer(origin)

@@ -29,6 +29,7 @@ from haild.tabled.http import S3Server, low_level_server
 from haild.tabled.master import GRACE
 from haild.tabled.metadata import schema
 from haild.tabled.metadata.claim import database_file
+from haild.tabled.metadata.port import SupersededError
 from haild.tabled.nodes import Nodes
 from haild.tabled.role import Role
 from haild.tabled.status import Statistics, StatusServer
@@ -106,7 +107,8 @@ class Daemon:
         counters = {"requests": self.server.requests, "errors": self.server.errors}
         replication: dict[str, int] = {}
         if master is not None:
-            counters |= dict(await master.metadata.counts())
+            with contextlib.suppress(sqlite3.Error, SupersededError):  # it may be about to stop
+                counters |= dict(await master.metadata.counts())
             replication = master.repairer.describe()
         now = time.time()
         return {

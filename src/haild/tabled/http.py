@@ -98,9 +98,7 @@ class S3Server:
                 answer.headers.update(await cors.headers_for(call))
             response = await _send(request, answer, request_id)
         except S3Error as error:
-            self.errors += 1
-            logger.info(REFUSED, request_id, request.remote, error.code)
-            response = _send_error(request, error, request_id)
+            response = await self._refuse(request, call, error, request_id)
         except ConnectionError as error:
             # Trouble with nodes never comes as far as this: it is the client that has gone.
             logger.debug("request %s: the client has gone: %s", request_id, error)
@@ -119,6 +117,16 @@ class S3Server:
             self._uploads -= upload
         self.on_answer(call.action if call is not None else "", response.status)
         return response
+
+    async def _refuse(
+        self, request: web.BaseRequest, call: Call | None, error: S3Error, request_id: str
+    ) -> web.StreamResponse:
+        self.errors += 1
+        logger.info(REFUSED, request_id, request.remote, error.code)
+        if call is not None and "Origin" in request.headers:
+            with contextlib.suppress(sqlite3.Error):  # a script from elsewhere is told why, if possible
+                error.headers.update(await cors.headers_for(call))
+        return _send_error(request, error, request_id)
 
     def _block(self) -> int:
         """Bytes of an upload to handle at a time."""

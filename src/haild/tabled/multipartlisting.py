@@ -16,7 +16,7 @@ async def list_parts(call: Call) -> Answer:
     limit = number(call.query, "max-parts", MOST, MOST)
     marker = number(call.query, "part-number-marker", 0, multipart.MOST_PARTS)
     parts = await call.metadata.parts(upload.upload, marker, limit + 1)
-    truncated = len(parts) > limit
+    truncated = 0 < limit < len(parts)
     parts = parts[:limit]
     fields = [
         s3xml.element("Bucket", upload.bucket),

@@ -41,6 +41,7 @@ class Writer:
         self._confirm = confirm
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="metadata-writer", daemon=True)
         self._thread.start()
 
@@ -49,12 +50,15 @@ class Writer:
 
         Raises what it raises, sqlite3.Error, or SupersededError.
         """
+        if self._closed:
+            raise sqlite3.ProgrammingError("the metadata are closed")
         future: asyncio.Future[Result] = self._loop.create_future()
         self._queue.put(_Pending(change, future))
         return await future
 
     async def close(self) -> None:
         """Finish what is queued, then close the connection."""
+        self._closed = True
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
 
