@@ -1,6 +1,7 @@
 """The program that restores a snapshot: what is there afterwards, also when an earlier run was cut short."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,26 +42,71 @@ def tree(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     }
 
 
+def services_are_dead() -> bool:
+    return True
+
+
 def test_everything_else_is_gone(source: Path, target: Path) -> None:
-    assert agent.replace(source, target) == 0
+    assert agent.replace(source, target, services_are_dead) == 0
     assert tree(target) == tree(source)
 
 
-def test_begun_anew_after_it_was_cut_short(source: Path, target: Path) -> None:
-    """Cut short while it moved aside, twice, and while it copied."""
-    agent.move_aside(target / "cld-1")
-    agent.move_aside(target / "cld-1")
-    (target / "cld-1" / "file").write_bytes(b"half")
-    assert agent.replace(source, target) == 0
+def test_nothing_is_touched_before_the_services_are_dead(source: Path, target: Path) -> None:
+    before = tree(target)
+
+    def look() -> bool:
+        seen.update(tree(target))
+        return True
+
+    seen: dict[str, tuple[int, int, bytes]] = {}
+    assert agent.replace(source, target, look) == 0
+    assert before.items() <= seen.items()
+    assert tree(target) == tree(source)
+
+
+def test_without_the_signal_nothing_is_replaced(source: Path, target: Path) -> None:
+    before = tree(target)
+    assert agent.replace(source, target, lambda: False) == 75
+    assert before.items() <= tree(target).items()
+    assert agent.replace(source, target, services_are_dead) == 0
+    assert tree(target) == tree(source)
+
+
+@pytest.mark.parametrize("moment", ["copying", "discarding", "moving"])
+def test_begun_anew_after_it_was_cut_short(source: Path, target: Path, moment: str) -> None:
+    """Cut short twice."""
+    for _ in range(2):
+        for replica in ("cld-1", "chunkd-1"):
+            volume = agent.Volume(source / replica, target / replica)
+            volume.begin()
+            volume._copying.wait()
+            if moment != "copying":
+                volume.discard()
+                volume._removing.wait()
+            if moment == "moving":
+                entry = next(volume.copy.iterdir())
+                entry.rename(volume.place / entry.name)
+    assert agent.replace(source, target, services_are_dead) == 0
     assert tree(target) == tree(source)
 
 
 def test_a_copy_that_fails_is_told(source: Path, target: Path) -> None:
-    (source / "cld-1" / "file").unlink()
-    os.mkfifo(source / "cld-1" / "file")
-    (source / "cld-1" / "file").chmod(0)
-    (target / "cld-1" / "newer" / "deep").mkdir()
     broken = source / "tabled-1"
     broken.symlink_to(source / "nowhere")
     (target / "tabled-1").mkdir()
-    assert agent.replace(source, target) != 0
+    assert agent.replace(source, target, services_are_dead) != 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a small disk")
+def test_old_content_that_takes_the_space_of_the_copy_makes_room_for_it(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "small"
+    target.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(target)], check=True)
+    try:
+        for replica in ("cld-1", "chunkd-1"):
+            (target / replica).mkdir()
+            (target / replica / "old").write_bytes(bytes(450_000))
+        assert agent.replace(source, target, services_are_dead) == 0
+        assert tree(target) == tree(source)
+    finally:
+        subprocess.run(["umount", str(target)], check=True)

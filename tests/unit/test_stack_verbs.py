@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from hailbox.model import names
 from hailbox.model.errors import (
     ComposeFailedError,
     ConfigurationError,
+    EngineFailedError,
     EngineTooOldError,
     HailboxError,
     NotWorkingError,
@@ -475,6 +476,67 @@ def test_reset_from_nothing_brings_the_stack_up(fake: FakeEngine, make_context: 
     assert result.stack is not None
     assert result.removal == Removal("test", False)
     assert names_of(fake) == REPLICAS
+
+
+@pytest.mark.parametrize("differs", ["nothing", "digest", "volume", "configuration"])
+def test_reset_runs_compose_only_where_something_differs(
+    fake: FakeEngine, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch, differs: str
+) -> None:
+    up(make_context())
+    write_data(fake)
+    ran: list[str] = []
+    run = fake.compose
+
+    def compose(project: str, file: str, arguments: Sequence[str]) -> None:
+        ran.append(project)
+        run(project, file, arguments)
+
+    monkeypatch.setattr(fake, "compose", compose)
+    if differs == "digest":
+        container = container_of(fake, "tabled-1")
+        fake.all_containers[container.id] = replace(container, labels={**container.labels, names.DIGEST: "other"})
+    elif differs == "volume":
+        del fake.all_volumes["hailbox-test-chunkd-1"]
+    elif differs == "configuration":
+        volume = "hailbox-test-credentials"
+        fake.contents[volume] = replace(fake.contents[volume], files={})
+    before = {container.id for container in fake.all_containers.values()}
+    volumes = dict(fake.all_volumes)
+    result = reset(make_context()).stack
+    assert result is not None
+    assert result.working
+    assert set(result.changed) >= {"chunkd-1", "cld-1", "iwhd-1", "tabled-1"}
+    assert bool(ran) == (differs != "nothing")
+    assert names_of(fake) == REPLICAS
+    assert set(written(fake).values()) == {0}
+    kept = before & {container.id for container in fake.all_containers.values()}
+    assert kept == {container_of(fake, "credentials").id}
+    assert volumes.items() <= fake.all_volumes.items()
+    assert up(make_context()).changed == ()
+
+
+def test_reset_copes_with_a_port_that_was_taken_meanwhile(
+    fake: FakeEngine, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up(make_context())
+    start = fake.start_container
+    taken: list[socket.socket] = []
+
+    def start_if_free(identifier: str) -> None:
+        ports = [port.host_port for port in fake.all_containers[identifier].ports]
+        if not taken and fake.all_containers[identifier].labels[names.REPLICA] == "tabled-1":
+            taken.append(socket.create_server(("127.0.0.1", ports[0])))
+        if taken and taken[0].getsockname()[1] in ports:
+            raise EngineFailedError("port is already allocated", "try again")
+        start(identifier)
+
+    monkeypatch.setattr(fake, "start_container", start_if_free)
+    result = reset(make_context()).stack
+    (holder,) = taken
+    with holder:
+        assert result is not None
+        assert result.working
+        assert container_of(fake, "tabled-1").ports[0].host_port != holder.getsockname()[1]
 
 
 def test_reset_removes_leftovers_of_another_profile(

@@ -28,6 +28,7 @@ from hailbox.engine.port import (
     Image,
     Network,
     PublishedPort,
+    Recipe,
     Volume,
 )
 from hailbox.engine.transport import TIMEOUT, RefusalError, Transport, lines, pieces
@@ -165,6 +166,23 @@ class DockerEngine:
             restart_count=answer["RestartCount"],
             pid=state["Pid"],
         )
+
+    def container_recipe(self, container_id: str) -> Recipe:
+        answer = self._get(f"/containers/{container_id}/json")
+        networks = {
+            # What else is there belongs to this one container: its addresses, and its id as an alias (engine 20.10).
+            network: {key: settings.get(key) for key in ("IPAMConfig", "Links", "DriverOpts")}
+            | {"Aliases": [alias for alias in settings["Aliases"] or () if alias != container_id[:12]]}
+            for network, settings in answer["NetworkSettings"]["Networks"].items()
+        }
+        return {
+            **answer["Config"],
+            "HostConfig": answer["HostConfig"],
+            "NetworkingConfig": {"EndpointsConfig": networks},
+        }
+
+    def create_container(self, name: str, recipe: Recipe) -> str:
+        return str(self._post("/containers/create", {"name": name}, dict(recipe))["Id"])
 
     def volumes(self, labels: Mapping[str, str | None]) -> list[Volume]:
         entries = self._get("/volumes", _having(labels))["Volumes"] or []
@@ -324,7 +342,7 @@ class DockerEngine:
                 "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
             },
         }
-        return str(self._post("/containers/create", {"name": helper.name}, described)["Id"])
+        return self.create_container(helper.name, described)
 
     def await_exit(self, container_id: str, *, deadline: float) -> int:
         with self._asking() as transport:

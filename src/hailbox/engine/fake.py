@@ -28,6 +28,7 @@ from hailbox.engine.port import (
     Image,
     Network,
     PublishedPort,
+    Recipe,
     Volume,
 )
 from hailbox.model import names
@@ -113,8 +114,11 @@ class FakeEngine:
         return [self._listed(each) for each in self.all_containers.values() if _has(each.labels, labels)]
 
     def _listed(self, container: Container) -> Container:
-        """With its image's id in place of a name that has gone, as the engine does it."""
-        return container if container.image in self.all_images else replace(container, image=container.image_id)
+        """As the engine does it: its image's id in place of a name that has gone; ports only while it runs."""
+        if container.image not in self.all_images:
+            container = replace(container, image=container.image_id)
+        runs = container.state in (ContainerState.RUNNING, ContainerState.PAUSED)
+        return container if runs else replace(container, ports=())
 
     @_request
     def container_details(self, container_id: str) -> ContainerDetails:
@@ -122,6 +126,26 @@ class FakeEngine:
         if container_id in self.details:
             return self.details[container_id]
         return ContainerDetails(0, False, "", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 0, 1)
+
+    @_request
+    def container_recipe(self, container_id: str) -> Recipe:
+        return {"like": self._container(container_id), "command": self.commands.get(container_id, [])}
+
+    @_request
+    def create_container(self, name: str, recipe: Recipe) -> str:
+        like: Container = recipe["like"]
+        if missing := [mount for mount in like.mounts if mount not in self.all_volumes]:
+            raise EngineFailedError(f"no such volume: {missing[0]}", "make it first")
+        identifier = self._new_container(name, replace(like, state=ContainerState.CREATED))
+        self.commands[identifier] = recipe["command"]
+        return identifier
+
+    def _new_container(self, name: str, like: Container) -> str:
+        if any(container.name == name for container in self.all_containers.values()):
+            raise EngineFailedError(f"the name {name} is taken", "remove that container")
+        identifier = f"container-{next(self._ids)}"
+        self.all_containers[identifier] = replace(like, id=identifier, name=name)
+        return identifier
 
     @_request
     def volumes(self, labels: Mapping[str, str | None]) -> list[Volume]:
@@ -227,11 +251,8 @@ class FakeEngine:
 
     @_request
     def create_helper(self, helper: Helper) -> str:
-        if any(container.name == helper.name for container in self.all_containers.values()):
-            raise EngineFailedError(f"the name {helper.name} is taken", "remove that container")
-        identifier = f"container-{next(self._ids)}"
-        self.all_containers[identifier] = Container(
-            id=identifier,
+        made = Container(
+            id="",
             name=helper.name,
             image=helper.image,
             image_id=f"sha256:{helper.image}",
@@ -239,6 +260,7 @@ class FakeEngine:
             labels=dict(helper.labels),
             mounts=tuple(helper.mounts),
         )
+        identifier = self._new_container(helper.name, made)
         self.helpers[identifier] = helper
         return identifier
 
@@ -302,7 +324,6 @@ class FakeEngine:
                 del self.all_containers[container.id]
                 self.interrupt(f"compose: re-create {name}")
         identifier = f"container-{next(self._ids)}"
-        self.commands[identifier] = definition.get("command", [])
         self.commands[identifier] = definition.get("command", [])
         self.all_containers[identifier] = Container(
             id=identifier,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class ContainerState(StrEnum):
@@ -60,6 +60,10 @@ class Container:
     """Names of the volumes that are mounted."""
     networks: tuple[str, ...] = ()
     """Names of the networks that it is attached to."""
+
+
+Recipe = Mapping[str, Any]
+"""All that a container is made from, in the engine's own words."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,12 @@ class Engine(Protocol):
 
     def container_details(self, container_id: str) -> ContainerDetails:
         """Inspect one container."""
+
+    def container_recipe(self, container_id: str) -> Recipe:
+        """What another container has to be made from to be the same as this one."""
+
+    def create_container(self, name: str, recipe: Recipe) -> str:
+        """Make a container without starting it; returns its id."""
 
     def volumes(self, labels: Mapping[str, str | None]) -> list[Volume]:
         """All volumes with these labels."""

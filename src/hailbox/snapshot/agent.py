@@ -1,59 +1,104 @@
 """The program of the helper that restores a snapshot; it runs in a container and has the standard library only.
 
-For each directory of `/from`, it replaces what is in the one of that name in `/to`. It says `ready`, waits for
-SIGUSR1 (the services are dead now), moves the old content aside within its volume, and copies while that is removed.
+For each directory of `/from`, it replaces what is in the one of that name in `/to`. It says `ready`, and copies into
+a new directory within the volume while the services are being killed. On SIGUSR1 (they are dead now) it removes the
+old content, and moves the copy into its place when it is whole.
 Started again after it was cut short, it begins anew: the snapshot is the truth, everything else is thrown away.
 
-Exit status: 0 when all is copied; 75 (EX_TEMPFAIL of sysexits.h) if the signal did not come; else that of `cp`.
+Exit status: 0 when all is in its place; 75 (EX_TEMPFAIL of sysexits.h) if the signal did not come; else that of `cp`.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 FROM, TO = Path("/from"), Path("/to")
 PATIENCE = 60.0
 """Seconds to wait for the signal; a driver that was killed does not send it."""
 
-_ASIDE = ".discarded-"
+_ASIDE, _COPY = ".discarded-", ".restored-"
 _NO_SIGNAL = 75
 
 
-def move_aside(volume: Path) -> None:
-    """Move all that is in `volume` into a new directory there."""
-    found = list(volume.iterdir())
-    aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=volume))
-    for entry in found:
-        if not entry.name.startswith(_ASIDE):
-            entry.rename(aside / entry.name)
+@dataclass
+class Volume:
+    """A data volume whose content is being replaced."""
+
+    source: Path
+    place: Path
+    copy: Path = field(init=False)
+    _copying: subprocess.Popen[bytes] = field(init=False)
+    _removing: subprocess.Popen[bytes] = field(init=False)
+
+    def begin(self) -> None:
+        """Begin to copy, beside what is there."""
+        self.copy = Path(tempfile.mkdtemp(prefix=_COPY, dir=self.place))
+        self._copying = subprocess.Popen(["cp", "-a", f"{self.source}/.", str(self.copy)])
+
+    def discard(self) -> None:
+        """Begin to remove all that is not the copy; out of the way it is at once."""
+        found = [entry for entry in self.place.iterdir() if entry != self.copy]
+        aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=self.place))
+        for entry in found:
+            if not entry.name.startswith(_ASIDE):
+                entry.rename(aside / entry.name)
+        old = [str(path) for path in self.place.glob(f"{_ASIDE}*")]
+        self._removing = subprocess.Popen(["rm", "-rf", "--", *old])
+
+    def finish(self) -> int:
+        """Wait for both, and move the copy into its place; the exit status of what failed, or 0."""
+        copied, removed = self._copying.wait(), self._removing.wait()
+        if copied and not removed:
+            # The old content may have taken the space that the copy needs.
+            shutil.rmtree(self.copy)
+            self.begin()
+            copied = self._copying.wait()
+        if copied or removed:
+            return copied or removed
+        for entry in list(self.copy.iterdir()):
+            entry.rename(self.place / entry.name)
+        owner = self.copy.stat()
+        os.chown(self.place, owner.st_uid, owner.st_gid)
+        shutil.copystat(self.copy, self.place)
+        self.copy.rmdir()
+        os.utime(self.place, ns=(owner.st_atime_ns, owner.st_mtime_ns))
+        return 0
 
 
-def replace(source: Path, target: Path) -> int:
-    """Replace what is in `target` by what is in `source`; the exit status of what failed, or 0."""
-    for replica in source.iterdir():
-        move_aside(target / replica.name)
-    copying, removing = [], []
-    for replica in source.iterdir():
-        volume = target / replica.name
-        old = [str(path) for path in volume.glob(f"{_ASIDE}*")]
-        removing.append(subprocess.Popen(["rm", "-rf", "--", *old]))
-        copying.append(subprocess.Popen(["cp", "-a", f"{replica}/.", str(volume)]))
-    statuses = [process.wait() for process in (*copying, *removing)]
+def replace(source: Path, target: Path, go: Callable[[], bool]) -> int:
+    """Replace what is in `target` by what is in `source` as soon as `go` returns; the exit status of what failed,
+    or 0. If it returns false, all stays as it was."""
+    volumes = [Volume(replica, target / replica.name) for replica in source.iterdir()]
+    for volume in volumes:
+        volume.begin()
+    if not go():
+        return _NO_SIGNAL
+    for volume in volumes:
+        volume.discard()
+    statuses = [volume.finish() for volume in volumes]
     return next((status for status in statuses if status), 0)
 
 
+def _signalled() -> bool:
+    if signal.sigtimedwait({signal.SIGUSR1}, PATIENCE) is not None:
+        return True
+    sys.stderr.write(f"nobody said within {PATIENCE:.0f} s that the services have ended\n")
+    return False
+
+
 def main() -> int:
-    """Wait for the signal, then replace; the exit status."""
+    """Copy, wait for the signal, then replace; the exit status."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     print("ready", flush=True)  # noqa: T201
-    if signal.sigtimedwait({signal.SIGUSR1}, PATIENCE) is None:
-        sys.stderr.write(f"nobody said within {PATIENCE:.0f} s that the services have ended\n")
-        return _NO_SIGNAL
-    return replace(FROM, TO)
+    return replace(FROM, TO, _signalled)
 
 
 if __name__ == "__main__":

@@ -78,39 +78,53 @@ def settle(context: Context, observed: Observed) -> tuple[str, ...]:
 
 
 def finish_restore(context: Context, observed: Observed, helper: Container) -> None:
-    """Copy a snapshot back, from its start, while the services are down; then start those that ran.
+    """Put a snapshot, whole, in place of the data while the services are down; then start those that ran.
 
-    The helper is the record that data is being replaced, so it goes when all is copied, and before anybody can
-    write again. Raises HelperFailedError.
+    The helper is the record that data is being replaced: until it has ended with status 0 nobody is started, and
+    every command begins the copying anew; from then on, as the services write again, it is only removed.
+    Raises HelperFailedError.
     """
     engine = context.engine
+    if helper.state is ContainerState.EXITED and engine.container_details(helper.id).exit_code == 0:
+        engine.remove_container(helper.id)
+        return
     context.tell(context.stack, Phase.RESTORING, helper.labels.get(names.SNAPSHOT_NAME, ""))
     services = [c for c in observed.containers if names.HELPER not in c.labels and c.labels.get(names.SERVICE)]
     running = [c for c in services if c.state in (ContainerState.RUNNING, ContainerState.PAUSED)]
     # The engine would start others than these and ended ones in the midst of the copying.
     unsteady = [c for c in services if c not in running and c.state is not ContainerState.EXITED]
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(max_workers=len(services) + 1) as pool:
         ready = pool.submit(_make_ready, engine, helper)
-        killed = pool.map(lambda container: engine.kill_container(container.id), running)
-        list(pool.map(lambda container: engine.remove_container(container.id), unsteady))
-        list(killed)
-        ready.result()
-    engine.kill_container(helper.id, signal=names.GO)
+        with context.span("kill"):
+            killed = [pool.submit(engine.kill_container, container.id) for container in running]
+            killed += [pool.submit(engine.remove_container, container.id) for container in unsteady]
+            for future in killed:
+                future.result()
+        with context.span("copy"):
+            ready.result()
+            engine.kill_container(helper.id, signal=names.GO)
+            _await_copy(context, helper)
+
+        def start(container: Container) -> None:
+            # Whose port or network was taken away meanwhile is made anew by Compose.
+            with contextlib.suppress(EngineFailedError):
+                engine.start_container(container.id)
+
+        with context.span("start"):
+            starting = [pool.submit(start, container) for container in running]
+            engine.remove_container(helper.id)
+            for started in starting:
+                started.result()
+
+
+def _await_copy(context: Context, helper: Container) -> None:
+    engine = context.engine
     status = engine.await_exit(helper.id, deadline=RESTORE_DEADLINE)
     if status != 0:
         lines = [line.partition(b" ")[2] for line in engine.logs(helper.id, tail=5)]
         failed = HelperFailedError.of(helper.name, status, lines)
         remedy = f"run it again; to give the data up: hailbox --stack {context.stack} reset"
         raise HelperFailedError(failed.problem, remedy)
-    engine.remove_container(helper.id)
-
-    def start(container: Container) -> None:
-        # Whose port or network was taken away meanwhile is made anew by Compose.
-        with contextlib.suppress(EngineFailedError):
-            engine.start_container(container.id)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(start, running))
 
 
 def _make_ready(engine: Engine, helper: Container) -> None:

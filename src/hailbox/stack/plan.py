@@ -111,11 +111,16 @@ def is_cut_off(stack: str, container: Container) -> bool:
     return service not in (None, ONE_SHOT) and names.project(stack) not in container.networks
 
 
-def is_current(plan: Plan, replica: str, containers: tuple[Container, ...]) -> bool:
-    """Whether exactly one container of that replica is there, made from this plan, and as it should be."""
-    if len(containers) != 1 or containers[0].labels.get(names.DIGEST) != plan.digests[replica]:
+def is_as_planned(plan: Plan, replica: str, containers: tuple[Container, ...]) -> bool:
+    """Whether exactly one container of that replica is there, made from this plan; in whatever state."""
+    if len(containers) != 1 or containers[0].labels.get(names.DIGEST) != plan.digests.get(replica):
         return False
-    if is_cut_off(plan.blueprint.stack, containers[0]):
+    return not is_cut_off(plan.blueprint.stack, containers[0])
+
+
+def is_current(plan: Plan, replica: str, containers: tuple[Container, ...]) -> bool:
+    """The same, and it is in the state in which it should be."""
+    if not is_as_planned(plan, replica, containers):
         return False
     state = containers[0].state
     return state is (ContainerState.EXITED if replica == ONE_SHOT else ContainerState.RUNNING)

@@ -27,7 +27,9 @@ class Prepared:
     """The credentials and configuration files; None if there are none yet."""
     ended_faults: tuple[str, ...]
     restored: bool
-    """Whether a snapshot had to be restored that a killed command had begun to."""
+    """Whether a snapshot had to be restored."""
+    renewed: tuple[str, ...] = ()
+    """The replicas that the command has made anew already."""
 
     def without(self, containers: Collection[Container], volumes: Collection[str]) -> Prepared:
         """The same when these are gone."""
@@ -49,18 +51,19 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
             # The engine takes long to hand out a file; what comes next does not need it.
             reading = pool.submit(credentials.look, engine, observed.without(leaving))
             checking.result()
-        ended = helpers.settle(context, observed)
-        restored = bool(helpers.of_kind(observed, names.RESTORE))
-        if any(names.HELPER in container.labels for container in observed.containers):
-            observed = observe(engine, context.stack)
+        settling = pool.submit(helpers.settle, context, observed)
         profile, _ = plan.chosen_profile(context, observed)
-        complete = all(observed.of(replica.name) for replica in profile.replicas) and not leaving
+        complete = all(observed.of(replica.name) for replica in profile.replicas)
         finding = None if complete else pool.submit(engine.compose_version)
         with context.span("load the probes"):
             probes.load(profile.services)
         if finding is not None:
             with context.span("find Compose"):
                 finding.result()
+        ended = settling.result()
+        restored = bool(helpers.of_kind(observed, names.RESTORE))
+        if any(names.HELPER in container.labels for container in observed.containers):
+            observed = observe(engine, context.stack)
         with context.span("images"):
             references = plan.image_references(context, observed)
         with context.span("plan"):

@@ -12,9 +12,10 @@ from hailbox.model.errors import UnknownServiceError
 from hailbox.model.progress import Phase
 from hailbox.stack import helpers, lock, plan
 from hailbox.stack.context import Context
-from hailbox.stack.down import Removal, discard
+from hailbox.stack.down import Removal
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.prepare import prepare
+from hailbox.stack.renew import discard_to_renew, renew
 from hailbox.stack.result import StackResult
 from hailbox.stack.up import bring_up
 
@@ -51,11 +52,11 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
             context.tell(container.labels.get(names.REPLICA, container.name), Phase.REMOVED)
         with ThreadPoolExecutor(max_workers=1) as pool:
             # What is to come can be worked out while the engine removes what has been.
-            discarding = pool.submit(discard, context.engine, volumes, containers)
+            discarding = pool.submit(discard_to_renew, context.engine, observed, volumes, containers)
             prepared = prepare(context, observed, leaving=containers)
             with context.span("discard"):
-                discarding.result()
-        return ResetResult(removal, bring_up(context, replicas, prepared.without(containers, volumes)))
+                gone = discarding.result()
+        return ResetResult(removal, bring_up(context, replicas, renew(context, prepared, gone)))
 
 
 def _without_helpers(context: Context, observed: Observed, *, partly: bool) -> Observed:

@@ -51,16 +51,17 @@ def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepar
     else:
         secrets = known or _new_credentials(context)
     restarted = secrets != known and _restart_what_ran(context, observed)
+    fresh = changed or restarted or prepared.restored or prepared.renewed
     healer = Healer(context, planned, secrets)
     with context.span("probe until all work"):
-        outcomes = healer.wait(FRESH_DEADLINE if changed or restarted or prepared.restored else STEADY_DEADLINE)
+        outcomes = healer.wait(FRESH_DEADLINE if fresh else STEADY_DEADLINE)
     healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
     if healed:
         with context.span("heal"):
             outcomes = healer.heal(outcomes)
     return replace(
         _result(planned, outcomes),
-        changed=tuple(changed),
+        changed=(*prepared.renewed, *changed),
         healed=healed,
         lost=tuple(lost),
         ended_faults=prepared.ended_faults,
