@@ -20,6 +20,7 @@ from hailbox.model.errors import (
     VolumeReadOnlyError,
 )
 from hailbox.model.progress import Phase, Progress
+from hailbox.probe import patience
 from hailbox.stack import diagnosis
 from hailbox.stack.context import Context
 from hailbox.stack.definitions import load_catalog
@@ -293,3 +294,36 @@ def test_on_a_full_disk_no_container_is_removed_that_could_not_be_made_anew(
     with pytest.raises(DiskFullError):
         up(patient.context)
     assert patient.recreated == []
+
+
+@pytest.mark.parametrize(("strain", "restarted"), [(1.0, ["tabled-1"]), (4.0, [])])
+def test_on_an_overloaded_host_a_slow_start_is_not_taken_for_an_illness(
+    fake: FakeEngine, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch, strain: float, restarted: list[str]
+) -> None:
+    """tabled works after 40 seconds of probing; on a host that keeps up it is restarted after 20."""
+    context = make_context()
+    patient = Patient(fake, context, monkeypatch)
+    patient.probes.sick = {"tabled-1"}
+    patient.cured_by_restart = {"tabled-1": {"tabled-1"}}
+    probed, attempts = 0.0, set()
+
+    def watch(targets: Any, credentials: Any, *, deadline: float, on_change: Any) -> Any:
+        nonlocal probed
+        attempts.add(patience.attempt_deadline())
+        probed += deadline
+        if probed > 40:
+            patient.probes.sick = set()
+        return patient.probes(targets, credentials, deadline=deadline, on_change=on_change)
+
+    monkeypatch.setattr(patience, "strain", lambda: strain)
+    assert up(replace(context, watch=watch)).working
+    assert patient.restarted == restarted
+    assert attempts == {patience.ATTEMPT_DEADLINE, patience.ATTEMPT_DEADLINE * strain}
+
+
+def test_patience_has_an_end_also_on_an_overloaded_host(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "strain", lambda: patience.LIMIT)
+    patient.probes.sick = {"tabled-1"}
+    with pytest.raises(NotWorkingError):
+        up(patient.context)
+    assert patient.restarted == ["tabled-1"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 
-from hailbox.probe.outcome import ATTEMPT_DEADLINE, Credentials, ProbeError, Reached
+from hailbox.probe.outcome import Credentials, ProbeError, Reached
+from hailbox.probe.patience import attempt_deadline
 from haild.client.chunk import ChunkError, Connection
 
 _TABLE = b"hailbox-probe\0"
@@ -41,7 +42,7 @@ async def probe(host: str, port: int, credentials: Credentials) -> None:
             secret=credentials["CHUNK_SECRET"].encode(),
             table=_TABLE,
             create=True,
-            deadline=ATTEMPT_DEADLINE,
+            deadline=attempt_deadline(),
         )
         try:
             for size in _SIZES:

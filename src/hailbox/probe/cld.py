@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 
-from hailbox.probe.outcome import ATTEMPT_DEADLINE, Credentials, ProbeError, Reached
+from hailbox.probe.outcome import Credentials, ProbeError, Reached
+from hailbox.probe.patience import attempt_deadline
 from haild.client.cld import CldError, ConnectError, Session
 from haild.wire.cld import OpenMode
 
@@ -30,7 +31,7 @@ async def probe(host: str, port: int, credentials: Credentials) -> None:
     """See `outcome.Probe`."""
     user, secret = credentials["CLD_USER"], credentials["CLD_SECRET"].encode()
     try:
-        session = await Session.connect(host, port, user=user, secret=secret, deadline=ATTEMPT_DEADLINE)
+        session = await Session.connect(host, port, user=user, secret=secret, deadline=attempt_deadline())
         try:
             await _round_trip(session)
         finally:

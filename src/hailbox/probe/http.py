@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from hailbox.probe.outcome import ATTEMPT_DEADLINE, ProbeError, Reached
+from hailbox.probe.outcome import ProbeError, Reached
+from hailbox.probe.patience import attempt_deadline
 
 
 class Client:
@@ -17,7 +18,7 @@ class Client:
         self.authority = f"{host}:{port}"
         self.date = ""
         """When the server sent its last answer, by its own clock (RFC 9110, 6.6.1); empty if it did not say."""
-        self._connection = http.client.HTTPConnection(host, port, timeout=ATTEMPT_DEADLINE)
+        self._connection = http.client.HTTPConnection(host, port, timeout=attempt_deadline())
 
     def __enter__(self) -> Self:
         return self

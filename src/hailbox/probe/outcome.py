@@ -6,9 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-ATTEMPT_DEADLINE = 2.0
-"""Seconds for one attempt; a healthy service takes a few hundredths."""
-
 
 class Reached(StrEnum):
     """How far a probe came."""

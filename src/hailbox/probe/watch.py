@@ -11,7 +11,8 @@ from typing import Protocol, cast
 
 import tenacity
 
-from hailbox.probe.outcome import ATTEMPT_DEADLINE, Credentials, Outcome, Probe, ProbeError, Reached
+from hailbox.probe.outcome import Credentials, Outcome, Probe, ProbeError, Reached
+from hailbox.probe.patience import attempt_deadline
 
 HOST = "127.0.0.1"
 
@@ -41,12 +42,12 @@ def load(services: Iterable[str]) -> None:
 async def _attempt(target: Target, probe: Probe, credentials: Credentials, started: float) -> Outcome:
     reached, reason, skew = Reached.FUNCTION, "", None
     try:
-        async with asyncio.timeout(ATTEMPT_DEADLINE):
+        async with asyncio.timeout(attempt_deadline()):
             await probe(HOST, target.port, credentials)
     except ProbeError as error:
         reached, reason, skew = error.reached, error.reason, error.skew
     except TimeoutError:
-        reached, reason = Reached.NOTHING, f"no answer within {ATTEMPT_DEADLINE:.0f} s"
+        reached, reason = Reached.NOTHING, f"no answer within {attempt_deadline():.0f} s"
     except EOFError:
         reached, reason = Reached.NOTHING, "the connection was closed without an answer"
     except OSError as error:

@@ -12,6 +12,7 @@ import tenacity
 from hailbox.engine.port import ContainerState
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
+from hailbox.probe import patience
 from hailbox.probe.outcome import Credentials, Outcome, Reached
 from hailbox.probe.watch import Target
 from hailbox.stack import converge, diagnosis, writing
@@ -43,17 +44,22 @@ class Healer:
     credentials: Credentials
     tried: list[str] = field(default_factory=list)
 
-    def wait(self, deadline: float) -> dict[str, Outcome]:
-        """Probe all replicas until they work or the deadline has passed. Raises DataDamagedError, ClockSkewError."""
-        sick = [replica.name for replica in self.plan.blueprint.profile.replicas]
+    def wait(self, deadline: float, replicas: list[str] | None = None) -> dict[str, Outcome]:
+        """Probe these replicas (None: all) until they work or the deadline has passed, which is as much later as the
+        host is overloaded. Raises DataDamagedError, ClockSkewError.
+        """
+        sick = replicas or [replica.name for replica in self.plan.blueprint.profile.replicas]
         outcomes: dict[str, Outcome] = {}
-        left = deadline
-        while sick and left > 0:
-            outcomes |= self.watch(sick, min(left, _SLICE))
-            left -= _SLICE
+        waited, factor = 0.0, 1.0
+        while sick and waited < deadline * factor:
+            piece = min(deadline * factor - waited, _SLICE)
+            with patience.granted(factor):
+                outcomes |= self.watch(sick, piece)
+            waited += piece
             sick = [replica for replica in sick if not outcomes[replica].working]
             self._refuse_damaged(outcomes)
             self._refuse_skewed(outcomes)
+            factor = max(factor, patience.strain()) if sick else factor
         return outcomes
 
     def _refuse_skewed(self, outcomes: Mapping[str, Outcome]) -> None:
@@ -107,8 +113,7 @@ class Healer:
                 list(pool.map(lambda replica, run=step, seen=observed: run(replica, seen), roots))
             if name == "re-create":
                 converge.make(self.context, self.plan)
-            current |= self.watch(sick, deadline)
-            self._refuse_damaged(current)
+            current |= self.wait(deadline, sick)
         if all(outcome.working for outcome in current.values()):
             return current
         self._refuse_skewed(current)
