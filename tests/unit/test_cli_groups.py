@@ -30,6 +30,14 @@ def test_help_of_each_names_the_common_options(tmp_path: Path, group: str, comma
         assert "--dry-run" in ended.out
 
 
+@pytest.mark.parametrize("group", ["fault", "snapshot"])
+def test_a_group_alone_shows_what_is_in_it(tmp_path: Path, group: str) -> None:
+    ended = run(tmp_path, group)
+    assert (ended.status, ended.err) == (2, "")
+    for known, command in COMMANDS:
+        assert known != group or f"  {command} " in ended.out
+
+
 def test_the_envelope_names_the_whole_command(tmp_path: Path) -> None:
     for words in (("fault", "ls"), ("snapshot", "ls")):
         document = run(tmp_path, *words, "--json").document()

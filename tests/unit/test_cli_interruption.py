@@ -35,6 +35,19 @@ def interrupt(process: "subprocess.Popen[str]") -> tuple[int, str, str, float]:
     return process.returncode, out, err, time.monotonic() - began
 
 
+def interrupted(directory: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run a command on an engine that does not answer and interrupt it there; status, output and errors."""
+    with hanging_engine(directory) as (address, server):
+        process = start(directory, address, *arguments)
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(20)
+            assert connection.recv(16)
+            status, out, err, seconds = interrupt(process)
+    assert seconds < 1
+    return status, out, err
+
+
 def start(directory: Path, address: str, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         command(*arguments),
@@ -44,31 +57,6 @@ def start(directory: Path, address: str, *arguments: str) -> "subprocess.Popen[s
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "state", "advice"),
-    [
-        (["up", "--stack", "x"], "stack x may be half done", "hailbox up --stack x;"),
-        (["ls"], "no stack was changed", "hailbox ls"),
-    ],
-    ids=["up", "ls"],
-)
-def test_while_the_engine_does_not_answer(tmp_path: Path, arguments: list[str], state: str, advice: str) -> None:
-    with hanging_engine(tmp_path) as (address, server):
-        process = start(tmp_path, address, *arguments)
-        connection, _ = server.accept()
-        with connection:
-            connection.settimeout(20)
-            assert connection.recv(16)
-            status, out, err, seconds = interrupt(process)
-    assert (status, out) == (130, "")
-    assert seconds < 1
-    first, second = err.splitlines()
-    assert first.startswith(f"hailbox: {arguments[0]} was interrupted; ")
-    assert state in first
-    assert first.endswith("[interrupted]")
-    assert advice in second
 
 
 def test_while_it_waits_for_a_stack(tmp_path: Path) -> None:
@@ -83,11 +71,7 @@ def test_while_it_waits_for_a_stack(tmp_path: Path) -> None:
 
 
 def test_as_json_it_is_one_object(tmp_path: Path) -> None:
-    with hanging_engine(tmp_path) as (address, server):
-        process = start(tmp_path, address, "destroy", "--stack", "x", "--json")
-        connection, _ = server.accept()
-        with connection:
-            status, out, err, _ = interrupt(process)
+    status, out, err = interrupted(tmp_path, "destroy", "--stack", "x", "--json")
     document = json.loads(out)
     assert (status, err) == (130, "")
     assert (document["command"], document["stack"], document["exit_code"]) == ("destroy", "x", 130)

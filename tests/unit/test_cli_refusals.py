@@ -15,6 +15,9 @@ BAD_USAGE = {
     "a word too many": (["down", "chunkd"], "chunkd", "hailbox down --help"),
     "stack name": (["status", "--stack", "My_Stack"], "'My_Stack'", "lower-case"),
     "scale without a number": (["up", "--scale", "chunkd"], "'chunkd'", "--scale chunkd=3"),
+    "option without its argument": (["doctor", "--bundle"], "'--bundle'", "hailbox doctor --help"),
+    "the same in a group": (["fault", "kill", "cld-1", "--for"], "'--for'", "hailbox fault kill --help"),
+    "the same of no command": (["--stack"], "'--stack'", "hailbox --help"),
     "timeout": (["wait", "--timeout", "-1"], "--timeout", "hailbox wait --help"),
 }
 

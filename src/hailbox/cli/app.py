@@ -16,6 +16,9 @@ from hailbox.model.errors import InterruptionError, UsageError
 _ParseError: type[Any] = typer.BadParameter.__bases__[0]
 """Root of what is raised for a bad command line; typer has no name of its own for it."""
 
+_NO_COMMAND = tuple(kind for kind in _ParseError.__subclasses__() if kind.__name__ == "NoArgsIsHelpError")
+"""Raised where a group of commands is named, and none of them."""
+
 app = typer.Typer(
     name="hailbox",
     help="The 2010 cloud-storage stack, iwhd on tabled on chunkd held together by cld, in containers.",
@@ -72,12 +75,27 @@ def options(
         print(context.get_help())  # noqa: T201
 
 
+def _typed_command() -> str | None:
+    """The command as far as it was typed; the parser does not tell where an option's argument is missing."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    groups = {group.typer_instance.info.name for group in app.registered_groups if group.typer_instance}
+    known = {command.callback.__name__ for command in app.registered_commands if command.callback} | groups
+    for at, word in enumerate(words):
+        if word in known:
+            return " ".join(words[at : at + 2]) if word in groups else word
+    return None
+
+
 def _refuse(error: Any) -> int:
     """Tell of a command line that cannot be parsed, in the form that all errors have."""
-    path = error.ctx.command_path if error.ctx else "hailbox"
-    command = path.partition(" ")[2] or None
+    command = error.ctx.command_path.partition(" ")[2] or None if error.ctx else _typed_command()
     asked = output.Asked(command, json="--json" in sys.argv[1:])
     problem = error.format_message().rstrip(".")
+    if isinstance(error, _NO_COMMAND):
+        if not asked.json:
+            print(problem)  # noqa: T201
+            return UsageError.exit_status
+        problem = f"{command} needs a command behind it"
     wrong = UsageError(problem[:1].lower() + problem[1:], f"see what there is: hailbox {command or ''} --help")
     output.error(asked, UsageError(wrong.problem, " ".join(wrong.remedy.split())))
     return wrong.exit_status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,4 +52,6 @@ def doctor(make: Make, bundle: Bundle = None) -> Shown:
         from hailbox.stack.definitions import CONFIGURATION_FILE
 
         write(context, examination.report, bundle, Path.cwd() / CONFIGURATION_FILE)
+        packed = f"\nall of this and more for a bug report, without secrets: {bundle}"
+        return dataclasses.replace(shown(examination), render=lambda report: text(report) + packed)
     return shown(examination)

@@ -79,7 +79,7 @@ def reset(
 
         if services:
             raise UsageError("a snapshot is of all services", "leave the services out, or leave --to out")
-        return restore(make, to, dry_run)
+        return restore(make, to, dry_run, timings)
     result = run(make(), services or (), dry_run=dry_run)
     return Shown(result, render.reset_with_timings if timings else render.reset)
 

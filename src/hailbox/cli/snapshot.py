@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hailbox.cli.life import DryRun
+from hailbox.cli.life import DryRun, Timings
 from hailbox.cli.verb import Shown, verb
 
 if TYPE_CHECKING:
@@ -49,18 +49,17 @@ def ls(make: Make) -> Shown:
     return Shown(run(make()), _table, essential=True)
 
 
-def restored(result: Restored) -> str:
-    """The stack after restoring, or what would be discarded."""
-    from hailbox.cli import render
-
-    return render.removal("restore")(result.removal) if result.stack is None else render.stack(result.stack)
-
-
-def restore(make: Make, name: Name, dry_run: DryRun = False) -> Shown:
+def restore(make: Make, name: Name, dry_run: DryRun = False, timings: Timings = False) -> Shown:
     """Discard the stack's data, put that of the snapshot in its place, and bring the stack up."""
+    from hailbox.cli import render
     from hailbox.snapshot.restore import restore as run
 
-    return Shown(run(make(), name, dry_run=dry_run), restored)
+    def shown(result: Restored) -> str:
+        if result.stack is None:
+            return render.removal("restore")(result.removal)
+        return render.stack_with_timings(result.stack) if timings else render.stack(result.stack)
+
+    return Shown(run(make(), name, dry_run=dry_run), shown)
 
 
 def rm(make: Make, name: Name, dry_run: DryRun = False) -> Shown:
