@@ -8,11 +8,13 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chunkd_daemon import Daemon, eventually, receive, running
 
 from haild.chunkd.configuration import CldServer, Listener, read, read_secrets
+from haild.chunkd.server import bind
 from haild.daemon.errors import StartError
 from haild.daemon.settings import SettingsError, parse
 from haild.wire import chunk as wire
@@ -121,6 +123,32 @@ def test_repeated_listen_elements_and_both_families(tmp_path: Path) -> None:
             with socket.create_connection((address, port), timeout=5) as sock:
                 sock.sendall(wire.encode_request(Operation.LOGIN, nonce=bytes(4), secret=b"u", key=b"u"))
                 assert receive(sock, 48)[8] == 0
+
+
+def test_auto_takes_a_port_that_is_free_in_both_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    others: list[socket.socket] = []
+
+    class Raced(socket.socket):
+        """The first port that it is to have for IPv4 is taken by somebody else just before."""
+
+        def bind(self, address: Any) -> None:
+            if self.family == socket.AF_INET and address[1] and not others:
+                other = socket.socket()
+                others.append(other)
+                other.bind(address)
+                other.listen()
+            super().bind(address)
+
+    monkeypatch.setattr("haild.chunkd.server.socket.socket", Raced)
+    bound = bind([Listener(port=0)])
+    try:
+        assert bound[-1].sock.family == socket.AF_INET
+        assert len({each.port for each in bound}) == 1
+        assert len(others) == len(bound) - 1, "on a host without IPv6 there is nothing to race for"
+        assert bound[0].port not in [other.getsockname()[1] for other in others]
+    finally:
+        for sock in (*(each.sock for each in bound), *others):
+            sock.close()
 
 
 def test_pid_file_and_stop(tmp_path: Path) -> None:

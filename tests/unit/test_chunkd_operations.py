@@ -301,6 +301,15 @@ def test_a_source_key_over_the_limit_is_refused_and_the_connection_closed(client
     assert client.closed()
 
 
+def test_no_source_key_follows_a_copy_without_a_key(client: Client) -> None:
+    header = b"CHUNKDv1\x0b\x00\x00\x00" + b"\0\0\0\x02" + (5000).to_bytes(8, "little")
+    signature = wire.sign(b"testuser", header + bytes(64))
+    client.sock.sendall(header + signature.ljust(64, b"\0"))
+    client.nonce = 2
+    assert client.response(Operation.CP).code == Code.INVALID_KEY
+    assert client.ask(Operation.NOP).code == Code.SUCCESS
+
+
 @pytest.mark.parametrize("key", [b"", b"x" * 65])
 def test_login_with_a_bad_name(daemon: Daemon, key: bytes) -> None:
     client = Client(daemon, login=False)

@@ -1,7 +1,10 @@
 """Sequence ids, acknowledgement, repeats, order of checks, expiry (cld.md sections 4, 5 and 8) in virtual time."""
 
+import random
+
 import pytest
 
+from haild.cld.changes import Table
 from haild.cld.outgoing import Outgoing
 from haild.cld.session import Datagrams
 from haild.wire import cld, cld_extension, cld_packet
@@ -129,6 +132,16 @@ def test_repeated_new_session_gets_its_reply_while_it_is_the_last(world: World) 
     assert client.mail() == [], "it would set the client's window back"
     world.pass_time(10)
     assert client.mail() == [nop, nop], "anything else proves that the reply arrived"
+
+
+def test_nothing_is_sent_behind_a_new_session_reply_that_may_be_lost(world: World) -> None:
+    """Repeated behind a PING, it would turn back the window of a client that has both."""
+    client = Original(world)
+    client.send(client.packet(Op.NEW_SESS))
+    world.pass_time(45)
+    assert set(ops(client.mail())) == {Op.NEW_SESS}
+    client.send(client.packet(Op.NOP))
+    assert ops(client.mail()) == [Op.PING, Op.NOP]
 
 
 def test_session_id_in_use(world: World) -> None:
@@ -348,6 +361,32 @@ class TestChallenge:
         self.ask(Op.LOCK)
         assert ops(self.holder.mail()) == [Op.PING]
 
+    def test_challenge_does_not_disturb_a_long_answer(self) -> None:
+        """A fragment that comes twice would be twice in libhail's message (5.2)."""
+        data = random.Random(1).randbytes(25_000)
+        file = self.other.open(b"/file", WRITE | CREATE)
+        assert self.other.code(Op.PUT, cld.PutRequest(file, data).encode()) == ErrorCode.OK
+        self.holder.deaf = False
+        handle = self.holder.open(b"/file", READ)
+        self.holder.send(self.holder.packet(Op.GET, cld.HandleRequest(handle).encode()))
+        for _ in range(3):
+            self.ask(Op.LOCK)
+            self.world.pass_time(0.5)
+        self.holder.read()
+        assert cld.GetReply.decode(self.holder.answer()[1]).data == data
+        assert self.holder.code(Op.NOP, b"") == ErrorCode.OK
+
+    def test_challenge_amid_a_long_answer_finds_the_closed_port(self) -> None:
+        data = bytes(20_000)
+        file = self.other.open(b"/file", WRITE | CREATE)
+        assert self.other.code(Op.PUT, cld.PutRequest(file, data).encode()) == ErrorCode.OK
+        self.holder.deaf = False
+        handle = self.holder.open(b"/file", READ)
+        self.holder.send(self.holder.packet(Op.GET, cld.HandleRequest(handle).encode()))
+        self.holder.mail()
+        self.ask(Op.LOCK)
+        assert ops(self.holder.mail()) == [Op.PING], "something that its kernel can refuse"
+
     def test_lock_is_granted_when_the_port_is_closed(self) -> None:
         self.ask(Op.LOCK)
         self.port_closed()
@@ -479,6 +518,10 @@ class TestRestart:
         world = World()
         client = Original(world, tcp=True).start()
         client.lock(client.open(b"/lock", LOCK | CREATE))
+        world.flush()
+        tables = [world.store.tables[table] for table in (Table.SESSIONS, Table.HANDLES, Table.LOCKS)]
+        assert [len(rows) for rows in tables] == [1, 1, 1], "the administrator sees them"
         world.restart()
         assert world.service.registry.sessions == {}
         assert list(world.service.operations.locks) == []
+        assert [len(rows) for rows in tables] == [0, 0, 0]

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from haild.chunkd.configuration import Listener, Tls
 from haild.chunkd.connection import Connection, Shared
@@ -20,12 +20,16 @@ from haild.daemon.errors import StartError
 from haild.daemon.lifecycle import write_port_file
 
 BACKLOG: Final = 1024
+AUTO_ATTEMPTS: Final = 50
+"""Ports to try for `auto`: one that is free for IPv6 need not be free for IPv4."""
 SPARE_DESCRIPTORS: Final = 96
 """Descriptors kept for body files, the catalog and the registration."""
 DESCRIPTORS_PER_CONNECTION: Final = 2
 """A socket and a body file."""
 
 logger = logging.getLogger(__name__)
+
+_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,16 @@ def _bind_one(listener: Listener) -> list[BoundSocket]:
     found = socket.getaddrinfo(listener.node, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     # IPv6 first, as the reference creates them.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET6)
+    for _ in range(AUTO_ATTEMPTS - 1):
+        try:
+            return _bind_addresses(found, listener)
+        except OSError as error:
+            if listener.port or error.errno != errno.EADDRINUSE:
+                raise
+    return _bind_addresses(found, listener)
+
+
+def _bind_addresses(found: Sequence[_Address], listener: Listener) -> list[BoundSocket]:
     bound: list[BoundSocket] = []
     port = listener.port
     failure: OSError | None = None

@@ -345,11 +345,11 @@ class Session:
         self._succeed(request)
 
     def _copy(self, request: Request) -> Work | None:
-        if request.source_key is None:
-            # More bytes than a key may have are about to come.
+        if request.source_key is None and request.key:
+            # More bytes than a key may have are about to come; without a key none come (section 2).
             return self._refuse_and_close(request, ResponseCode.INVALID_KEY)
         table = self._required_table()
-        if not request.key:
+        if not request.key or request.source_key is None:
             raise Refusal(ResponseCode.INVALID_KEY)
         self._store.owned(table, request.source_key, self._user)
         self._store.reserve(table, request.key)

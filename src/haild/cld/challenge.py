@@ -151,7 +151,11 @@ class Challenger:
             registry.bare(session, session.peer, Op.RESUME, 0)
             return
         latest = session.outgoing.latest()
-        if latest is not None:
+        if session.outgoing.in_fragments:
+            # Far outside the client's window: it is dropped there, unless there is nobody left to drop it.
+            away = (session.outgoing.sequence + (1 << 63)) % wire.SEQUENCE_MODULUS
+            registry.bare(session, session.peer, Op.PING, away)
+        elif latest is not None:
             registry.emit(session, [latest])
         elif session.pinged is None or not session.outgoing.reliable:
             registry.ping(session)

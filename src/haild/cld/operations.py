@@ -64,7 +64,6 @@ class Operations:
         self._notify = notify
         self._wall = wall
         self._on_inode: dict[int, dict[Owner, Handle]] = {}
-        self._volatile: set[bytes] = set()
         self._handles = 0
         self._handlers: dict[int, Callable[[Request], Response]] = {
             Op.NOP: self._nop,
@@ -86,10 +85,6 @@ class Operations:
     def execute(self, call: Request) -> Response:
         """Do what a request asks. Raises RefusedError; XdrError where the body does not decode."""
         return self._handlers[call.op](call)
-
-    def volatile(self, sid: bytes) -> None:
-        """Handles and locks of this session are not to be stored: it cannot outlive the server."""
-        self._volatile.add(sid)
 
     def restore_handle(self, handle: Handle) -> None:
         """Enter a stored handle."""
@@ -127,8 +122,7 @@ class Operations:
         session.next_handle += 1
         session.handles[handle.number] = handle
         self.restore_handle(handle)
-        if session.sid not in self._volatile:
-            self._changes.put(Table.HANDLES, (handle.sid, handle.number), handle.row())
+        self._changes.put(Table.HANDLES, (handle.sid, handle.number), handle.row())
         if created:
             self._touch(inode, now)
         return Response(Op.OPEN, ErrorCode.OK, cld.OpenReply(ErrorCode.OK, call.xid, handle.number).encode())
@@ -176,7 +170,7 @@ class Operations:
         for owner, handle in list(self._on_inode.get(inode.inum, {}).items()):
             self._notify(owner, EventMask.DELETED)
             self._sessions[handle.sid].handles.pop(handle.number, None)
-            self._forget_handle_row(handle)
+            self._changes.delete(Table.HANDLES, (handle.sid, handle.number))
         self._handles -= len(self._on_inode.pop(inode.inum, ()))
         for lock in self.locks.clear(inode.inum):
             self._changes.delete(Table.LOCKS, (lock.number,))
@@ -220,7 +214,6 @@ class Operations:
                 inodes.append(handle.inum)
         for inum in dict.fromkeys(inodes):
             self._grant(inum)
-        self._volatile.discard(session.sid)
 
     def holders(self, call: Request) -> list[bytes]:
         """Sessions whose locks stand against a LOCK or TRYLOCK, the asker's own included."""
@@ -284,21 +277,15 @@ class Operations:
             self._handles -= 1
             if not handles:
                 del self._on_inode[handle.inum]
-        self._forget_handle_row(handle)
-
-    def _forget_handle_row(self, handle: Handle) -> None:
-        if handle.sid not in self._volatile:
-            self._changes.delete(Table.HANDLES, (handle.sid, handle.number))
+        self._changes.delete(Table.HANDLES, (handle.sid, handle.number))
 
     def _note(self, lock: Lock) -> None:
-        if lock.owner[0] not in self._volatile:
-            row = (lock.inum, *lock.owner, lock.shared, lock.held, lock.since)
-            self._changes.put(Table.LOCKS, (lock.number,), row)
+        row = (lock.inum, *lock.owner, lock.shared, lock.held, lock.since)
+        self._changes.put(Table.LOCKS, (lock.number,), row)
 
     def _remove(self, lock: Lock) -> None:
         self.locks.remove(lock)
-        if lock.owner[0] not in self._volatile:
-            self._changes.delete(Table.LOCKS, (lock.number,))
+        self._changes.delete(Table.LOCKS, (lock.number,))
 
     def _grant(self, inum: int) -> None:
         for lock in self.locks.grant(inum, int(self._wall())):

@@ -30,6 +30,7 @@ class _Entry:
     sequence: int
     op: int
     data: bytes
+    fragment: bool = False
     repeat_at: float = 0.0
 
 
@@ -73,7 +74,7 @@ class Outgoing:
             return
         packets = wire.fragments(self._sid, self._user, wire.Message(xid, op, body), self.sequence)
         for packet in packets:
-            self.waiting.append(_Entry(packet.sequence, op, wire.seal(packet, self._key)))
+            self.waiting.append(_Entry(packet.sequence, op, wire.seal(packet, self._key), len(packets) > 1))
         self.sequence = (self.sequence + len(packets)) % wire.SEQUENCE_MODULUS
 
     def ready(self, now: float) -> list[bytes]:
@@ -83,7 +84,9 @@ class Outgoing:
             self.waiting.clear()
             return packets
         packets = []
-        while self.waiting and len(self.sent) < WINDOW:
+        # Nothing is sent behind the answer to NEW_SESS: repeated after it, that would turn the client's window back
+        # (5.2).
+        while self.waiting and len(self.sent) < WINDOW and not self._greeting:
             entry = self.waiting[0]
             if self.stored is not None and wire.newer(entry.sequence, self.stored) >= STORED_WINDOW:
                 break
@@ -101,16 +104,24 @@ class Outgoing:
             entry = self.sent.popleft()
             self.acknowledged = (entry.sequence + 1) % wire.SEQUENCE_MODULUS
 
+    @property
+    def _greeting(self) -> bool:
+        """Whether the client is not known to have got the reply to NEW_SESS."""
+        return bool(self.sent) and self.sent[0].op == Op.NEW_SESS
+
     def contact(self) -> None:
         """A packet beyond NEW_SESS came: the reply to that has arrived and must not be repeated (5.2)."""
-        if self.sent and self.sent[0].op == Op.NEW_SESS:
+        if self._greeting:
             self.acknowledge(self.sent[0].sequence)
 
     def first_again(self) -> list[bytes]:
         """The reply to NEW_SESS, while nothing was sent after it; for a repeated NEW_SESS."""
-        if len(self.sent) == 1 and self.sent[0].op == Op.NEW_SESS and not self.waiting:
-            return [self.sent[0].data]
-        return []
+        return [self.sent[0].data] if self._greeting else []
+
+    @property
+    def in_fragments(self) -> bool:
+        """Whether part of a long message is on its way; libhail would put it into the message twice (5.2)."""
+        return any(entry.fragment for entry in self.sent)
 
     def latest(self) -> bytes | None:
         """The packet sent last, while it is not acknowledged."""

@@ -167,7 +167,7 @@ class Registry:
 
     def save(self, session: Session) -> None:
         """Note that the session has to be stored."""
-        if session.durable and not session.ended:
+        if not session.ended:
             self._changes.put(Table.SESSIONS, (session.sid,), session.row())
 
     # --- beginning and end
@@ -192,8 +192,7 @@ class Registry:
         session.ended = True
         for listener in self.on_end:
             listener(session)
-        if session.durable:
-            self._changes.delete(Table.SESSIONS, (session.sid,))
+        self._changes.delete(Table.SESSIONS, (session.sid,))
         if keep:
             session.forget_at = self.now + ENDED
             self.schedule(session)

@@ -101,10 +101,10 @@ class Service:
         self.tree.restore(stored.inodes, int(self._wall()))
         for sid, row in stored.sessions:
             key = registry.key(row[0])
-            if key is None:
+            session = from_row(sid, row, key, now) if key is not None else None
+            if session is None or not session.durable:
                 self.changes.delete(Table.SESSIONS, (sid,))
                 continue
-            session = from_row(sid, row, key, now)
             session.challenge_at = now + 0.001
             if not session.ours:
                 session.outgoing.stored = session.outgoing.sequence
@@ -278,8 +278,6 @@ class Service:
             session.ours, session.lease = True, lease
         elif not reliable:
             outgoing.stored = outgoing.sequence
-        if not session.durable:
-            self.operations.volatile(session.sid)
         registry.add(session)
         registry.save(session)
         self._greet(session, packet.xid)

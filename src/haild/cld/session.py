@@ -94,7 +94,10 @@ class Session:
 
     @property
     def durable(self) -> bool:
-        """Whether the session can go on after a restart: an original client on TCP cannot (8.6)."""
+        """Whether the session can go on after a restart: that of an original client on TCP cannot (8.6).
+
+        It is stored all the same, for `admin`.
+        """
         return self.ours or self.address[0] == "udp"
 
     def expires_at(self) -> float:
