@@ -369,3 +369,24 @@ def test_post_upload(s3: Any, bucket: str, stack: Stack, version: str) -> None:
     changed = base64.b64encode(base64.b64decode(fields["policy"]) + b" ").decode()
     assert refused(fields | {"policy": changed}) == "SignatureDoesNotMatch"
     assert refused({n: v for n, v in fields.items() if n != signature}) == "AccessDenied"
+
+
+def test_more_that_a_form_may_say(s3: Any, bucket: str) -> None:
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    tagging = "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>"
+
+    def post(**more: str) -> requests.Response:
+        form = s3.generate_presigned_post(bucket, "k", dict(more), [{name: value} for name, value in more.items()])
+        return requests.post(form["url"], data=form["fields"], files={"file": ("a", b"x")}, timeout=10)
+
+    answer = post(tagging=tagging)
+    assert answer.status_code == 204
+    assert answer.headers["x-amz-version-id"] == s3.head_object(Bucket=bucket, Key="k")["VersionId"]
+    assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "a", "Value": "1"}]
+    for wrong, status in (
+        ({"tagging": "<Tagging>"}, 400),
+        ({"x-amz-server-side-encryption": "AES256"}, 501),
+        ({"x-amz-storage-class": "GLACIER"}, 400),
+    ):
+        assert post(**wrong).status_code == status
+    assert len(s3.list_object_versions(Bucket=bucket)["Versions"]) == 1

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
 
-from haild.tabled import access, addressing, cors, routes
+from haild.tabled import access, addressing, cors, routes, unsupported
 from haild.tabled.auth import Authenticator, Identity, RequestFacts
 from haild.tabled.call import Answer, Call, Services
 from haild.tabled.errors import S3Error
@@ -171,7 +171,7 @@ class S3Server:
         call.action = operation.action
         if "versionId" in call.query and call.action in _VERSIONED:
             call.action = _VERSIONED[call.action]
-        routes.refuse_headers(call.headers)
+        unsupported.refuse(call.headers)
         await access.admit(call, operation.permission)
         return await operation.handler(call)
 

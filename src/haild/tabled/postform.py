@@ -16,11 +16,11 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from aiohttp import BodyPartReader, MultipartReader
 
-from haild.tabled import addressing, postpolicy
+from haild.tabled import addressing, postpolicy, tagging, unsupported
 from haild.tabled import object as objects
 from haild.tabled.auth import Identity
 from haild.tabled.body import MAXIMUM_OBJECT, SILENCE, Upload
-from haild.tabled.call import Answer, Call, access_denied, quoted, xml
+from haild.tabled.call import Answer, Call, access_denied, quoted, read_document, xml
 from haild.tabled.errors import S3Error
 from haild.tabled.metadata.records import ObjectRecord
 from haild.wire import s3xml
@@ -126,7 +126,9 @@ async def _identify(call: Call, fields: Mapping[str, str], size: int) -> Identit
 
 async def _store(call: Call, fields: Mapping[str, str], source: _Spool, size: int) -> ObjectRecord:
     headers = {("x-amz-acl" if name == "acl" else name): value for name, value in fields.items()}
+    unsupported.refuse(fields)
     given = objects.attributes(call, headers)
+    tags = tagging.read(read_document(fields["tagging"].encode(), "Tagging")) if "tagging" in fields else given.tags
     promised = {name: v for name, v in headers.items() if name.startswith("x-amz-checksum-")}
     upload = Upload({**promised, "Content-Length": str(size)}, Identity(None), source, _nothing, call.block)
     stored = await objects.store_body(call, upload)
@@ -139,10 +141,9 @@ async def _store(call: Call, fields: Mapping[str, str], source: _Spool, size: in
         acl=given.acl,
         headers=given.headers,
         segments=objects.whole(stored),
-        tags=given.tags,
+        tags=tags,
     )
-    await objects.commit(call, record, stored)
-    return record
+    return replace(record, version=await objects.commit(call, record, stored))
 
 
 async def _nothing() -> None:
@@ -151,7 +152,7 @@ async def _nothing() -> None:
 
 def _answer(call: Call, fields: Mapping[str, str], record: ObjectRecord) -> Answer:
     location = f"http://{call.headers.get('Host', '')}/{quote(f'{record.bucket}/{record.key}')}"
-    headers = {"ETag": quoted(record.etag), "Location": location}
+    headers = {"ETag": quoted(record.etag), "Location": location, **objects.version_header(call, record.version)}
     redirect = fields.get("success_action_redirect") or fields.get("redirect") or ""
     if redirect and urlsplit(redirect).scheme in ("http", "https") and not any(ord(c) < 33 for c in redirect):
         more = urlencode({"bucket": record.bucket, "key": record.key, "etag": quoted(record.etag)})

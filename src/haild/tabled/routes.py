@@ -127,16 +127,6 @@ _OF_ANY = frozenset(
 )
 _PARAMETER_PREFIXES = ("x-", "X-")
 
-_REFUSED_HEADERS = (
-    "x-amz-server-side-encryption",
-    "x-amz-copy-source-server-side-encryption",
-    "x-amz-object-lock-",
-    "x-amz-write-offset-bytes",
-    "x-amz-if-match-",
-    "x-amz-rename-source",
-)
-"""Beginnings of headers that ask for what is not there: to ignore one would be to do something else."""
-
 
 async def _put_or_copy(call: Call) -> Answer:
     handler = copy.copy_object if "x-amz-copy-source" in call.headers else object.put_object
@@ -266,14 +256,6 @@ def _harmless(method: str, scope: str, name: str, value: str) -> bool:
     if name in _OF_ANY or name.startswith(_PARAMETER_PREFIXES) or (scope == "object" and name in _OF_OBJECTS):
         return True
     return method in ("GET", "HEAD") and (bool(value) or name in _OF_READS or name.startswith("response-"))
-
-
-def refuse_headers(headers: Mapping[str, str]) -> None:
-    """Raise NotImplemented for encryption, locks and whatever else must not be accepted silently (tabled.md 17.1)."""
-    for name in headers:
-        lower = name.lower()
-        if lower.startswith(_REFUSED_HEADERS):
-            raise S3Error("NotImplemented", f"{lower} is not implemented.")
 
 
 def find(method: str, scope: str, query: Mapping[str, str]) -> Operation:

@@ -20,8 +20,9 @@ def _document(tags: tuple[tuple[str, str], ...]) -> Answer:
     return xml(s3xml.document("Tagging", "<TagSet>", *parts, "</TagSet>"))
 
 
-async def _read(call: Call, limit: int) -> tuple[tuple[str, str], ...]:
-    tag_set = (await call.document("Tagging")).first("TagSet")
+def read(root: s3xml.Element, limit: int = objects.TAG_LIMIT) -> tuple[tuple[str, str], ...]:
+    """The tags in a Tagging document. Raises MalformedXML and InvalidTag."""
+    tag_set = root.first("TagSet")
     if tag_set is None:
         raise S3Error("MalformedXML", "A Tagging needs a TagSet.")
     tags = [(tag.value("Key"), tag.value("Value")) for tag in tag_set.all("Tag")]
@@ -38,7 +39,7 @@ async def get_bucket_tagging(call: Call) -> Answer:
 
 async def put_bucket_tagging(call: Call) -> Answer:
     """PUT bucket ?tagging."""
-    tags = await _read(call, BUCKET_LIMIT)
+    tags = read(await call.document("Tagging"), BUCKET_LIMIT)
     await call.metadata.set_setting(call.bucket.name, SETTING, json.dumps(tags))
     return Answer(204)
 
@@ -60,7 +61,7 @@ async def get_object_tagging(call: Call) -> Answer:
 async def put_object_tagging(call: Call) -> Answer:
     """PUT object ?tagging, by those who may write in the bucket."""
     record = await access.readable(call, "WRITE_ACP")
-    await call.metadata.update_object(record, tags=await _read(call, objects.TAG_LIMIT))
+    await call.metadata.update_object(record, tags=read(await call.document("Tagging")))
     return Answer(headers=objects.version_header(call, record.version))
 
 
