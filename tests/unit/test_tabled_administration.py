@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
+import re
 import sqlite3
 import subprocess
 import sys
@@ -61,6 +62,12 @@ def test_status_port(s3: Any, bucket: str, stack: Stack, status_port: int) -> No
     metrics = requests.get(f"{url}/metrics", timeout=5).text
     assert 'tabled_requests_total{action="s3:PutObject",status="200"}' in metrics
     assert 'tabled_node_up{node="1"} 1' in metrics
+    families = re.findall(r"^# TYPE (\S+) (counter|gauge)$", metrics, re.MULTILINE)
+    assert len({name.removesuffix("_total") for name, _ in families}) == len(families)
+    assert all(name.endswith("_total") is (kind == "counter") for name, kind in families)
+    samples = re.findall(r"^([a-z_]+)(?:\{[^}]*\})? \d+(?:\.\d+)?$", metrics, re.MULTILINE)
+    assert set(samples) == {name for name, _ in families}
+    assert len(samples) + 2 * len(families) == len(metrics.splitlines())
     assert requests.get(f"{url}/?x", timeout=5).status_code == 404
     assert requests.post(f"{url}/", timeout=5).status_code == 400
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import requests
-from tabledrequests import code
+from tabledrequests import code, raw, signed_v4
 from tabledstack import Stack, bucket_of, serving, wait_for
 
 from haild.tabled import lifecycle, policy
@@ -275,6 +278,35 @@ def test_cors(s3: Any, bucket: str, stack: Stack) -> None:
         assert refusal.headers["Access-Control-Allow-Origin"] == "http://app.example"
     s3.delete_bucket_cors(Bucket=bucket)
     s3.head_bucket(Bucket=bucket)
+
+
+# regions
+
+
+def test_one_region(tmp_path: Path) -> None:
+    with serving(tmp_path, settings="<Region>eu-test-1</Region>") as stack:
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{stack.tabled.port}",
+            region_name="eu-test-1",
+            aws_access_key_id="alice",
+            aws_secret_access_key="sesame",
+        )
+        s3.create_bucket(Bucket="b", CreateBucketConfiguration={"LocationConstraint": "eu-test-1"})
+        assert s3.get_bucket_location(Bucket="b")["LocationConstraint"] == "eu-test-1"
+        assert s3.head_bucket(Bucket="b")["BucketRegion"] == "eu-test-1"
+        assert s3.list_buckets(BucketRegion="eu-test-1")["Buckets"][0]["BucketRegion"] == "eu-test-1"
+        refusal = requests.head(f"http://127.0.0.1:{stack.tabled.port}/b", timeout=5)
+        assert (refusal.status_code, refusal.headers["x-amz-bucket-region"]) == (403, "eu-test-1")
+        # Another region is refused, and the right one told: clients ask again with it.
+        target = "/b?list-type=2"
+        empty = hashlib.sha256(b"").hexdigest()
+        status, _, answer = raw(stack, "GET", target, signed_v4(stack, "GET", target, empty))
+        error = s3xml.parse(answer, "Error")
+        assert status == 400
+        assert (error.value("Code"), error.value("Region")) == ("AuthorizationHeaderMalformed", "eu-test-1")
+        assert raw(stack, "GET", target, signed_v4(stack, "GET", target, empty, region="eu-test-1"))[0] == 200
+        assert stack.client().list_objects_v2(Bucket="b")["KeyCount"] == 0  # boto3, which began with us-east-1
 
 
 # lifecycle

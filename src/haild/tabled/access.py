@@ -31,7 +31,10 @@ async def admit(call: Call, permission: str) -> None:
         return
     owner_keeps = call.identity.user == bucket.owner and call.action.endswith("BucketPolicy")
     if not owner_keeps and not call.may(call.action, permission, call.key):
-        raise access_denied()
+        refusal = access_denied()
+        if call.method == "HEAD" and not call.key:  # where the bucket is may be told (tabled.md 17.1)
+            refusal.headers["x-amz-bucket-region"] = call.services.region
+        raise refusal
 
 
 def check_owner(call: Call, name: str, bucket: Bucket) -> None:

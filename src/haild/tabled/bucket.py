@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from haild.tabled import acl, listing
-from haild.tabled.call import Answer, Call, xml
+from haild.tabled.call import REGION, Answer, Call, xml
 from haild.tabled.errors import S3Error
 from haild.tabled.metadata.port import BucketExistsError, BucketMissingError, BucketNotEmptyError
 from haild.tabled.metadata.records import Bucket
 from haild.wire import s3xml
 
-REGION = "us-east-1"
 MOST_BUCKETS = 10_000
 """Buckets of one page, where the request asks for pages."""
 LISTING_PARAMETERS = ("prefix", "max-buckets", "continuation-token", "bucket-region")
@@ -28,12 +27,16 @@ async def list_buckets(call: Call) -> Answer:
     limit = _page_size(query)
     after = listing.from_token(token) if token else ""
     buckets = []
-    if region in ("", REGION):
+    if region in ("", call.services.region):
         # One more than the page has tells whether there is a next one.
         buckets = await call.metadata.buckets(call.user, prefix, after, None if limit is None else limit + 1)
     page = buckets[:limit]
     filtered = any(query.get(name) for name in LISTING_PARAMETERS)
-    parts = ["<Buckets>", *(_entry(bucket, filtered) for bucket in page), "</Buckets>"]
+    parts = [
+        "<Buckets>",
+        *(_entry(bucket, call.services.region if filtered else "") for bucket in page),
+        "</Buckets>",
+    ]
     if len(page) < len(buckets):
         parts.append(s3xml.element("ContinuationToken", listing.to_token(page[-1].name)))
     if prefix:
@@ -54,11 +57,11 @@ def _page_size(query: Mapping[str, str]) -> int | None:
     return int(text)
 
 
-def _entry(bucket: Bucket, filtered: bool) -> str:
+def _entry(bucket: Bucket, region: str) -> str:
     """One bucket; Amazon names the region only where the request has parameters."""
     name, created = s3xml.element("Name", bucket.name), s3xml.timestamp(bucket.created)
-    region = s3xml.element("BucketRegion", REGION) if filtered else ""
-    return f"<Bucket>{name}{s3xml.element('CreationDate', created)}{region}</Bucket>"
+    place = s3xml.element("BucketRegion", region) if region else ""
+    return f"<Bucket>{name}{s3xml.element('CreationDate', created)}{place}</Bucket>"
 
 
 async def create_bucket(call: Call) -> Answer:
@@ -111,9 +114,10 @@ async def delete_bucket(call: Call) -> Answer:
 
 async def head_bucket(call: Call) -> Answer:
     """HEAD bucket."""
-    return Answer(headers={"x-amz-bucket-region": REGION, "Content-Type": "application/xml"})
+    return Answer(headers={"x-amz-bucket-region": call.services.region, "Content-Type": "application/xml"})
 
 
 async def get_location(call: Call) -> Answer:
-    """GET ?location: empty, which means us-east-1."""
-    return xml(s3xml.document("LocationConstraint"))
+    """GET ?location: empty, which means us-east-1, or the region that the configuration names."""
+    region = call.services.region
+    return xml(s3xml.document("LocationConstraint", "" if region == REGION else s3xml.escape(region)))

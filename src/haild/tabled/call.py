@@ -18,6 +18,8 @@ from haild.wire import s3xml
 DOCUMENT_LIMIT = 1 << 20
 """Bytes of a document in a request, unless an operation allows more."""
 XML = "application/xml"
+REGION = "us-east-1"
+"""Where all buckets are, unless the configuration names another region."""
 OWNER = "OWNER"
 """Pseudo-permission: the owner of the bucket only."""
 
@@ -36,6 +38,7 @@ class Services:
     """Tells the collector that there may be garbage."""
     lifecycle_changed: Callable[[], None] = lambda: None
     """Tells the lifecycle job that a bucket has new rules."""
+    region: str = REGION
     leading: Callable[[], bool] = lambda: True
     """Whether this process still is the master; if not, what it knows may be out of date."""
 

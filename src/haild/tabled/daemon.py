@@ -110,6 +110,7 @@ class Daemon:
             with contextlib.suppress(sqlite3.Error, SupersededError):  # it may be about to stop
                 counters |= dict(await master.metadata.counts())
             replication = master.repairer.describe()
+        address = (self.configuration.host, self.port) if master is not None else self.group.master_address
         now = time.time()
         return {
             "host": self.configuration.host,
@@ -120,6 +121,7 @@ class Daemon:
             "database": "" if master is None else master.metadata.identity,
             "in_session": self.group.in_session,
             "master": self.group.master,
+            "master_address": "{}:{}".format(*address) if address else "",
             "peers": sorted({self.configuration.name, *self.group.peers}),
             "counters": counters,
             "nodes": [

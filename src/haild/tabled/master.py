@@ -14,7 +14,7 @@ from aiohttp import web
 
 from haild.daemon.settings import await_file
 from haild.tabled import users
-from haild.tabled.call import Services
+from haild.tabled.call import REGION, Services
 from haild.tabled.collector import Collector
 from haild.tabled.configuration import Configuration
 from haild.tabled.http import S3Server, low_level_server
@@ -91,7 +91,13 @@ class Master:
             self._stack.push_async_callback(_end, asyncio.create_task(_survive(job), name=job.__qualname__))
         self.repairer = repairer
         return Services(
-            metadata, placement, time.time, collector.wake, lifecycle.changed.set, lambda: self.claim.valid
+            metadata,
+            placement,
+            time.time,
+            collector.wake,
+            lifecycle.changed.set,
+            configuration.region or REGION,
+            lambda: self.claim.valid,
         )
 
     async def _listen(self, sockets: Sequence[socket.socket]) -> None:

@@ -86,7 +86,8 @@ def page(state: Mapping[str, Any]) -> str:
         f" last contact {node['last_seen']} ({node['age']} s ago)"
         for node in state["nodes"]
     ]
-    peers = [escape(peer) + (" (master)" if peer == state["master"] else "") for peer in state["peers"]]
+    where = f", {state['master_address']}" if state["master_address"] else ""
+    peers = [escape(peer + (f" (master{where})" if peer == state["master"] else "")) for peer in state["peers"]]
     replication = state["replication"]
     return _PAGE.format(
         host=escape(state["host"]),
@@ -103,23 +104,40 @@ def page(state: Mapping[str, Any]) -> str:
     )
 
 
+_COUNTERS = {
+    "tabled_errors_total": ("Requests that were answered with an error.", "counters", "errors"),
+    "tabled_replication_scans_total": ("Searches for bodies with too few copies.", "replication", "scans"),
+    "tabled_replication_restored_total": ("Copies made anew.", "replication", "restored"),
+}
+_GAUGES = {
+    "tabled_buckets": ("Buckets.", "counters", "buckets"),
+    "tabled_objects": ("Objects, with old versions.", "counters", "objects"),
+    "tabled_bodies": ("Bodies that the metadata name.", "counters", "bodies"),
+    "tabled_uploads": ("Multipart uploads under way.", "counters", "uploads"),
+    "tabled_garbage": ("Copies that are to be deleted from storage nodes.", "counters", "garbage"),
+    "tabled_replication_running": ("Whether copies are being made anew.", "replication", "running"),
+    "tabled_replication_waiting": ("Lost nodes whose time to come back runs.", "replication", "waiting"),
+}
+"""By name: its help, and where its value is in the description. What only a master knows is left out elsewhere."""
+
+
 def metrics(state: Mapping[str, Any], statistics: Statistics) -> str:
     """Prometheus' text format, version 0.0.4."""
     lines = ["# HELP tabled_requests_total Answers given.", "# TYPE tabled_requests_total counter"]
     for (action, status), count in sorted(statistics.answers.items()):
         lines.append(f'tabled_requests_total{{action="{action}",status="{status}"}} {count}')
-    gauges = {
-        "tabled_master": ("Whether this process serves.", int(state["state"] == "Master")),
-        "tabled_cld_session": ("Whether there is a session with CLD.", int(state["in_session"])),
-        "tabled_start_time_seconds": ("Start of the process, seconds since 1970.", round(statistics.started, 3)),
-    }
-    gauges |= {f"tabled_{name}": (f"Number of {name}.", value) for name, value in state["counters"].items()}
-    gauges |= {
-        f"tabled_replication_{name}": (f"Data replication: {name}.", int(value))
-        for name, value in state["replication"].items()
-    }
-    for name, (text, value) in gauges.items():
-        lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value}"]
+
+    def family(name: str, kind: str, text: str, value: object) -> None:
+        lines.extend((f"# HELP {name} {text}", f"# TYPE {name} {kind}", f"{name} {value}"))
+
+    family("tabled_master", "gauge", "Whether this process serves.", int(state["state"] == "Master"))
+    family("tabled_cld_session", "gauge", "Whether there is a session with CLD.", int(state["in_session"]))
+    started = round(statistics.started, 3)
+    family("tabled_start_time_seconds", "gauge", "Start of the process, seconds since 1970.", started)
+    for kind, families in (("counter", _COUNTERS), ("gauge", _GAUGES)):
+        for name, (text, group, key) in families.items():
+            if key in state[group]:
+                family(name, kind, text, int(state[group][key]))
     lines += ["# HELP tabled_node_up Whether a storage node is up.", "# TYPE tabled_node_up gauge"]
     lines += [f'tabled_node_up{{node="{node["id"]}"}} {int(node["up"])}' for node in state["nodes"]]
     return "\n".join(lines) + "\n"
