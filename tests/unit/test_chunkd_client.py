@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from chunkd_daemon import Daemon, running
 
-from haild.client.chunk import CheckState, ChunkError, Connection, Pool, ResponseCode
+from haild.client.chunk import CheckState, ChunkError, Connection, Pool, ResponseCode, Rest
 from haild.wire.chunk import MAGIC
 
 USER, SECRET = "user", b"user"
@@ -63,6 +64,59 @@ async def test_round_trips(node: Connection, size: int) -> None:
     await node.delete(b"k")
     assert [listed.sha1 for listed in await node.listing()] == [_sha1(content)]
     assert await (await node.get(b"copy")).read_all() == content
+
+
+def _receive(rest: Rest, count: int) -> bytes:
+    """`count` bytes, read from the socket past the client library."""
+    found = b""
+    with socket.socket(fileno=os.dup(rest.descriptor)) as taken:
+        taken.settimeout(30)
+        while len(found) < count:
+            found += taken.recv(count - len(found))
+    return found
+
+
+@pytest.mark.parametrize("taken", ["all", "some", "none"])
+async def test_the_rest_of_a_body_can_be_read_from_the_socket(node: Connection, taken: str) -> None:
+    content = os.urandom(3_000_001)
+    await node.put(b"k", len(content), content)
+    for _ in range(2):  # the connection is as good as before
+        found, rests = b"", 0
+        async with await node.get(b"k") as reader:
+            async for piece in reader.pieces(1 << 20):
+                if isinstance(piece, Rest):
+                    rests += 1
+                    count = {"all": piece.size, "some": 1000, "none": 0}[taken]
+                    found += await asyncio.to_thread(_receive, piece, count)
+                    piece.taken = count
+                else:
+                    found += piece
+        assert (found, rests) == (content, 1)
+        assert node.usable
+    assert (await node.get_meta(b"k")).size == len(content)
+
+
+async def test_a_rest_that_breaks_off_ends_the_connection(node: Connection) -> None:
+    content = bytes(3_000_001)
+    await node.put(b"k", len(content), content)
+
+    async def read() -> None:
+        async with await node.get(b"k") as reader:
+            async for piece in reader.pieces(1 << 20):
+                if isinstance(piece, Rest):
+                    piece.failure = "gone"
+
+    with pytest.raises(ConnectionError, match="gone"):
+        await read()
+    assert not node.usable
+
+
+async def test_a_small_rest_comes_as_blocks(node: Connection) -> None:
+    content = os.urandom(3_000_001)
+    await node.put(b"k", len(content), content)
+    async with await node.get(b"k") as reader:
+        pieces = [piece async for piece in reader.pieces(len(content) + 1)]
+    assert b"".join(piece for piece in pieces if isinstance(piece, bytes)) == content
 
 
 async def test_a_refusal_leaves_the_connection_usable(node: Connection) -> None:

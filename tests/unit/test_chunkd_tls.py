@@ -68,6 +68,8 @@ async def _round_trip(daemon: Daemon, context: ssl.SSLContext) -> None:
         key = b"%d" % size
         await connection.put(key, size, content)
         assert await (await connection.get(key)).read_all() == content
+        async with await connection.get(key) as reader:  # what is encrypted is not for others to read
+            assert b"".join([piece async for piece in reader.pieces(1) if isinstance(piece, bytes)]) == content
         assert (await connection.get_part(key, 3, 5)).data == content[3:8]
         await connection.delete(key)
     assert await connection.listing() == []

@@ -9,7 +9,7 @@ A refusal by the server raises ChunkError with its code, and the connection stay
 connection raises OSError (TimeoutError included); the connection is then closed.
 """
 
-from haild.client.chunkconnection import ChunkError, Connection, Metadata, Part, Put, Reader
+from haild.client.chunkconnection import ChunkError, Connection, Metadata, Part, Put, Reader, Rest
 from haild.client.chunkpool import Pool
 from haild.wire.chunk import CheckState, ResponseCode
 from haild.wire.chunklist import ListedObject
@@ -25,4 +25,5 @@ __all__ = [
     "Put",
     "Reader",
     "ResponseCode",
+    "Rest",
 ]

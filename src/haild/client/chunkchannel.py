@@ -134,10 +134,8 @@ class Channel(asyncio.Protocol):
         if len(data) > limit:
             self.unread(data[limit:])
             data = data[:limit]
-        if self._reading_paused and self._size < LOW_WATER and self._transport is not None:
-            self._reading_paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+        if self._size < LOW_WATER:
+            self.resume()
         return data
 
     async def read_exactly(self, count: int) -> bytes:
@@ -148,6 +146,27 @@ class Channel(asyncio.Protocol):
             pieces.append(piece)
             count -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def lend(self) -> int | None:
+        """The socket, to be read from by the caller alone until `resume`; None if it cannot be had as it is.
+
+        What has been received already must be read first.
+        """
+        transport = self._transport
+        if self._received or not self.alive or transport is None or transport.get_extra_info("sslcontext"):
+            return None
+        if not self._reading_paused:
+            self._reading_paused = True
+            transport.pause_reading()
+        descriptor: int = transport.get_extra_info("socket").fileno()
+        return descriptor
+
+    def resume(self) -> None:
+        """Read from the socket again."""
+        if self._reading_paused and self._transport is not None:
+            self._reading_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
 
     def abort(self) -> None:
         """Close at once; what has not been sent is discarded."""

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -337,6 +337,21 @@ class Put:
         self._connection.abort()
 
 
+@dataclass(slots=True)
+class Rest:
+    """`size` bytes of an object that have not been received yet, to be read from the socket `descriptor`.
+
+    `stall`: seconds that the node may be silent. Whoever reads says in `taken` how many bytes it got,
+    and in `failure` why there are no more.
+    """
+
+    descriptor: int
+    size: int
+    stall: float
+    taken: int = 0
+    failure: str = ""
+
+
 class Reader:
     """An object under way: `size` in bytes, raw `sha1`, `mtime` in seconds; iterate for its blocks.
 
@@ -361,6 +376,31 @@ class Reader:
         if not self._remaining:
             self._connection._busy = False
         return block
+
+    async def pieces(self, smallest: int) -> AsyncGenerator[bytes | Rest, None]:
+        """What has arrived as blocks; then what is still to come as a Rest if that is at least `smallest` bytes.
+
+        A Rest, or what its receiver leaves of it, may be left alone: it comes as blocks then.
+        """
+        lendable = True
+        while self._remaining:
+            descriptor = self._connection._channel.lend() if lendable and self._remaining >= smallest else None
+            if descriptor is None:
+                yield await anext(self)
+                continue
+            lendable = False
+            rest = Rest(descriptor, self._remaining, self._connection._channel.stall)
+            yield rest
+            self._settle(rest)
+
+    def _settle(self, rest: Rest) -> None:
+        self._remaining -= rest.taken
+        if rest.failure:
+            self._connection.abort()
+            raise ConnectionError(rest.failure)
+        self._connection._channel.resume()
+        if not self._remaining:
+            self._connection._busy = False
 
     async def read_all(self) -> bytes:
         """The whole object, checked against its SHA-1. Raises OSError (also if it does not match)."""

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
-from haild.iwhd import relay
+from haild.daemon import splice
 from haild.iwhd.provider.base import Body, UnavailableError
 
 WRITE_DEADLINE: Final = 60.0
@@ -23,6 +23,9 @@ WRITE_DEADLINE: Final = 60.0
 
 SEGMENT: Final = 1 << 20
 """Bytes of a file sent at a time; one chunk each."""
+
+SMALLEST: Final = 4 << 20
+"""Bytes of a body from which on splicing pays: the connection it comes on cannot be used again."""
 
 
 @dataclass(slots=True)
@@ -124,7 +127,7 @@ async def _send_body(request: web.BaseRequest, response: web.StreamResponse, bod
         await _send_file(request, body.file, body.size)
         return
     size = body.size or 0
-    if relay.POSSIBLE and size >= relay.SMALLEST and (detached := body.detach()):
+    if size >= SMALLEST and splice.can_take(request.transport) and (detached := body.detach()):
         await _send_relayed(request, size, *detached)
         return
     sent = 0
@@ -143,7 +146,16 @@ async def _send_relayed(request: web.BaseRequest, size: int, begun: bytes, sourc
         if begun and request.transport is not None:
             head, tail = (b"%x\r\n" % len(begun), b"\r\n") if chunked else (b"", b"")
             request.transport.write(head + begun + tail)
-        await relay.relay(request, source, size - len(begun), chunked=chunked, deadline=WRITE_DEADLINE)
+        await splice.splice(
+            source,
+            request.transport,
+            size - len(begun),
+            source_deadline=WRITE_DEADLINE,
+            deadline=WRITE_DEADLINE,
+            chunked=chunked,
+        )
+    except splice.BrokenSourceError as error:
+        raise UnavailableError(f"a body broke off: {error}") from error
     except TimeoutError as error:
         raise ConnectionResetError("the client does not read") from error
     finally:

@@ -12,7 +12,7 @@ from haild.tabled.body import Source, Upload
 from haild.tabled.errors import S3Error
 from haild.tabled.metadata.port import Metadata
 from haild.tabled.metadata.records import Bucket
-from haild.tabled.placement import Placement
+from haild.tabled.placement import Piece, Placement
 from haild.wire import s3xml
 
 DOCUMENT_LIMIT = 1 << 20
@@ -50,7 +50,7 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    stream: AsyncGenerator[bytes, None] | None = None
+    stream: AsyncGenerator[Piece, None] | None = None
     length: int | None = None
 
 

@@ -17,11 +17,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
 
+from haild.daemon import splice
 from haild.tabled import access, addressing, cors, routes, unsupported
 from haild.tabled.auth import Authenticator, Identity, RequestFacts
 from haild.tabled.call import Answer, Call, Services
 from haild.tabled.errors import S3Error
 from haild.tabled.metadata.port import SupersededError
+from haild.tabled.placement import Piece
 from haild.wire import s3xml
 
 SERVER = "tabled 0.5.2"
@@ -216,13 +218,13 @@ async def _send(request: web.BaseRequest, answer: Answer, request_id: str) -> we
         return response
     async with contextlib.aclosing(answer.stream) as stream:
         first = await anext(stream)  # what fails before the first byte still gets its own status
-        if len(first) == answer.length:
+        if isinstance(first, bytes) and len(first) == answer.length:
             return web.Response(status=answer.status, headers=headers, body=first)
         await response.prepare(request)
         try:
-            await _write(response, first)
+            await _write(request, response, first)
             async for piece in stream:
-                await _write(response, piece)
+                await _write(request, response, piece)
         except (S3Error, TimeoutError) as error:
             logger.warning("request %s: the answer breaks off: %s", request_id, error or type(error).__name__)
             _cut(request)
@@ -231,9 +233,20 @@ async def _send(request: web.BaseRequest, answer: Answer, request_id: str) -> we
     return response
 
 
-async def _write(response: web.StreamResponse, piece: bytes) -> None:
-    async with asyncio.timeout(STALL):
-        await response.write(piece)
+async def _write(request: web.BaseRequest, response: web.StreamResponse, piece: Piece) -> None:
+    """Send a piece. What ends a Rest early is left to whoever gave it, who may have the bytes from elsewhere."""
+    if isinstance(piece, bytes):
+        async with asyncio.timeout(STALL):
+            await response.write(piece)
+    elif splice.can_take(request.transport):
+        request.writer.send_headers()
+        try:
+            await splice.splice(
+                piece.descriptor, request.transport, piece.size, source_deadline=piece.stall, deadline=STALL
+            )
+            piece.taken = piece.size
+        except splice.BrokenSourceError as error:
+            piece.taken, piece.failure = error.passed, str(error)
 
 
 def _cut(request: web.BaseRequest) -> None:

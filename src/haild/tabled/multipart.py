@@ -173,7 +173,7 @@ def _source_range(text: str | None, size: int) -> tuple[int, int]:
 async def _md5(call: Call, segments: tuple[Segment, ...]) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     length = sum(segment.length for segment in segments)
-    async for block in objects.content(call, segments, 0, length):
+    async for block in objects.content(call, call.services.placement.read, segments, 0, length):
         digest.update(block)
     return digest.hexdigest()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from haild.tabled import access, acl, bucket, checksums, conditions
@@ -12,7 +14,6 @@ from haild.tabled.call import Answer, Call, number, quoted
 from haild.tabled.errors import S3Error
 from haild.tabled.metadata.port import BucketMissingError, Check
 from haild.tabled.metadata.records import NULL_VERSION, ObjectRecord, Segment, StoredBody
-from haild.tabled.placement import Placement
 
 KEPT = (
     "cache-control",
@@ -39,6 +40,9 @@ _OVERRIDES = {
 }
 
 _ON_NOT_MODIFIED = frozenset(("etag", "last-modified", "cache-control", "expires", "x-amz-version-id"))
+
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +290,8 @@ async def get_object(call: Call) -> Answer:
             for name in [n for n in headers if n.startswith("x-amz-checksum-")]:
                 del headers[name]
     length = last - first + 1
-    stream = None if call.method == "HEAD" or not length else content(call, record.segments, first, length)
+    passing = call.services.placement.pass_on
+    stream = None if call.method == "HEAD" or not length else content(call, passing, record.segments, first, length)
     return Answer(206 if chosen is not None and record.size else 200, headers, stream=stream, length=length)
 
 
@@ -299,9 +304,14 @@ def _range_applies(call: Call, record: ObjectRecord) -> bool:
     return conditions.parse_date(condition) == int(record.modified)
 
 
-async def content(call: Call, segments: tuple[Segment, ...], first: int, length: int) -> AsyncGenerator[bytes, None]:
-    """`length` bytes from byte `first` on of what the segments make up."""
-    placement: Placement = call.services.placement
+async def content(
+    call: Call,
+    read: Callable[[StoredBody, int, int], AsyncGenerator[P, None]],
+    segments: tuple[Segment, ...],
+    first: int,
+    length: int,
+) -> AsyncGenerator[P, None]:
+    """`length` bytes from byte `first` on of what the segments make up, each read by `read`."""
     start = 0
     for segment in segments:
         begin, end = max(first, start), min(first + length, start + segment.length)
@@ -309,13 +319,9 @@ async def content(call: Call, segments: tuple[Segment, ...], first: int, length:
             body = await call.metadata.body(segment.body)
             if body is None:
                 raise S3Error("InternalError", "The object was replaced while it was read; please retry.")
-            offset = segment.offset + begin - start
-            blocks = placement.read(body, offset, end - begin)
-            try:
-                async for block in blocks:
-                    yield block
-            finally:
-                await blocks.aclose()
+            async with contextlib.aclosing(read(body, segment.offset + begin - start, end - begin)) as pieces:
+                async for piece in pieces:
+                    yield piece
         start += segment.length
 
 

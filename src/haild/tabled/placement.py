@@ -22,7 +22,12 @@ from haild.tabled.nodes import Node, Nodes
 PART = 1 << 18
 """Bytes of one GET_PART, the most that chunkd gives (chunkd.md section 7)."""
 
+SMALLEST = 1 << 20
+"""Bytes of a body, still to come, from which on it pays to let the system pass them on."""
+
 logger = logging.getLogger(__name__)
+
+Piece = bytes | chunk.Rest
 
 Failures = (OSError, chunk.ChunkError)
 _BAD_COPY = (chunk.ResponseCode.NO_SUCH_KEY, chunk.ResponseCode.INTERNAL_ERROR)
@@ -128,10 +133,19 @@ class Placement:
             raise _unavailable()
         return left
 
-    async def read(self, stored: StoredBody, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+    def read(self, stored: StoredBody, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """The bytes of a stretch of a body, from whichever copy can give them.
 
         Raises S3Error when no copy can, also after some bytes were given.
+        """
+        return _blocks(self.pass_on(stored, offset, length, smallest=length + 1))
+
+    async def pass_on(
+        self, stored: StoredBody, offset: int, length: int, *, smallest: int = SMALLEST
+    ) -> AsyncGenerator[Piece, None]:
+        """The same for a receiver that can read from a socket itself: the rest of a large body may come as a Rest.
+
+        `smallest`: how many bytes of a whole body must still be to come for that.
         """
         body = stored.body
         self.being_read[body] += 1
@@ -140,11 +154,15 @@ class Placement:
             for node in self._sources(stored.nodes):
                 try:
                     whole = position == 0 and end == stored.size
-                    blocks = _whole(node, body, end) if whole else _stretch(node, body, position, end)
-                    async with contextlib.aclosing(blocks):
-                        async for block in blocks:
-                            position += len(block)
-                            yield block
+                    pieces = _pieces(node, body, end, smallest) if whole else _stretch(node, body, position, end)
+                    async with contextlib.aclosing(pieces):
+                        async for piece in pieces:
+                            if isinstance(piece, chunk.Rest):
+                                yield piece
+                                position += piece.taken
+                            else:
+                                position += len(piece)
+                                yield piece
                 except Failures as error:
                     self._failed(node, body, error)
                 if position == end:
@@ -163,7 +181,7 @@ class Placement:
 
     def read_from(self, node: Node, stored: StoredBody) -> AsyncGenerator[bytes, None]:
         """The whole body from one node. Raises OSError and ChunkError."""
-        return _whole(node, stored.body, stored.size)
+        return _blocks(_pieces(node, stored.body, stored.size, stored.size + 1))
 
     async def copy(self, stored: StoredBody, target: Node) -> None:
         """Make one more copy of a body on `target`. Raises S3Error, OSError and ChunkError."""
@@ -237,12 +255,21 @@ def _unavailable() -> S3Error:
     return S3Error("ServiceUnavailable", "The storage nodes failed; please retry.", headers={"Retry-After": "1"})
 
 
-async def _whole(node: Node, body: int, size: int) -> AsyncGenerator[bytes, None]:
+async def _pieces(node: Node, body: int, size: int, smallest: int) -> AsyncGenerator[Piece, None]:
     async with node.pool.connection() as connection, await connection.get(key_of(body)) as reader:
         if reader.size != size:
             raise ConnectionError(f"the body has {reader.size} bytes there and not {size}")
-        async for block in reader:
-            yield block
+        async with contextlib.aclosing(reader.pieces(smallest)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+async def _blocks(pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
+    """Pieces among which there is no Rest."""
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, bytes):
+                yield piece
 
 
 async def _stretch(node: Node, body: int, position: int, end: int) -> AsyncGenerator[bytes, None]:
