@@ -39,11 +39,14 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, "digest")
 
 
+Piece = bytes | memoryview
+
+
 class Source(Protocol):
     """Where raw body bytes come from; an empty piece is the end."""
 
-    async def read(self, limit: int, /) -> bytes:
-        """The next bytes, from one to `limit`; nothing at the end."""
+    async def read(self, limit: int, /) -> Piece:
+        """The next bytes, about `limit` at most; nothing at the end. They never change."""
         ...
 
 
@@ -136,10 +139,10 @@ class Upload:
         """The checksums that were promised, by algorithm, in base64."""
         return {name: checksums.text(value) for name, value in self._checksums.items()}
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncIterator[Piece]:
         """The content, piece by piece, `length` bytes in all. Raises S3Error."""
         await self._before_reading()
-        held: bytes | memoryview = b""
+        held: Piece = b""
         seen = 0
         while raw := await self._next():
             for piece in self._decode(raw):
@@ -148,16 +151,16 @@ class Upload:
                     raise S3Error("InvalidRequest", "The body is longer than was announced.")
                 await self._digest(piece)
                 if held:
-                    yield bytes(held)
+                    yield held
                 held = piece
         if seen < self.length:
             raise _incomplete()
         await self._digested()
         self._verify()
         if held:
-            yield bytes(held)
+            yield held
 
-    async def _digest(self, piece: bytes | memoryview) -> None:
+    async def _digest(self, piece: Piece) -> None:
         """Take a piece into all digests: a large one in a thread for each, while the piece before it is sent."""
         await self._digested()
         if len(piece) < THREAD_SIZE:
@@ -178,7 +181,7 @@ class Upload:
             raise S3Error("MaxMessageLengthExceeded", f"The document is longer than {limit} bytes.")
         return b"".join([piece async for piece in self.pieces()])
 
-    async def _next(self) -> bytes:
+    async def _next(self) -> Piece:
         try:
             async with asyncio.timeout(SILENCE):
                 return await self._source.read(self._block())
@@ -187,7 +190,7 @@ class Upload:
                 "RequestTimeout", "Your socket connection to the server was not read from or written to in time."
             ) from None
 
-    def _decode(self, raw: bytes) -> list[bytes | memoryview]:
+    def _decode(self, raw: Piece) -> list[Piece]:
         if self._decoder is None:
             return [raw]
         try:

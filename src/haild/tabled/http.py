@@ -11,17 +11,20 @@ import logging
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 
 from haild.daemon import splice
-from haild.tabled import access, addressing, cors, routes, unsupported
+from haild.tabled import access, addressing, cors, intake, routes, unsupported
 from haild.tabled.auth import Authenticator, Identity, RequestFacts
+from haild.tabled.body import Source
 from haild.tabled.call import Answer, Call, Services
 from haild.tabled.errors import S3Error
+from haild.tabled.intake import Intake
 from haild.tabled.metadata.port import SupersededError
 from haild.tabled.placement import Piece
 from haild.wire import s3xml
@@ -41,6 +44,10 @@ BLOCKS_HELD = 5
 """Blocks of an upload in memory: two received, one being digested, one being sent, one in the transport."""
 SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 16, 1 << 20
 """Bytes of an upload that are handled at a time: large blocks cost less processor time."""
+READ_BUFFER = 1 << 16
+"""Bytes of a small body that are received ahead."""
+HEAD_LIMIT = 1 << 14
+"""Bytes of the first line, and of each other line of a request's head."""
 MOST_BLANK = 4096
 """Bytes of empty lines in front of a connection's requests."""
 LINGER = 5.0
@@ -117,6 +124,8 @@ class S3Server:
             response = _send_error(request, _internal(), request_id)
         finally:
             self._uploads -= upload
+            if call is not None and isinstance(call.source, Intake):
+                call.source.abandon()
         self.on_answer(call.action if call is not None else "", response.status)
         return response
 
@@ -134,6 +143,12 @@ class S3Server:
         """Bytes of an upload to handle at a time."""
         share = UPLOAD_MEMORY // (BLOCKS_HELD * max(self._uploads, 1))
         return min(max(share, SMALLEST_BLOCK), LARGEST_BLOCK)
+
+    def _source(self, request: web.BaseRequest) -> Source:
+        length, connection = request.content_length, cast(_Connection, request.protocol)
+        if length is None or length < intake.SMALLEST or request.content.is_eof():
+            return request.content
+        return Intake(request, length, self._block, connection.expect_head)
 
     def _understand(self, request: web.BaseRequest, request_id: str) -> Call:
         if request.version not in _VERSIONS:
@@ -156,7 +171,7 @@ class S3Server:
             identity=_UNKNOWN,
             request_id=request_id,
             now=self._services.clock(),
-            source=request.content,
+            source=self._source(request),
             block=self._block,
             before_reading=lambda: _continue(request),
         )
@@ -301,6 +316,18 @@ class _Connection(RequestHandler):
             if self._blank > MOST_BLANK:
                 self.force_close()
 
+    def expect_head(self) -> None:
+        """What the parser is in the midst of has been received elsewhere; the head of another request follows."""
+        self._parser = HttpRequestParser(
+            self,
+            self._loop,
+            READ_BUFFER,
+            max_line_size=HEAD_LIMIT,
+            max_field_size=HEAD_LIMIT,
+            payload_exception=web.RequestPayloadError,
+            auto_decompress=False,
+        )
+
     def _await_head(self) -> None:
         self._head_timer = asyncio.get_running_loop().call_later(HEAD_DEADLINE, self.force_close)
 
@@ -337,7 +364,7 @@ def low_level_server(server: S3Server) -> web.Server:
         auto_decompress=False,  # a body is stored as it was sent
         keepalive_timeout=75.0,
         lingering_time=LINGER,
-        max_line_size=16384,
-        max_field_size=16384,
-        read_bufsize=1 << 16,
+        read_bufsize=READ_BUFFER,
+        max_line_size=HEAD_LIMIT,
+        max_field_size=HEAD_LIMIT,
     )

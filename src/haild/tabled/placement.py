@@ -79,7 +79,7 @@ class Placement:
         # In one order for all, or two PUTs could wait for each other's connections.
         return sorted(chosen, key=lambda node: node.number)
 
-    async def store(self, body: int, length: int, pieces: AsyncIterator[bytes]) -> StoredBody:
+    async def store(self, body: int, length: int, pieces: AsyncIterator[bytes | memoryview]) -> StoredBody:
         """Write a body of `length` bytes. The caller must have put its id in `being_stored`.
 
         Raises S3Error where too few nodes take it, and whatever `pieces` raises; then nothing of it stays.
@@ -233,7 +233,7 @@ class Placement:
         )
 
 
-def _writer(piece: bytes) -> Callable[[_Target], Awaitable[object]]:
+def _writer(piece: bytes | memoryview) -> Callable[[_Target], Awaitable[object]]:
     def write(target: _Target) -> Awaitable[object]:
         return target.put.write(piece)
 

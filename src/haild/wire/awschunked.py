@@ -74,7 +74,7 @@ class Decoder:
         """True when the last byte of the encoding has been seen."""
         return self._state == self._end
 
-    def feed(self, data: bytes) -> list[bytes | memoryview]:
+    def feed(self, data: bytes | memoryview) -> list[bytes | memoryview]:
         """The content in `data`, as pieces. Raises FrameError and FrameSignatureError."""
         content: list[bytes | memoryview] = []
         view = memoryview(data)
