@@ -4,8 +4,9 @@
 
 Small objects are 4 KiB, large ones 16 MiB; every figure is the median of several rounds, in which ours and moto's
 take turns. The client is this process, the servers are others; tabled and chunkd flush to disk before they answer,
-moto keeps everything in memory. Beside each figure stands what is wanted of it: a share of what the C original of
-2010 gave on such a machine (it flushed no body), or a multiple of what moto gives here. Then where the time goes.
+moto keeps everything in memory; `bare` is the ceiling for large bodies, a peer that takes the digests that S3 demands
+and keeps nothing (_bare.py). Beside each figure stands what is wanted of it: a share of what the C original of 2010
+gave on such a machine (it flushed no body), or a multiple of what moto gives here. Then where the time goes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from _bare import Bare
 from _s3load import Client, closed_loop, transfers, wait_until_storing
 from _tabledstack import Moto, Stack, install_moto, peak_memory, processor_seconds
 
@@ -31,7 +33,7 @@ KEYS_BUCKET = "bench-keys"
 MEMORY_WANTED = 150
 """MiB that tabled may use."""
 
-Server = Stack | Moto
+Server = Stack | Moto | Bare
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,9 @@ def one_round(server: Server, work: Work, tag: str, series: Series) -> None:
     series.costs.append({name: 1e6 * value / done for name, value in cost.items()})
 
 
-def exchange_figures(servers: Sequence[Server], rounds: int, seconds: float) -> dict[str, list[Series]]:
-    """The figures that ours and moto have in common, by name and server."""
-    figures: dict[str, list[Series]] = {}
+def exchange_figures(servers: Sequence[Server], rounds: int, seconds: float) -> dict[str, list[Series | None]]:
+    """The figures that ours has in common with the others, by name and server."""
+    figures: dict[str, list[Series | None]] = {}
     for connections, count in ((1, 8), (16, 2)):
         plural = f"{connections} connection{'s' if connections > 1 else ''}"
         put, get = small(connections, seconds)
@@ -143,31 +145,41 @@ def exchange_figures(servers: Sequence[Server], rounds: int, seconds: float) -> 
         }
         for number in range(rounds):
             for name, (work, unit) in works.items():
-                for position, server in enumerate(servers):
-                    series = figures.setdefault(name, [Series(unit) for _ in servers])[position]
-                    one_round(server, work, f"{connections}-{number}", series)
+                row = figures.setdefault(name, [_series(server, name, unit) for server in servers])
+                for server, series in zip(servers, row, strict=True):
+                    if series is not None:
+                        one_round(server, work, f"{connections}-{number}", series)
     return figures
 
 
-def show(name: str, series: Series, other: Series | None) -> None:
-    """One line: the figure, moto's, what is wanted and whether that is reached."""
+def _series(server: Server, name: str, unit: str) -> Series | None:
+    return None if isinstance(server, Bare) and "16 MiB" not in name else Series(unit)
+
+
+def show(name: str, series: Series, moto: Series | None = None, bare: Series | None = None) -> None:
+    """One line: the figure, moto's and the ceiling, what is wanted, and whether that is reached or can be."""
     spread = f"({min(series.rates):,.0f} to {max(series.rates):,.0f})"
     line = f"{name:<27} {series.median:>7,.0f} {series.unit:<6} {spread:<18}"
     wanted = WANTED.get(name)
     if wanted:
         marks = {f"{wanted.share:g} x original": wanted.share * wanted.original}
-        if other is not None:
-            line += f" {other.median:>7,.0f}"
-            marks[f"{wanted.moto:g} x moto"] = wanted.moto * other.median
+        if moto is not None:
+            marks[f"{wanted.moto:g} x moto"] = wanted.moto * moto.median
+        for each in (moto, bare):
+            line += f" {each.median:>7,.0f}" if each is not None else " " * 8
         why, mark = max(marks.items(), key=lambda each: each[1])
-        line += f" {mark:>8,.0f} = {why:<16} {'yes' if series.median >= mark else 'NO'}"
+        reached = "yes" if series.median >= mark else "NO"
+        if bare is not None and bare.median < mark:
+            reached += ", nor is it by bare"
+        line += f" {mark:>8,.0f} = {why:<16} {reached}"
     print(line, flush=True)
 
 
-def show_costs(figures: Mapping[str, list[Series]]) -> None:
+def show_costs(figures: Mapping[str, Sequence[Series | None]]) -> None:
     """Where the time goes."""
     print("\nprocessor time in microseconds for one request (4 KiB), for one MiB (16 MiB), for one page (LIST):")
     for name, (series, *_) in figures.items():
+        assert series is not None
         costs = "  ".join(f"{process} {series.cost(process):>6,.0f}" for process in series.costs[0])
         print(f"{name:<27} {costs}")
 
@@ -210,7 +222,7 @@ def start_time(stack: Stack) -> float:
             time.sleep(0.002)
 
 
-def own_figures(stack: Stack, options: argparse.Namespace) -> dict[str, list[Series]]:
+def own_figures(stack: Stack, options: argparse.Namespace) -> dict[str, list[Series | None]]:
     """Listing a large bucket, and starting with that many objects."""
     client = Client(stack.port)
     client.once(client.request("PUT", f"/{KEYS_BUCKET}"))
@@ -220,7 +232,7 @@ def own_figures(stack: Stack, options: argparse.Namespace) -> dict[str, list[Ser
     for number in range(options.rounds):
         one_round(stack, page(options.keys, options.seconds), str(number), listed)
     name = f"LIST 1,000 of {options.keys:,}"
-    show(name, listed, None)
+    show(name, listed)
     starts = [start_time(stack) for _ in range(options.rounds)]
     spread = f"({min(starts):.2f} to {max(starts):.2f})"
     print(f"{'start to first answer':<27} {statistics.median(starts):>7.2f} s      {spread}", flush=True)
@@ -234,6 +246,7 @@ def run(directory: Path, options: argparse.Namespace) -> None:
     stack = Stack(directory, options.nodes)
     servers: list[Server] = [stack]
     try:
+        servers.append(Bare())
         if refusal:
             print(f"without moto: {refusal}\n")
         else:
@@ -241,15 +254,16 @@ def run(directory: Path, options: argparse.Namespace) -> None:
         for server in servers:
             wait_until_storing(Client(server.port))
             Client(server.port).once(Client(server.port).request("PUT", f"/{BUCKET}"))
-        print(f"{'':<27} {'ours':>7} {'':<25} {'moto':>7} {'wanted':>8}", flush=True)
+        print(f"{'':<27} {'ours':>7} {'':<25} {'moto':>7} {'bare':>7} {'wanted':>8}", flush=True)
         figures = exchange_figures(servers, options.rounds, options.seconds)
         for name in WANTED:
-            ours, *others = figures[name]
-            show(name, ours, others[0] if others else None)
+            ours, bare, *moto = figures[name]
+            assert ours is not None
+            show(name, ours, moto[0] if moto else None, bare)
         peak = peak_memory(stack.server)
         figures |= own_figures(stack, options)
         reached = "yes" if peak <= MEMORY_WANTED else "NO"
-        print(f"{'memory of tabled, at most':<27} {peak:>7,} {'MiB':<33} {MEMORY_WANTED:>8,} {'':<18} {reached}")
+        print(f"{'memory of tabled, at most':<27} {peak:>7,} {'MiB':<33} {MEMORY_WANTED:>16,} {'':<18} {reached}")
         show_costs(figures)
     finally:
         for server in servers:
