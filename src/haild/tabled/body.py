@@ -75,7 +75,8 @@ class Upload:
         self._sha256_promised = ""
         self._understand_payload(identity)
         self.length = self._length(headers)
-        self._raw_length = headers.get("Content-Length")
+        # Then HTTP itself ends the body there, and there is no need to wait for its end.
+        self._exact = self._decoder is None and "Content-Length" in headers
         self._md5_promised = _content_md5(headers)
         self._promised = _promised_checksums(headers) if promised else {}
         self._trailer = _announced_trailer(headers) if self._decoder else ""
@@ -144,7 +145,7 @@ class Upload:
         await self._before_reading()
         held: Piece = b""
         seen = 0
-        while raw := await self._next():
+        while not (self._exact and seen == self.length) and (raw := await self._next()):
             for piece in self._decode(raw):
                 seen += len(piece)
                 if seen > self.length:

@@ -124,8 +124,7 @@ class S3Server:
             response = _send_error(request, _internal(), request_id)
         finally:
             self._uploads -= upload
-            if call is not None and isinstance(call.source, Intake):
-                call.source.abandon()
+            _leave_body(request)
         self.on_answer(call.action if call is not None else "", response.status)
         return response
 
@@ -148,7 +147,8 @@ class S3Server:
         length, connection = request.content_length, cast(_Connection, request.protocol)
         if length is None or length < intake.SMALLEST or request.content.is_eof():
             return request.content
-        return Intake(request, length, self._block, connection.expect_head)
+        connection.intake = Intake(request, length, self._block, connection.expect_head)
+        return connection.intake
 
     def _understand(self, request: web.BaseRequest, request_id: str) -> Call:
         if request.version not in _VERSIONS:
@@ -201,6 +201,14 @@ def _is_long(request: web.BaseRequest) -> bool:
     """Whether a body comes that is longer than a block, or of unknown length."""
     length = request.content_length
     return request.body_exists and (length is None or length > SMALLEST_BLOCK)
+
+
+def _leave_body(request: web.BaseRequest) -> None:
+    """Nobody asks for the rest of a large body any more."""
+    connection = cast(_Connection, request.protocol)
+    if connection.intake is not None:
+        connection.intake.abandon()
+        connection.intake = None
 
 
 def _internal() -> S3Error:
@@ -289,8 +297,16 @@ def _send_error(request: web.BaseRequest, error: S3Error, request_id: str) -> we
 class _Connection(RequestHandler):
     """One connection; what the parser refuses gets the protocol's error document."""
 
+    intake: Intake | None = None
+    """What receives the present request's body, if that is large."""
     _head_timer: asyncio.TimerHandle | None = None
     _blank = 0
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """A large upload under way is given as long as any other request."""
+        if self.intake is not None and timeout is not None:
+            asyncio.get_running_loop().call_later(timeout, self.intake.cancel)
+        await super().shutdown(timeout)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A request's head is expected soon."""

@@ -68,6 +68,11 @@ class Intake(asyncio.BufferedProtocol):
                 self._paused = False
                 self._transport.resume_reading()
 
+    def cancel(self) -> None:
+        """Have the reader give up."""
+        self._lost = ConnectionResetError("the server stops")
+        self._wake()
+
     def _begin(self) -> None:
         """Take over, behind what the parser has got already."""
         self._begun = True
