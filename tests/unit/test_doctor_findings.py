@@ -186,6 +186,20 @@ def test_what_was_done_on_purpose_is_the_root(fake: FakeEngine, context: Context
     assert codes(context) == ["fault-in-effect", "unresponsive"]
 
 
+def test_of_several_faults_that_comes_first_of_which_others_are_a_consequence(
+    fake: FakeEngine, context: Context
+) -> None:
+    fake.work = lambda helper: b"ready"
+    for replica in ("iwhd-1", "cld-1", "chunkd-1"):
+        inject(context, Asked("pause", replica))
+    sicken(context, "cld-1", "chunkd-1", "tabled-1", "iwhd-1")
+    assert [finding.problem.partition(":")[0] for finding in why(context).report.findings] == [
+        "cld-1",
+        "chunkd-1",
+        "iwhd-1",
+    ]
+
+
 def test_missing_volumes_and_credentials(fake: FakeEngine, context: Context) -> None:
     down(context)
     fake.remove_volume(names.data_volume("test", "tabled-1"))

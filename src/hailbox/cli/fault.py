@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,15 +28,16 @@ def _inject(make: Make, kind: str, replica: str, duration: str | None, **more: A
     from hailbox.fault.inject import Asked, inject
 
     seconds = durations.seconds(duration, "--for") if duration else None
-    return Shown(inject(make(), Asked(kind, replica, seconds=seconds, **more)), _one)
+    context = make()
 
+    def one(fault: Fault) -> str:
+        return f"in effect: {_line(fault)}\nend it with: hailbox --stack {context.stack} fault clear {fault.id}"
 
-def _one(fault: Fault) -> str:
-    return f"in effect: {_line(fault)}\nend it with: hailbox fault clear {fault.id}"
+    return Shown(inject(context, Asked(kind, replica, seconds=seconds, **more)), one)
 
 
 def _line(fault: Fault) -> str:
-    left = f"ends in {max(0.0, fault.until - time.time()):.0f} s" if fault.until else "until it is cleared"
+    left = f"ends in {math.ceil(max(0.0, fault.until - time.time()))} s" if fault.until else "until it is cleared"
     return "  ".join(filter(None, (fault.id, fault.detail, left)))
 
 

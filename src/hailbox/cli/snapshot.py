@@ -29,8 +29,6 @@ def _size(count: int) -> str:
 def _table(found: list[Snapshot]) -> str:
     from hailbox.cli.render import table
 
-    if not found:
-        return "no snapshots; make one with: hailbox snapshot save NAME"
     rows = [(s.name, s.taken, _size(s.size), s.profile, " ".join(s.replicas)) for s in found]
     return table(("NAME", "TAKEN", "SIZE", "PROFILE", "DATA OF"), rows)
 
@@ -46,7 +44,9 @@ def ls(make: Make) -> Shown:
     """List the snapshots of the stack."""
     from hailbox.snapshot.manage import ls as run
 
-    return Shown(run(make()), _table, essential=True)
+    context = make()
+    none = f"no snapshots; make one with: hailbox --stack {context.stack} snapshot save NAME"
+    return Shown(run(context), lambda found: _table(found) if found else none, essential=True)
 
 
 def restore(make: Make, name: Name, dry_run: DryRun = False, timings: Timings = False) -> Shown:

@@ -62,5 +62,6 @@ def _stack(
         checks.append(Check("stack", False, "the engine does not let us look"))
         return None, [error]
     working = sum(replica.working for replica in result.replicas)
-    checks.append(Check("stack", not found, f"{working} of {len(result.replicas)} replicas work"))
+    detail = "down" if result.down else f"{working} of {len(result.replicas)} replicas work"
+    checks.append(Check("stack", not found, detail))
     return result, found

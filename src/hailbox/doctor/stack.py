@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hailbox.doctor.replica import Patient, diagnose
+from hailbox.engine.port import Container
 from hailbox.model import names
 from hailbox.model.catalog import Catalog, Profile
 from hailbox.model.errors import (
@@ -43,7 +44,15 @@ def _roots(
         return
     explained = set()
     sick = [name for name, outcome in outcomes.items() if not outcome.working]
-    for container in helpers.active_faults(observed):
+    order = [replica.name for replica in profile.replicas]
+
+    def place(container: Container) -> int:
+        return min(
+            (order.index(name) for name in container.labels[names.FAULT_TARGETS].split() if name in order), default=0
+        )
+
+    # A profile names those first that others need.
+    for container in sorted(helpers.active_faults(observed), key=place):
         targets = container.labels[names.FAULT_TARGETS].split()
         followers = sorted(set(_following(sick, targets, profile, context.catalog)) - set(targets))
         explained |= {*targets, *followers}

@@ -68,7 +68,7 @@ def inject(context: Context, asked: Asked) -> Fault:
     """
     if asked.kind == "slow" and not (asked.delay or asked.loss):
         raise UsageError(
-            "slow needs --delay, --loss, or both", f"for example: fault slow {asked.replica} --delay 200ms"
+            "slow needs --delay, --loss, or both", f"for example: hailbox fault slow {asked.replica} --delay 200ms"
         )
     with lock.exclusive(context):
         observed = present(context.engine, context.stack)
@@ -241,7 +241,9 @@ def _corruption(
     helpers.discard(context, observed, looking.name)
     found = json.loads(context.engine.run_helper(looking, deadline=CHOICE_DEADLINE))
     if "missing" in found:
-        raise UsageError(f"nothing of {replica} was corrupted: {found['missing']}", "see `fault corrupt --help`")
+        raise UsageError(
+            f"nothing of {replica} was corrupted: {found['missing']}", "see: hailbox fault corrupt --help"
+        )
     mark = hashlib.sha256(found["file"].encode()).hexdigest()[:6]
     return _Recipe(
         program.agent("corruption", "Corruption", {**arguments, **found, "root": _VOLUME}),

@@ -55,7 +55,7 @@ def end_faults(context: Context, observed: Observed, chosen: Iterable[Container]
 
     if not helpers:
         return ()
-    with ThreadPoolExecutor() as pool:
+    with context.span("end faults"), ThreadPoolExecutor() as pool:
         return tuple(sorted(name for name in pool.map(end, helpers) if name))
 
 
@@ -106,6 +106,7 @@ def finish_restore(context: Context, observed: Observed, helper: Container) -> N
             _await_copy(context, helper)
 
         def start(container: Container) -> None:
+            context.tell(container.labels.get(names.REPLICA, container.name), Phase.STARTING)
             # Whose port or network was taken away meanwhile is made anew by Compose.
             with contextlib.suppress(EngineFailedError):
                 engine.start_container(container.id)
