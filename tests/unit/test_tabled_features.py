@@ -375,10 +375,10 @@ def test_lifecycles_that_are_refused(text: str) -> None:
 @pytest.mark.parametrize("version", ["s3", "s3v4"])
 def test_post_upload(s3: Any, bucket: str, stack: Stack, version: str) -> None:
     client = stack.client(signature_version=version)
-    body = os.urandom(300_000)
+    body = os.urandom(3_000_000)
     extra = {"acl": "public-read", "Content-Type": "text/plain", "success_action_status": "201"}
     conditions: list[Any] = [{name: value} for name, value in extra.items()]
-    conditions.append(["content-length-range", 1, 400_000])
+    conditions.append(["content-length-range", 1, 4_000_000])
     form = client.generate_presigned_post(bucket, "dir/${filename}", extra, conditions)
     answer = requests.post(form["url"], data=form["fields"], files={"file": ("a.txt", body)}, timeout=10)
     assert answer.status_code == 201, answer.text
@@ -394,7 +394,7 @@ def test_post_upload(s3: Any, bucket: str, stack: Stack, version: str) -> None:
 
     fields = form["fields"]
     assert refused(fields, b"") == "EntityTooSmall"
-    assert refused(fields, os.urandom(400_001)) == "EntityTooLarge"
+    assert refused(fields, os.urandom(4_000_001)) == "EntityTooLarge"
     assert refused(fields | {"acl": "private"}) == "AccessDenied"
     assert refused(fields | {"x-amz-meta-a": "1"}) == "AccessDenied"
     signature = "signature" if version == "s3" else "x-amz-signature"

@@ -145,7 +145,8 @@ class S3Server:
 
     def _source(self, request: web.BaseRequest) -> Source:
         length, connection = request.content_length, cast(_Connection, request.protocol)
-        if length is None or length < intake.SMALLEST or request.content.is_eof():
+        # A form, which comes by POST, needs the stream that the parser makes.
+        if request.method != "PUT" or length is None or length < intake.SMALLEST or request.content.is_eof():
             return request.content
         connection.intake = Intake(request, length, self._block, connection.expect_head)
         return connection.intake
