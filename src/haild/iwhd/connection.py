@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-from urllib.parse import quote_from_bytes
-
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
 from aiohttp.web_protocol import RequestHandler
 
-_REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ ([^ \r\n]*) HTTP/1\.[01]\r\n")
-"""RFC 9112, section 3; the target may hold any bytes but those that end it."""
-
-_VISIBLE: Final = bytes(range(0x21, 0x7F)).decode("ascii")
+from haild.daemon import requestline
 
 
 class Connection(RequestHandler):
@@ -24,10 +17,10 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Percent-encode the bytes of a target that are not ASCII: the parser would refuse them."""
         if self._current_request is None and not self._messages:
-            line = _REQUEST_LINE.match(data)
+            line = requestline.find(data)
             self._speaks_http = line is not None
-            if line is not None and not line[1].isascii():
-                data = data[: line.start(1)] + quote_from_bytes(line[1], _VISIBLE).encode() + data[line.end(1) :]
+            if line is not None:
+                data = requestline.with_ascii_target(data, line)
         super().data_received(data)
 
     def handle_error(

@@ -41,6 +41,15 @@ def decode(text: str) -> str:
         raise S3Error("InvalidURI", "The path or query is not UTF-8.") from None
 
 
+def is_utf8(text: str) -> bool:
+    """Whether what the HTTP library decoded was UTF-8: bytes that are not are surrogates there."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def locate(host: str, target: str, own_names: Sequence[str]) -> Address:
     """Find bucket and key for a raw request target.
 
@@ -70,6 +79,12 @@ def check_key(key: str) -> None:
     """Raise KeyTooLongError for a key over 1024 bytes."""
     if len(key) > MAXIMUM_KEY or (len(key) * 4 > MAXIMUM_KEY and len(key.encode("utf-8")) > MAXIMUM_KEY):
         raise S3Error("KeyTooLongError", f"Your key is longer than {MAXIMUM_KEY} bytes.")
+
+
+def check_version(name: str) -> None:
+    """Raise InvalidArgument for what no version is called: an answer's header could not hold it."""
+    if not (name.isascii() and name.isprintable()):
+        raise S3Error("InvalidArgument", "Invalid version id specified", fields={"ArgumentName": "versionId"})
 
 
 def _bucket_of_host(host: str, own_names: Sequence[str]) -> str:

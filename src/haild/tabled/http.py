@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 
-from haild.daemon import splice
+from haild.daemon import requestline, splice
 from haild.tabled import access, addressing, cors, intake, routes, unsupported
 from haild.tabled.auth import Authenticator, Identity, RequestFacts
 from haild.tabled.body import Source
@@ -154,6 +154,9 @@ class S3Server:
     def _understand(self, request: web.BaseRequest, request_id: str) -> Call:
         if request.version not in _VERSIONS:
             raise S3Error("InvalidArgument", "The version of HTTP is neither 1.0 nor 1.1.")
+        for value in request.headers.values():
+            if not value.isascii() and not addressing.is_utf8(value):
+                raise S3Error("InvalidArgument", "A header is not UTF-8.")
         host = request.headers.get("Host")
         if host is None:
             raise S3Error("InvalidArgument", "The Host header is missing.")
@@ -162,6 +165,7 @@ class S3Server:
         target = addressing.absolute_to_origin(request.raw_path)
         address = addressing.locate(host, target, self._own_names)
         query = addressing.parse_query(target.partition("?")[2])
+        addressing.check_version(query.get("versionId", ""))
         return Call(
             services=self._services,
             method=request.method,
@@ -321,6 +325,8 @@ class _Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head without its end must be followed by the rest in time."""
+        if self._current_request is None and not self._messages and (line := requestline.find(data)) is not None:
+            data = requestline.with_ascii_target(data, line)
         super().data_received(data)
         if self._messages or self._current_request is not None:
             self._head_arrived()

@@ -93,7 +93,11 @@ def parse_tags(text: str) -> tuple[tuple[str, str], ...]:
     """The tags of an x-amz-tagging header. Raises InvalidTag."""
     if not text:
         return ()
-    return check_tags(parse_qsl(text, keep_blank_values=True, max_num_fields=100), TAG_LIMIT)
+    try:
+        tags = parse_qsl(text, keep_blank_values=True, max_num_fields=100, errors="strict")
+    except ValueError:
+        raise S3Error("InvalidTag", "The tags are too many, or not UTF-8.") from None
+    return check_tags(tags, TAG_LIMIT)
 
 
 def check_tags(tags: list[tuple[str, str]], limit: int) -> tuple[tuple[str, str], ...]:
