@@ -2,7 +2,7 @@
 
 For each directory of `/from`, it replaces what is in the one of that name in `/to`. It says `ready`, and copies into
 a new directory within the volume while the services are being killed. On SIGUSR1 (they are dead now) it removes the
-old content, and moves the copy into its place when it is whole.
+old content, moves the copy into its place when it is whole, and says `restored` with nothing left to do.
 Started again after it was cut short, it begins anew: the snapshot is the truth, everything else is thrown away.
 
 Exit status: 0 when all is in its place; 75 (EX_TEMPFAIL of sysexits.h) if the signal did not come; else that of `cp`.
@@ -98,7 +98,10 @@ def main() -> int:
     """Copy, wait for the signal, then replace; the exit status."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     print("ready", flush=True)  # noqa: T201
-    return replace(FROM, TO, _signalled)
+    status = replace(FROM, TO, _signalled)
+    if status == 0:
+        print("restored", flush=True)  # noqa: T201
+    return status
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from hailbox.engine.port import Container, ContainerState, Engine
@@ -80,8 +80,8 @@ def settle(context: Context, observed: Observed) -> tuple[str, ...]:
 def finish_restore(context: Context, observed: Observed, helper: Container) -> None:
     """Put a snapshot, whole, in place of the data while the services are down; then start those that ran.
 
-    The helper is the record that data is being replaced: until it has ended with status 0 nobody is started, and
-    every command begins the copying anew; from then on, as the services write again, it is only removed.
+    The helper is the record that data is being replaced: until it has said that all is done nobody is started, and
+    every command begins the copying anew; when it has ended well, as the services write again, it is only removed.
     Raises HelperFailedError.
     """
     engine = context.engine
@@ -101,9 +101,10 @@ def finish_restore(context: Context, observed: Observed, helper: Container) -> N
             for future in killed:
                 future.result()
         with context.span("copy"):
-            ready.result()
+            says = ready.result()
             engine.kill_container(helper.id, signal=names.GO)
-            _await_copy(context, helper)
+            if not next(says, b"").endswith(b" restored"):
+                _check_end(context, helper)
 
         def start(container: Container) -> None:
             context.tell(container.labels.get(names.REPLICA, container.name), Phase.STARTING)
@@ -113,12 +114,14 @@ def finish_restore(context: Context, observed: Observed, helper: Container) -> N
 
         with context.span("start"):
             starting = [pool.submit(start, container) for container in running]
+            _check_end(context, helper)
             engine.remove_container(helper.id)
             for started in starting:
                 started.result()
 
 
-def _await_copy(context: Context, helper: Container) -> None:
+def _check_end(context: Context, helper: Container) -> None:
+    """Wait until the restoring helper has ended. Raises HelperFailedError."""
     engine = context.engine
     status = engine.await_exit(helper.id, deadline=RESTORE_DEADLINE)
     if status != 0:
@@ -128,13 +131,18 @@ def _await_copy(context: Context, helper: Container) -> None:
         raise HelperFailedError(failed.problem, remedy)
 
 
-def _make_ready(engine: Engine, helper: Container) -> None:
-    """Have the restoring helper run, and listen to the signal on which it begins: it has said so in a line."""
+def _make_ready(engine: Engine, helper: Container) -> Iterator[bytes]:
+    """Have the restoring helper run, and listen to the signal on which it begins; returns what it says from then on.
+
+    Each line is behind its time and a blank; they end with the helper.
+    """
     earlier = sum(1 for _ in engine.logs(helper.id)) if helper.state is ContainerState.EXITED else 0
     if helper.state is not ContainerState.RUNNING:
         engine.start_container(helper.id)
-    for _line in itertools.islice(engine.logs(helper.id, follow=True), earlier + 1):
-        """Only their number counts; they end with the helper."""
+    lines = engine.logs(helper.id, follow=True)
+    for _line in itertools.islice(lines, earlier + 1):
+        """Only their number counts: the last says that it is ready."""
+    return lines
 
 
 def discard(context: Context, observed: Observed, name: str) -> None:
