@@ -87,6 +87,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, running(Path(name)) as daemon:
         send_mutated(daemon, generator, 100)
         before = daemon.descriptors()
+        sizes = []
         for done in range(0, count, STEP):
             send_mutated(daemon, generator, min(STEP, count - done))
             eventually(lambda: daemon.descriptors() <= before + SPARE, "connections are closed")
@@ -94,6 +95,9 @@ def main() -> None:
                 f"{min(count, done + STEP)} requests: {daemon.resident() >> 10} KiB, "
                 f"{daemon.descriptors()} descriptors (at first {before})\n"
             )
+            sizes.append(daemon.resident() >> 10)
+        half = sizes[(len(sizes) - 1) // 2]
+        sys.stdout.write(f"memory after half of them {half} KiB, at the end {sizes[-1]} KiB\n")
         sys.stdout.write(daemon.log.read_text())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import runpy
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -267,6 +268,16 @@ def test_pipelined_requests_are_answered_in_order(client: Client) -> None:
 def test_a_wrong_signature_is_answered_and_the_connection_closed(client: Client) -> None:
     client.secret = b"wrong"
     assert client.put(b"key", b"x" * 200_000).code == Code.SIGNATURE_DOES_NOT_MATCH
+    assert client.closed()
+
+
+def test_a_wrong_signature_is_answered_when_all_content_has_come(client: Client) -> None:
+    """libhail sends everything before it reads, for as long as that takes, and would die in a write (6.5)."""
+    client.secret = b"wrong"
+    client.send(Operation.PUT, b"key", b"x" * 100_000, data_length=200_000)
+    assert select.select([client.sock], [], [], 0.3)[0] == []
+    client.sock.sendall(b"x" * 100_000)
+    assert client.response(Operation.PUT).code == Code.SIGNATURE_DOES_NOT_MATCH
     assert client.closed()
 
 

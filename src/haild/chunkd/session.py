@@ -104,12 +104,16 @@ class Session:
         self._connection.send(_plain(request, code))
         return None
 
-    async def _refuse_after_content(self, request: Request, code: ResponseCode) -> None:
+    async def _refuse_after_content(self, request: Request, code: ResponseCode, *, close: bool = False) -> None:
         # libhail sends all content before it reads the response (section 6.5).
         await self._connection.discard_content()
         self._connection.send(_plain(request, code))
+        if close:
+            self._connection.close()
 
     def _refuse_and_close(self, request: Request, code: ResponseCode) -> Work | None:
+        if request.well_formed and 0 < request.content_length <= MAXIMUM_LENGTH:
+            return self._refuse_after_content(request, code, close=True)
         self._connection.send(_plain(request, code))
         self._connection.close()
         return None
