@@ -17,10 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest.mock
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from haild.client import cld_machine
 from haild.client.cld import OpenMode, Session
+from haild.client.cld_machine import RENEW
 from haild.wire import cld, cld_packet
 from haild.wire.cld import Op
 
@@ -28,7 +31,9 @@ ROUNDS = 5
 LOCK = OpenMode.LOCK | OpenMode.CREATE
 HOLDER = """
 import asyncio, sys
+from haild.client import cld_machine
 from haild.client.cld import OpenMode, Session
+from haild.client.cld_machine import RENEW
 
 async def main():
     port, transport = int(sys.argv[1]), sys.argv[2]
@@ -140,18 +145,38 @@ async def pairs(daemon: Daemon) -> None:
         await asyncio.gather(*(session.end() for session in sessions))
 
 
+IDLE = 20
+"""Seconds for which idle sessions are measured."""
+
+
 async def idle(daemon: Daemon) -> None:
+    """Also with renewals that do not come in groups: as from sessions each on a host of its own."""
+    for transport in ("udp", "tcp"):
+        for together, where in ((1e-9, "a host each"), (cld_machine.TOGETHER, "one host")):
+            with unittest.mock.patch.object(cld_machine, "TOGETHER", together):
+                sessions = await idle_sessions(daemon, transport, where)
+                if (transport, where) == ("tcp", "one host"):
+                    await resumed(daemon, sessions)
+                await asyncio.gather(*(session.end() for session in sessions))
+
+
+async def idle_sessions(daemon: Daemon, transport: str, where: str) -> list[Session]:
     sessions = []
     for number in range(1000):
-        session = await daemon.session()
+        session = await daemon.session(transport)
         await session.lock(await session.open(f"/idle{number}", LOCK))
         sessions.append(session)
+    await asyncio.sleep(RENEW * sessions[0].lease)
     cpu, started = daemon.cpu(), time.perf_counter()
-    await asyncio.sleep(30)
+    await asyncio.sleep(IDLE)
     used = (daemon.cpu() - cpu) / (time.perf_counter() - started)
-    show("1000 sessions of our client with a lock each, idle 30 s", f"{used:.1%} of a core")
+    show(f"1000 sessions with a lock each, {transport.upper()}, {where}, idle {IDLE} s", f"{used:.1%} of a core")
     show("  memory of the server", f"{daemon.memory():.0f} MiB")
     assert all(session.valid for session in sessions)
+    return sessions
+
+
+async def resumed(daemon: Daemon, sessions: list[Session]) -> None:
     started = time.perf_counter()
     daemon.stop(signal.SIGKILL)
     daemon.start()
@@ -161,7 +186,6 @@ async def idle(daemon: Daemon) -> None:
     assert all(session.valid for session in sessions)
     show("  server killed and started: serving", f"{up:.3f} s")
     show("  all 1000 sessions resumed", f"{time.perf_counter() - started:.3f} s")
-    await asyncio.gather(*(session.end() for session in sessions))
 
 
 async def unused(daemon: Daemon) -> None:

@@ -25,8 +25,8 @@ MAXIMUM_PARTIAL = 32 << 20
 """Bytes of messages that are not complete yet, of all sessions together."""
 _EVENTS_PER_PING = 4
 _TOGETHER = 0.25
-"""Seconds: leases are looked at together, at multiples of this after their end. Most were renewed by then, and to
-wake for each of a thousand costs as much as half their renewals."""
+"""Seconds: ends of leases, PINGs and repeats wait for the next multiple of this, so that those of many sessions are
+seen to together. Most are not due any more by then, and to wake for each costs as much as to answer a request."""
 
 logger = logging.getLogger(__name__)
 
@@ -211,16 +211,17 @@ class Registry:
 
     def schedule(self, session: Session) -> None:
         """See to it that `due` returns the session when its next timer fires."""
-        if session.ended:
-            when = session.forget_at
-        else:
-            when = math.ceil(session.expires_at() / _TOGETHER) * _TOGETHER
-            for moment in (session.ping_at, session.challenge_at, session.sort_at):
-                if 0 < moment < when:
-                    when = moment
+        when = session.forget_at if session.ended else session.expires_at()
+        if not session.ended and 0 < session.ping_at < when:
+            when = session.ping_at
         repeat = session.outgoing.repeat_at()
         if repeat is not None and repeat < when:
             when = repeat
+        when = math.ceil(when / _TOGETHER) * _TOGETHER
+        if not session.ended:
+            for moment in (session.challenge_at, session.sort_at):
+                if 0 < moment < when:
+                    when = moment
         if when < session.wake_at:
             session.wake_at = when
             heapq.heappush(self._heap, (when, next(self._ticket), session.sid))
