@@ -101,6 +101,34 @@ def test_sessions_of_one_clock_are_renewed_together() -> None:
     assert len(deadlines) == 1
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_answer_to_a_renewal_on_udp(knows: bool) -> None:
+    """Outside the sequence, and not acknowledged, from a server that knows RENEWAL; in it from one that does not."""
+    peer = Peer(reliable=False)
+    peer.machine.tick(RENEW * LEASE)
+    (renewal,) = peer.sent()
+    assert (renewal.op, renewal.chunk) == (Op.NOP, cld_extension.RENEWAL)
+    body = cld.Generic(0, renewal.xid).encode()
+    sequence = renewal.sequence if knows else None
+    peer.machine.receive(peer.packet(Op.NOP, body, sequence), RENEW * LEASE + 0.1)
+    assert [packet.op for packet in peer.sent()] == ([] if knows else [Op.ACK])
+    assert peer.machine.valid_until == pytest.approx((RENEW + FENCE) * LEASE)
+    xid = peer.machine.request(Op.LOCK, cld.LockRequest(2, 0).encode(), 5.0)
+    peer.sent()
+    peer.reply(Op.LOCK, xid, 5.1)
+    assert [packet.op for packet in peer.sent()] == [Op.ACK], "the sequence goes on"
+    assert peer.outcomes() == [Answered(xid, 0, cld.Generic(0, xid).encode())]
+
+
+def test_only_renewals_are_answered_outside_the_sequence() -> None:
+    peer = Peer(reliable=False)
+    xid = peer.machine.request(Op.LOCK, cld.LockRequest(2, 0).encode(), 1.0)
+    (request,) = peer.sent()
+    peer.machine.receive(peer.packet(Op.LOCK, cld.Generic(0, xid).encode(), request.sequence), 1.1)
+    assert peer.outcomes() == []
+    assert peer.machine.valid_until == FENCE * LEASE
+
+
 @pytest.mark.parametrize("late", ["event", "answer", "tick"])
 def test_what_comes_after_the_lease_does_not_count(late: str) -> None:
     """A process that was stopped finds packets in its socket before it looks at the clock."""

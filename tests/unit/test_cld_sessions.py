@@ -243,6 +243,35 @@ def test_silent_session_ends_after_60_s(world: World, tcp: bool) -> None:
     assert cld.Generic.decode(cld_packet.parse(client.mail()[-1]).chunk).code == ErrorCode.SESS_INVAL
 
 
+def test_renewal_on_udp_leaves_nothing_to_acknowledge(world: World) -> None:
+    client = Original(world)
+    client.sid = cld_extension.make_sid(10, b"udp.")
+    client.start()
+    renewal = client.packet(Op.NOP, cld_extension.RENEWAL)
+    for _ in range(2):
+        client.send(renewal)
+        (answer,) = client.mail()
+        packet = cld_packet.parse(answer)
+        assert packet.sequence == cld_packet.parse(renewal[0]).sequence
+        assert cld.Generic.decode(packet.chunk) == cld.Generic(ErrorCode.OK, client.xid)
+    world.pass_time(9.9)
+    assert client.mail() == [], "nothing is repeated"
+    assert client.code(Op.NOP, b"") == ErrorCode.OK, "it lived for a lease from the renewal on"
+
+
+def test_renewal_is_only_a_whole_message_of_a_client_of_ours(world: World) -> None:
+    """The last fragment of a file may have the same bytes, and no operation of its own."""
+    stranger = Original(world).start()
+    assert stranger.code(Op.NOP, cld_extension.RENEWAL) == ErrorCode.OK
+    client = Original(world)
+    client.sid = cld_extension.make_sid(10, b"udp.")
+    client.start()
+    handle = client.open(b"/file", READ | WRITE | CREATE)
+    data = bytes(1024 - 12) + cld_extension.RENEWAL
+    assert client.code(Op.PUT, cld.PutRequest(handle, data).encode()) == ErrorCode.OK
+    assert client.get(handle).data == data
+
+
 def test_leases_are_looked_at_together(world: World) -> None:
     """A server does not wake for each of its sessions; none ends early, and none much late."""
     began = {}

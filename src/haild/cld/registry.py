@@ -125,9 +125,9 @@ class Registry:
         reply = packet._replace(order=wire.Order.ONLY, xid=self.random_id(), chunk=body)
         self.output.append((peer, wire.seal(reply, key)))
 
-    def bare(self, session: Session, peer: Peer, op: int, sequence: int) -> None:
-        """Send a packet without a body outside the session's sequence."""
-        packet = wire.Packet(session.sid, session.user, wire.Order.ONLY, self.random_id(), op, b"", sequence)
+    def bare(self, session: Session, peer: Peer, op: int, sequence: int, body: bytes = b"") -> None:
+        """Send a packet outside the session's sequence."""
+        packet = wire.Packet(session.sid, session.user, wire.Order.ONLY, self.random_id(), op, body, sequence)
         self.output.append((peer, wire.seal(packet, session.key)))
 
     def notify(self, owner: Owner, bits: int) -> None:

@@ -205,10 +205,17 @@ class Service:
 
     def _in_sequence(self, session: Session, packet: wire.Packet, peer: Peer) -> None:
         ahead = wire.newer(packet.sequence, session.expected)
+        renewal = session.ours and not session.ended and isinstance(peer, Datagrams) and _renews(packet)
+        if renewal and ahead <= 0:
+            # As often as it is asked: if an answer is lost, nobody repeats it.
+            answer = cld.Generic(ErrorCode.OK, packet.xid).encode()
+            self.registry.bare(session, peer, packet.op, packet.sequence, answer)
         if ahead < 0 or (ahead > 0 and not isinstance(peer, Stream)):
             return
         session.expected = (packet.sequence + 1) % wire.SEQUENCE_MODULUS
         session.outgoing.contact()
+        if renewal:
+            return
         if session.ended:
             self._refuse(peer, packet, ErrorCode.SESS_INVAL, session.key)
             return
@@ -432,6 +439,10 @@ class Service:
                 session.outgoing.stored = int.from_bytes(row[6], "big")
                 self.registry.pump(session)
         self.tree.evict(lambda inum: not self.changes.has(Table.CONTENTS, (inum,)))
+
+
+def _renews(packet: wire.Packet) -> bool:
+    return packet.order == wire.Order.ONLY and packet.op == Op.NOP and packet.chunk == cld_extension.RENEWAL
 
 
 def _error(call: Request, code: ErrorCode) -> Response:

@@ -217,7 +217,8 @@ class Machine:
         if self.state != State.LIVE:
             return
         if not self._sent and now >= self._renew_at():
-            self._renewals.add(self.request(Op.NOP, b"", now))
+            body = extension.RENEWAL if self.ours and not self._reliable else b""
+            self._renewals.add(self.request(Op.NOP, body, now))
         for request in list(self._sent.values()):
             if self.state == State.LIVE and now >= request.repeat_at:
                 self._repeat(request, now)
@@ -356,7 +357,13 @@ class Machine:
                 return False
             self._lose(_error_code(response.code), "the server refused the session")
             return True
-        if response.code in _UNSEQUENCED and response.xid_in in self._sent:
+        if response.xid_in not in self._sent:
+            return False
+        outside = not self._reliable and packet.sequence != self._expected
+        if outside and response.code == ErrorCode.OK and response.xid_in in self._renewals:
+            self._response(wire.Message(packet.xid, packet.op, packet.chunk), now)
+            return True
+        if response.code in _UNSEQUENCED:
             if response.code == ErrorCode.SESS_INVAL:
                 self._lose(ErrorCode.SESS_INVAL, "the server does not know the session any more")
             return True

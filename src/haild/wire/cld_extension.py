@@ -13,6 +13,8 @@
   believes in its session, on the address its connection comes from. The server tests it with a PING; once it was
   answered, a port found closed is proof that the client is gone, also when there is no connection left to tell
   (after a restart of the server).
+* A NOP with a `RENEWAL` behind it, on UDP, is answered outside the server's sequence (as 8.5 says of errors), and
+  again if it comes again: nothing has to be acknowledged. A server that does not know it answers as to any NOP.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ MAXIMUM_LEASE = 120
 _SID_MAGIC = b"\xe8hb"
 _MAGIC = 0x68627831
 _LIFELINE_MAGIC = 0x68627832
+RENEWAL = b"hbx3"
+"""Body of a NOP whose answer needs no place in the server's sequence."""
 _GRANT = struct.Struct(">II")
 _LIFELINE = struct.Struct(">II")
 _OWNED = struct.Struct(">QI")
