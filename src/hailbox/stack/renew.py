@@ -5,6 +5,7 @@ As nothing else differs, Compose is not needed: it would take a fifth of a secon
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -67,11 +68,9 @@ def renew(context: Context, prepared: Prepared, gone: Discarded) -> Prepared:
         context.tell(container.labels[names.REPLICA], Phase.STARTING)
         engine.start_container(engine.create_container(container.name, gone.recipes[container.id]))
 
-    with context.span("start"):
-        try:
-            each(make, wanted)
-        except EngineFailedError:
-            """Somebody has taken a port or the network: the plan is made with what there is now."""
+    # Where somebody has taken a port or the network the plan is made with what there is now.
+    with context.span("start"), contextlib.suppress(EngineFailedError):
+        each(make, wanted)
     renewed = tuple(container.labels[names.REPLICA] for container in wanted)
     return replace(prepared, observed=observe(engine, context.stack), renewed=renewed)
 
