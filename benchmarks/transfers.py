@@ -4,7 +4,7 @@
 
 First so many PUTs at once, each of --upload MiB to a key of its own; then one object of --download MiB is read that
 many times at once. All of the uploads lie on the disk at the same time: 4 GiB, or 64 GiB with --upload 1024.
-Nothing is started that would leave less than 10 GiB free.
+Nothing is started that would leave less than 8 GiB free.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from _s3load import Client, transfers, wait_until_storing
 from _tabledstack import Stack, peak_memory
 
 BLOCK = 1 << 20
-RESERVE = 10 << 30
+RESERVE = 8 << 30
 """Bytes of the disk that stay free."""
 WANTED = 150
 """MiB that each daemon may use."""

@@ -99,8 +99,13 @@ class Connection:
         return connection
 
     @property
+    def free(self) -> bool:
+        """Whether no operation is under way on a connection that stands, as far as is known."""
+        return not self._busy and self._channel.alive
+
+    @property
     def usable(self) -> bool:
-        """Whether the next operation can be sent: connected, and none under way."""
+        """Whether the next operation can be sent: connected, and none under way. Asks the socket itself."""
         return not self._busy and self._channel.is_quiet()
 
     async def open_table(self, name: bytes, *, create: bool = False, exclusive: bool = False) -> None:

@@ -65,7 +65,7 @@ class Pool:
                 yield connection
             finally:
                 self.in_use -= 1
-                if connection.usable and not self._closed:
+                if connection.free and not self._closed:
                     self._idle.append(connection)
                 else:
                     connection.abort()

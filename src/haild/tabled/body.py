@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Protocol
 
+from aiohttp import StreamReader
+
 from haild.tabled import checksums
 from haild.tabled.auth import Identity
 from haild.tabled.errors import S3Error
@@ -183,6 +185,8 @@ class Upload:
         return b"".join([piece async for piece in self.pieces()])
 
     async def _next(self) -> Piece:
+        if isinstance(self._source, StreamReader) and self._source.is_eof():  # all has come: nothing to wait for
+            return self._source.read_nowait(self._block())
         try:
             async with asyncio.timeout(SILENCE):
                 return await self._source.read(self._block())

@@ -339,6 +339,11 @@ class _Connection(RequestHandler):
             if self._blank > MOST_BLANK:
                 self.force_close()
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called for every block that is read from a body; only what was paused has anything to go on with."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def expect_head(self) -> None:
         """What the parser is in the midst of has been received elsewhere; the head of another request follows."""
         self._parser = HttpRequestParser(
