@@ -19,18 +19,31 @@ class NameServer(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.records: list[tuple[int, str]] = []
         self.failures = 0
+        self.broken = False
         self.questions: list[bytes] = []
 
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
         self.transport = transport
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:  # type: ignore[override]
+        answer = self.answer(data)
+        if len(answer) > 512:
+            answer = answer[:2] + bytes([answer[2] | 2]) + answer[3:6] + bytes(6) + data[12:]
+        self.transport.sendto(answer, address)
+
+    async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The same over TCP, where nothing is cut; `broken`: the answer ends in its middle."""
+        answer = self.answer(await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big")))
+        writer.write(len(answer).to_bytes(2, "big") + (answer[:100] if self.broken else answer))
+        writer.close()
+
+    def answer(self, data: bytes) -> bytes:
         self.questions.append(data[12:])
         failed = len(self.questions) <= self.failures
         records = b"" if failed else b"".join(self._record(port, target) for port, target in self.records)
         count = 0 if failed else len(self.records)
         header = data[:2] + (b"\x81\x82" if failed else b"\x81\x80") + struct.pack(">4H", 1, count, 0, 0)
-        self.transport.sendto(header + data[12:] + records, address)
+        return header + data[12:] + records
 
     @staticmethod
     def _record(port: int, target: str) -> bytes:
@@ -43,7 +56,9 @@ class NameServer(asyncio.DatagramProtocol):
 async def name_server() -> AsyncIterator[NameServer]:
     loop = asyncio.get_running_loop()
     transport, server = await loop.create_datagram_endpoint(NameServer, local_addr=("127.0.0.1", 0))
+    streams = await asyncio.start_server(server.stream, *transport.get_extra_info("sockname"))
     yield server
+    streams.close()
     transport.close()
 
 
@@ -62,6 +77,14 @@ async def test_at_most_ten(name_server: NameServer) -> None:
     name_server.records = [(port, "127.0.0.1") for port in range(1, 15)]
     found = await find_servers("node.example.com", servers=_address(name_server))
     assert [each.port for each in found] == list(range(1, 11))
+
+
+async def test_an_answer_too_long_for_a_datagram_is_asked_for_over_tcp(name_server: NameServer) -> None:
+    name_server.records = [(8081, f"{'long' * 10}.example.invalid")] * 9 + [(8082, "127.0.0.1")]
+    assert await find_servers("node.example.com", servers=_address(name_server)) == [("127.0.0.1", 8082)]
+    name_server.broken = True
+    with pytest.raises(DiscoveryError, match="ends too early"):
+        await find_servers("node.example.com", servers=_address(name_server))
 
 
 async def test_a_temporary_failure_is_asked_again(name_server: NameServer) -> None:

@@ -93,10 +93,26 @@ class _Answers(asyncio.DatagramProtocol):
 async def _query(server: Address, name: str) -> list[dns.Service]:
     number = secrets.randbelow(1 << 16)
     loop = asyncio.get_running_loop()
+    query = dns.encode_query(number, name)
     transport, answers = await loop.create_datagram_endpoint(lambda: _Answers(number), remote_addr=server)
     try:
-        transport.sendto(dns.encode_query(number, name))
+        transport.sendto(query)
         async with asyncio.timeout(ANSWER_DEADLINE):
             return await answers.found
+    except dns.TruncatedError:
+        async with asyncio.timeout(ANSWER_DEADLINE):
+            return dns.decode_answer(number, await _ask_over_tcp(server, query))
     finally:
         transport.close()
+
+
+async def _ask_over_tcp(server: Address, query: bytes) -> bytes:
+    """Query and answer each go behind their length there (RFC 1035, section 4.2.2)."""
+    reader, writer = await asyncio.open_connection(*server)
+    try:
+        writer.write(len(query).to_bytes(2, "big") + query)
+        return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+    except asyncio.IncompleteReadError as error:
+        raise dns.DnsError("the answer ends too early") from error
+    finally:
+        writer.close()

@@ -22,6 +22,10 @@ class DnsError(Exception):
     """The answer cannot be used; it may be another time."""
 
 
+class TruncatedError(DnsError):
+    """The answer did not fit into a datagram: it has to be asked for over TCP."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """One SRV record."""
@@ -51,7 +55,7 @@ def decode_answer(number: int, data: bytes) -> list[Service]:
         if answered != number or not flags & _RESPONSE:
             raise DnsError("not the answer to this query")
         if flags & _TRUNCATED:
-            raise DnsError("the answer is cut short")
+            raise TruncatedError("the answer is cut short")
         code = flags & 15
         if code and code != _NAME_ERROR:
             raise DnsError(f"the server answers with code {code}")
