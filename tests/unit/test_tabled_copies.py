@@ -119,6 +119,26 @@ def test_a_node_that_restarts_in_between_costs_nothing(make_stack: MakeStack, st
     assert "has lost" not in stack.log(stack.tabled)
 
 
+def test_a_second_loss_does_not_hold_up_what_is_due_for_the_first(make_stack: MakeStack, status_port: int) -> None:
+    stack = make_stack(4, f"<StatusPort>{status_port}</StatusPort><RepairDelay>6</RepairDelay>")
+    s3 = stack.client()
+    for key in range(12):
+        s3.put_object(Bucket="b", Key=str(key), Body=os.urandom(1000))
+    stack.chunkd[0].kill()
+    lost(stack, 1)
+    time.sleep(4)  # the second one's time begins later, and ends later
+    stack.chunkd[1].kill()
+    lost(stack, 2)
+    seen = wait_for(lambda: (now := replication(status_port))["restored"] and now, "copies are made anew")
+    assert seen["waiting"] == 1
+    # What the second one holds counts meanwhile: it may come back, and costs nothing then.
+    stack.chunkd[1].start()
+    wait_for(lambda: stack.log(stack.tabled).count(" is up") == 5, "it is up again")
+    for key in range(12):
+        assert len(s3.get_object(Bucket="b", Key=str(key))["Body"].read()) == 1000
+    assert "has lost" not in stack.log(stack.tabled)
+
+
 def test_an_upload_that_is_never_finished_is_aborted_and_its_parts_collected(make_stack: MakeStack) -> None:
     stack = make_stack(1)
     s3 = stack.client()

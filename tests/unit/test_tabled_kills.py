@@ -1,5 +1,7 @@
 """tabled, chunkd and cld are killed at random moments of random operations: what was answered 200 is there and whole.
 
+Of two members of a group one is stopped now and then, for longer than its lease, and goes on.
+
 HAILBOX_FULL=1 kills for four minutes with one member and with two, so that both are done within the ten minutes that
 one command may take here; HAILBOX_KILL_SECONDS=N for as long as one likes. HAILBOX_SEED=N repeats a choice of
 victims. Each wait has a deadline of its own, so a run ends with what was wrong, and not by the test's time limit.
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import sqlite3
 import time
 from contextlib import closing
@@ -17,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tabledstack import Stack, wait_for
+from tabledstack import Process, Stack, wait_for
 
 from haild.client.chunk import ChunkError, Connection
 from haild.tabled.metadata.claim import database_file
@@ -120,6 +123,8 @@ def _kill(stack: Stack, choice: random.Random, end: float) -> dict[str, int]:
     everybody = [stack.cld, *stack.chunkd, *stack.tableds, stack.tabled]
     while time.monotonic() < end:
         time.sleep(choice.uniform(0.1, 1.5))  # the moment is what is random here
+        if len(stack.tableds) > 1 and choice.random() < 0.05:
+            _stop_for_longer_than_a_lease(choice.choice(stack.tableds), choice)
         victims = set(choice.sample(everybody, choice.choice([1, 1, 1, 2])))
         for victim in victims:
             victim.kill()
@@ -130,6 +135,14 @@ def _kill(stack: Stack, choice: random.Random, end: float) -> dict[str, int]:
         for member in victims & set(stack.tableds):
             stack.wait_serving(member)
     return kills
+
+
+def _stop_for_longer_than_a_lease(member: Process, choice: random.Random) -> None:
+    """Where it is the master, another one takes over, and it is in the middle of something when it goes on."""
+    if member.process is not None:
+        member.process.send_signal(signal.SIGSTOP)
+        time.sleep(choice.uniform(10.5, 14.0))  # the moment is what is random here
+        member.process.send_signal(signal.SIGCONT)
 
 
 def _readable(stack: Stack, workers: list[s3history.Worker]) -> bool:

@@ -1,8 +1,8 @@
 """Restores copies: after a node is lost, when one comes back without its bodies, when a body is damaged.
 
-Driven by events. A lost node gets `delay` seconds to come back; then each body that has too few copies on the nodes
-that are up is copied to one more. When a node comes up its own list of bodies is compared with ours: copies it
-does not have are forgotten and made anew, bodies that no metadata name are orphans and are collected.
+Driven by events. A lost node gets `delay` seconds to come back, in which its copies count; then each body that has
+too few is copied to one more node that is up. When a node comes up its own list of bodies is compared with ours:
+copies it does not have are forgotten and made anew, bodies that no metadata name are orphans and are collected.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from haild.tabled.placement import Placement, key_of
 
 BATCH = 100
 SCAN = 10_000
+_START = -1
+"""Among the timers: since this process is master, in which time nodes are found one by one."""
 JOBS = 2
 """Bodies copied at the same time."""
 RATE = 64 << 20
@@ -97,7 +99,7 @@ class Repairer:
         """Repair, for ever."""
         for node in self._placement.nodes.up():
             self._returned.add(node.number)
-        self._later(0)
+        self._later(_START)
         if self._returned:
             self._work.set()
         try:
@@ -119,7 +121,7 @@ class Repairer:
             node = self._placement.nodes.get(self._returned.pop())
             if node is not None and node.up:
                 await self._reconcile(node)
-        if not self._timers:  # a node that is just gone may still come back
+        if _START not in self._timers:
             await self._restore()
 
     async def _replace_bad(self, body: int, number: int) -> None:
@@ -207,16 +209,20 @@ class Repairer:
 
     # Bodies with too few copies.
 
+    def _present(self) -> set[int]:
+        """The nodes whose copies count: those that are up, and those that are just gone and may come back."""
+        return {node.number for node in self._placement.nodes.up()} | (self._timers.keys() - {0, _START})
+
     async def _restore(self) -> None:
         """Bring every body to as many copies as there can be."""
         up = [node.number for node in self._placement.nodes.up()]
-        wanted = min(self._placement.copies, len(up))
-        if not wanted:
+        present = self._present()
+        wanted = min(self._placement.copies, len(present))
+        if not up:
             return
         self.scans += 1
         before = self.restored
         limit = asyncio.Semaphore(JOBS)
-        present = set(up)
         after: int | None = -1
         while after is not None:
             batch, after = await self._metadata.search_bodies(
@@ -235,7 +241,7 @@ class Repairer:
                 up = self._placement.nodes.up()
                 sources = [node for node in up if node.number in stored.nodes]
                 targets = [node for node in up if node.number not in stored.nodes]
-                if not sources or not targets or len(sources) >= wanted:
+                if not sources or not targets or len(self._present().intersection(stored.nodes)) >= wanted:
                     return
                 if not await self._copy(stored, random.choice(targets)):  # noqa: S311 - spreads load
                     return
@@ -266,9 +272,8 @@ class Repairer:
     async def _replace_dead(self, before: StoredBody) -> None:
         """With the new copy there may be more than wanted, one of them on a node that is gone: give that up."""
         excess = len(before.nodes) + 1 - self._placement.copies
-        for number in before.nodes:
-            node = self._placement.nodes.get(number)
-            if excess > 0 and (node is None or not node.up):
+        for number in set(before.nodes) - self._present():
+            if excess > 0:
                 await self._metadata.drop_copies(number, [before.body], collect=True)
                 excess -= 1
 
