@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,3 +110,13 @@ def test_while_it_still_loads(tmp_path: Path, as_json: bool) -> None:
         assert first == "hailbox: hailbox was interrupted before it began; no stack was changed [interrupted]"
         assert second == "  → run it again"
         assert out == ""
+
+
+def test_the_handler_is_there_before_anything_is_loaded() -> None:
+    """Until then Ctrl-C shows a traceback; `signal` or `typing` alone would double the time until it is there."""
+    look = (
+        "import os, sys, _signal; before = set(sys.modules); import hailbox.__main__; "
+        "print(*sorted(set(sys.modules) - before), _signal.getsignal(_signal.SIGINT).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["hailbox", "hailbox.__main__", "_leave"]
