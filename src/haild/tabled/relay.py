@@ -55,11 +55,15 @@ class Relay:
             self._loop.add_reader(sock, self._accept, sock)
             self._accepting.add(sock)
 
-    async def stop(self, server: web.Server | None) -> None:
-        """Accept no more, cut off what was passed on, and hand what still waits to `server` (None: close it)."""
+    def stop_accepting(self) -> None:
+        """Leave the sockets, which listen on, to somebody else."""
         for sock in self._accepting:
             self._loop.remove_reader(sock)
         self._accepting.clear()
+
+    async def stop(self, server: web.Server | None) -> None:
+        """Accept no more, cut off what was passed on, and hand what still waits to `server` (None: close it)."""
+        self.stop_accepting()
         waiting = list(self._waiting.values())
         tasks = list(self._tasks)
         for task in tasks:

@@ -89,6 +89,8 @@ class Role:
     async def end(self) -> None:
         """Serve nobody any more."""
         self._ended = True
+        if self._relay is not None:
+            self._relay.stop_accepting()
         for sock in self._sockets:
             sock.close()
         if self._opening is not None:
