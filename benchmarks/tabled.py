@@ -178,10 +178,12 @@ def show(name: str, series: Series, moto: Series | None = None, bare: Series | N
 def show_costs(figures: Mapping[str, Sequence[Series | None]]) -> None:
     """Where the time goes."""
     print("\nprocessor time in microseconds for one request (4 KiB), for one MiB (16 MiB), for one page (LIST):")
-    for name, (series, *_) in figures.items():
-        assert series is not None
-        costs = "  ".join(f"{process} {series.cost(process):>6,.0f}" for process in series.costs[0])
-        print(f"{name:<27} {costs}")
+    for name, row in figures.items():
+        costs: dict[str, float] = {}
+        for series in row:
+            if series is not None:
+                costs |= {process: series.cost(process) for process in series.costs[0] if process not in costs}
+        print(f"{name:<27} {'  '.join(f'{process} {cost:>6,.0f}' for process, cost in costs.items())}")
 
 
 def disk(directory: Path) -> str:
