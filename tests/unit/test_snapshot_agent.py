@@ -46,8 +46,12 @@ def services_are_dead() -> bool:
     return True
 
 
+def nothing() -> None:
+    """Nobody wants to know when all is in its place."""
+
+
 def test_everything_else_is_gone(source: Path, target: Path) -> None:
-    assert agent.replace(source, target, services_are_dead) == 0
+    assert agent.replace(source, target, services_are_dead, nothing) == 0
     assert tree(target) == tree(source)
 
 
@@ -59,16 +63,24 @@ def test_nothing_is_touched_before_the_services_are_dead(source: Path, target: P
         return True
 
     seen: dict[str, tuple[int, int, bytes]] = {}
-    assert agent.replace(source, target, look) == 0
+    assert agent.replace(source, target, look, nothing) == 0
     assert before.items() <= seen.items()
     assert tree(target) == tree(source)
 
 
+def test_tells_when_all_is_in_its_place(source: Path, target: Path) -> None:
+    told: list[dict[str, tuple[int, int, bytes]]] = []
+    assert agent.replace(source, target, services_are_dead, lambda: told.append(tree(target))) == 0
+    assert [{path: found for path, found in seen.items() if ".discarded-" not in path} for seen in told] == [
+        tree(source)
+    ]
+
+
 def test_without_the_signal_nothing_is_replaced(source: Path, target: Path) -> None:
     before = tree(target)
-    assert agent.replace(source, target, lambda: False) == 75
+    assert agent.replace(source, target, lambda: False, nothing) == 75
     assert before.items() <= tree(target).items()
-    assert agent.replace(source, target, services_are_dead) == 0
+    assert agent.replace(source, target, services_are_dead, nothing) == 0
     assert tree(target) == tree(source)
 
 
@@ -86,7 +98,7 @@ def test_begun_anew_after_it_was_cut_short(source: Path, target: Path, moment: s
             if moment == "moving":
                 entry = next(volume.copy.iterdir())
                 entry.rename(volume.place / entry.name)
-    assert agent.replace(source, target, services_are_dead) == 0
+    assert agent.replace(source, target, services_are_dead, nothing) == 0
     assert tree(target) == tree(source)
 
 
@@ -94,7 +106,7 @@ def test_a_copy_that_fails_is_told(source: Path, target: Path) -> None:
     broken = source / "tabled-1"
     broken.symlink_to(source / "nowhere")
     (target / "tabled-1").mkdir()
-    assert agent.replace(source, target, services_are_dead) != 0
+    assert agent.replace(source, target, services_are_dead, nothing) != 0
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a small disk")
@@ -106,7 +118,7 @@ def test_old_content_that_takes_the_space_of_the_copy_makes_room_for_it(source: 
         for replica in ("cld-1", "chunkd-1"):
             (target / replica).mkdir()
             (target / replica / "old").write_bytes(bytes(450_000))
-        assert agent.replace(source, target, services_are_dead) == 0
+        assert agent.replace(source, target, services_are_dead, nothing) == 0
         assert tree(target) == tree(source)
     finally:
         subprocess.run(["umount", str(target)], check=True)

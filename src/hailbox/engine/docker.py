@@ -227,6 +227,9 @@ class DockerEngine:
     def unpause_container(self, container_id: str) -> None:
         self._post(f"/containers/{container_id}/unpause")
 
+    def rename_container(self, container_id: str, name: str) -> None:
+        self._post(f"/containers/{container_id}/rename", {"name": name})
+
     def remove_container(self, container_id: str) -> None:
         path = f"/containers/{container_id}"
         with self._asking() as transport, _gone_is_fine():

@@ -194,6 +194,10 @@ class FakeEngine:
         self._set_state(container_id, ContainerState.RUNNING)
 
     @_request
+    def rename_container(self, container_id: str, name: str) -> None:
+        self.all_containers[container_id] = replace(self._container(container_id), name=name)
+
+    @_request
     def remove_container(self, container_id: str) -> None:
         self.all_containers.pop(container_id, None)
 

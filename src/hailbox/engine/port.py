@@ -201,6 +201,9 @@ class Engine(Protocol):
     def unpause_container(self, container_id: str) -> None:
         """Let its processes go on."""
 
+    def rename_container(self, container_id: str, name: str) -> None:
+        """Give a container another name."""
+
     def remove_container(self, container_id: str) -> None:
         """Kill if need be, and remove; one that is gone already is no error."""
 

@@ -2,7 +2,8 @@
 
 For each directory of `/from`, it replaces what is in the one of that name in `/to`. It says `ready`, and copies into
 a new directory within the volume while the services are being killed. On SIGUSR1 (they are dead now) it removes the
-old content, moves the copy into its place when it is whole, and says `restored` with nothing left to do.
+old content and moves the copy into its place when it is whole. It says `restored` then, and ends when the old
+content is gone.
 Started again after it was cut short, it begins anew: the snapshot is the truth, everything else is thrown away.
 
 Exit status: 0 when all is in its place; 75 (EX_TEMPFAIL of sysexits.h) if the signal did not come; else that of `cp`.
@@ -54,15 +55,15 @@ class Volume:
         self._removing = subprocess.Popen(["rm", "-rf", "--", *old])
 
     def finish(self) -> int:
-        """Wait for both, and move the copy into its place; the exit status of what failed, or 0."""
-        copied, removed = self._copying.wait(), self._removing.wait()
-        if copied and not removed:
+        """Wait for the copy, and move it into its place; the exit status of what failed, or 0."""
+        copied = self._copying.wait()
+        if copied and not self.removed():
             # The old content may have taken the space that the copy needs.
             shutil.rmtree(self.copy)
             self.begin()
             copied = self._copying.wait()
-        if copied or removed:
-            return copied or removed
+        if copied:
+            return copied
         for entry in list(self.copy.iterdir()):
             entry.rename(self.place / entry.name)
         owner = self.copy.stat()
@@ -72,10 +73,15 @@ class Volume:
         os.utime(self.place, ns=(owner.st_atime_ns, owner.st_mtime_ns))
         return 0
 
+    def removed(self) -> int:
+        """Wait until the old content is gone; the exit status of what failed, or 0."""
+        return self._removing.wait()
 
-def replace(source: Path, target: Path, go: Callable[[], bool]) -> int:
+
+def replace(source: Path, target: Path, go: Callable[[], bool], tell: Callable[[], None]) -> int:
     """Replace what is in `target` by what is in `source` as soon as `go` returns; the exit status of what failed,
-    or 0. If it returns false, all stays as it was."""
+    or 0. If it returns false, all stays as it was. `tell` is called when all is in its place.
+    """
     volumes = [Volume(replica, target / replica.name) for replica in source.iterdir()]
     for volume in volumes:
         volume.begin()
@@ -84,6 +90,9 @@ def replace(source: Path, target: Path, go: Callable[[], bool]) -> int:
     for volume in volumes:
         volume.discard()
     statuses = [volume.finish() for volume in volumes]
+    if not any(statuses):
+        tell()
+        statuses = [volume.removed() for volume in volumes]
     return next((status for status in statuses if status), 0)
 
 
@@ -98,10 +107,7 @@ def main() -> int:
     """Copy, wait for the signal, then replace; the exit status."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     print("ready", flush=True)  # noqa: T201
-    status = replace(FROM, TO, _signalled)
-    if status == 0:
-        print("restored", flush=True)  # noqa: T201
-    return status
+    return replace(FROM, TO, _signalled, lambda: print("restored", flush=True))  # noqa: T201
 
 
 if __name__ == "__main__":

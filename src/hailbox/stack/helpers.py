@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import secrets
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from hailbox.engine.port import Container, ContainerState, Engine
+from hailbox.engine.port import Container, ContainerState, Engine, Helper
 from hailbox.model import names
 from hailbox.model.errors import EngineFailedError, HelperFailedError
 from hailbox.model.progress import Phase
@@ -16,6 +17,9 @@ from hailbox.stack.observe import Observed
 
 RESTORE_DEADLINE = 3600.0
 """Seconds; what is copied back may be large, and stopping half-way is worse than waiting."""
+
+_RESTORED = "-restored"
+"""Behind the name of a restoring helper: what it has restored is in use, and never replaced again."""
 
 _STOP_TIMEOUT = 3
 _ACTIVE = (ContainerState.RUNNING, ContainerState.RESTARTING, ContainerState.PAUSED)
@@ -80,13 +84,13 @@ def settle(context: Context, observed: Observed) -> tuple[str, ...]:
 def finish_restore(context: Context, observed: Observed, helper: Container) -> None:
     """Put a snapshot, whole, in place of the data while the services are down; then start those that ran.
 
-    The helper is the record that data is being replaced: until it has said that all is done nobody is started, and
-    every command begins the copying anew; when it has ended well, as the services write again, it is only removed.
-    Raises HelperFailedError.
+    The helper is the record that data is being replaced: until all is in its place nobody is started, and every
+    command begins the copying anew. Then it gets another name, and behind that only the old content is removed, while
+    the services write again. Raises HelperFailedError.
     """
     engine = context.engine
-    if helper.state is ContainerState.EXITED and engine.container_details(helper.id).exit_code == 0:
-        engine.remove_container(helper.id)
+    if helper.name.endswith(_RESTORED):
+        _end_restore(context, helper)
         return
     context.tell(context.stack, Phase.RESTORING, helper.labels.get(names.SNAPSHOT_NAME, ""))
     services = [c for c in observed.containers if names.HELPER not in c.labels and c.labels.get(names.SERVICE)]
@@ -112,12 +116,27 @@ def finish_restore(context: Context, observed: Observed, helper: Container) -> N
             with contextlib.suppress(EngineFailedError):
                 engine.start_container(container.id)
 
+        engine.rename_container(helper.id, helper.name + _RESTORED)
         with context.span("start"):
-            starting = [pool.submit(start, container) for container in running]
-            _check_end(context, helper)
-            engine.remove_container(helper.id)
-            for started in starting:
+            for started in [pool.submit(start, container) for container in running]:
                 started.result()
+        _end_restore(context, helper)
+
+
+def _end_restore(context: Context, helper: Container) -> None:
+    """Remove the helper that has restored all, when the old content is gone. Raises HelperFailedError."""
+    engine = context.engine
+    if engine.await_exit(helper.id, deadline=RESTORE_DEADLINE) != 0:
+        cleaning = Helper(
+            name=f"{helper.name}-clean-{secrets.token_hex(4)}",
+            image=helper.image_id,
+            command=("sh", "-c", "rm -rf /volumes/*/.discarded-*"),
+            labels={names.STACK: context.stack, names.HELPER: names.SAVE},
+            mounts={volume: f"/volumes/{volume}" for volume in helper.mounts},
+            capabilities=("DAC_OVERRIDE", "FOWNER"),
+        )
+        engine.run_helper(cleaning, deadline=RESTORE_DEADLINE)
+    engine.remove_container(helper.id)
 
 
 def _check_end(context: Context, helper: Container) -> None:
