@@ -34,7 +34,7 @@ def _roots(
     context: Context, observed: Observed, profile: Profile, outcomes: Mapping[str, Outcome]
 ) -> Iterator[HailboxError]:
     up = f"hailbox --stack {context.stack} up"
-    if unfinished := helpers.of_kind(observed, names.RESTORE):
+    if unfinished := helpers.unfinished_restores(observed):
         name = unfinished[0].labels.get(names.SNAPSHOT_NAME, "")
         yield RestoreUnfinishedError(f"the snapshot {name!r} is half restored", f"let it finish: {up}")
         return

@@ -32,6 +32,11 @@ def of_kind(observed: Observed, kind: str) -> list[Container]:
     return [container for container in observed.containers if container.labels.get(names.HELPER) == kind]
 
 
+def unfinished_restores(observed: Observed) -> list[Container]:
+    """The helpers that have not yet put all of a snapshot in its place."""
+    return [container for container in of_kind(observed, names.RESTORE) if not container.name.endswith(_RESTORED)]
+
+
 def active_faults(observed: Observed) -> list[Container]:
     """The helpers of the faults that are in effect."""
     return [container for container in of_kind(observed, names.FAULT) if container.state in _ACTIVE]
