@@ -25,7 +25,7 @@ class BlockChecksums:
     """Computes the checksums of a body that arrives in pieces."""
 
     def __init__(self) -> None:
-        self._done: list[int] = []
+        self._done = bytearray()  # encoded: a list of numbers would take ten times as much
         self._current = 0
         self._filled = 0
 
@@ -37,14 +37,17 @@ class BlockChecksums:
             self._current = _crc32(part, self._current)
             self._filled += len(part)
             if self._filled == BLOCK_SIZE:
-                self._done.append(self._current)
+                self._done += _encoded(self._current)
                 self._current = self._filled = 0
             view = view[len(part) :]
 
     def encode(self) -> bytes:
         """Four bytes, little-endian, for each block of what has been added."""
-        done = [*self._done, self._current] if self._filled else self._done
-        return struct.pack(f"<{len(done)}I", *done)
+        return bytes(self._done) + (_encoded(self._current) if self._filled else b"")
+
+
+def _encoded(checksum: int) -> bytes:
+    return checksum.to_bytes(ENTRY_SIZE, "little")
 
 
 def block_count(size: int) -> int:
