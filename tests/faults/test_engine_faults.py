@@ -113,13 +113,20 @@ def started(stack: Stack) -> dict[str, str]:
     return {name: stack.container(name).attrs["State"]["StartedAt"] for name in names}
 
 
+def last_words(stack: Stack, replicas: list[str]) -> str:
+    """Their states and last lines, for a failure's message."""
+    containers = [stack.container(name) for name in replicas]
+    return "\n".join(f"{c.name} {c.attrs['State']}\n{c.logs(tail=25).decode()}" for c in containers)
+
+
 def up_again(stack: Stack) -> float:
     """Run `up`, which has to succeed, and behind which everything goes on working; its seconds."""
     with stopwatch() as passed:
         stack.run("up")
     before = started(stack)
     stack.run("wait")
-    assert started(stack) == before, "the engine has started something anew behind `up`"
+    anew = [name for name, when in started(stack).items() if when != before[name]]
+    assert not anew, f"the engine has started something anew behind `up`: {last_words(stack, anew)}"
     return passed[0]
 
 

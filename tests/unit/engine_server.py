@@ -65,8 +65,6 @@ def serve(directory: Path, answer: Answer) -> Iterator[str]:
             body = document if raw else json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/octet-stream" if raw else "application/json")
-            if path == "/_ping" and not raw and "ApiVersion" in document:
-                self.send_header("Api-Version", document["ApiVersion"])
             if path.endswith("/archive"):
                 about = json.dumps({"name": path}).encode()
                 self.send_header("X-Docker-Container-Path-Stat", base64.b64encode(about).decode())

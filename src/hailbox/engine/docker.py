@@ -151,10 +151,6 @@ class DockerEngine:
         answer = self._get("/version")
         return EngineVersion(answer["Version"], answer["ApiVersion"], answer["Os"], answer["Arch"])
 
-    def api_version(self) -> str:
-        with self._asking() as transport:
-            return transport.api_version()
-
     def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
         return [_container(entry) for entry in self._get("/containers/json", {"all": True} | _having(labels))]
 

@@ -109,9 +109,6 @@ class FakeEngine:
     def version(self) -> EngineVersion:
         return EngineVersion("20.10.24", "1.41", "linux", "amd64")
 
-    def api_version(self) -> str:
-        return self.version().api
-
     @_request
     def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
         return [self._listed(each) for each in self.all_containers.values() if _has(each.labels, labels)]

@@ -154,10 +154,7 @@ class Engine(Protocol):
     """What the driver asks of the engine and of Compose."""
 
     def version(self) -> EngineVersion:
-        """Ask the engine what it is."""
-
-    def api_version(self) -> str:
-        """The version of its API, as dotted text, empty if it does not say; the cheapest proof that it answers."""
+        """Ask the engine what it is; the cheapest proof that it answers."""
 
     def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
         """All containers, running or not, with these labels (None: any value)."""

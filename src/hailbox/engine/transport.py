@@ -148,10 +148,6 @@ class Transport:
                 answer.close()
                 connection.close()
 
-    def api_version(self) -> str:
-        """The version of the API that the engine speaks, asked once; empty if it does not say. Raises as `ask`."""
-        return self._prefix().removeprefix("/v")
-
     def _prefix(self) -> str:
         """The path of the version of the API that the engine speaks; asked once."""
         with self._lock:

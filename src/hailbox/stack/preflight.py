@@ -7,14 +7,10 @@ from hailbox.engine.port import Engine
 from hailbox.model.errors import EngineTooOldError
 
 OLDEST_ENGINE = (20, 10)
-_ITS_API = (1, 41)
 
 
 def check_engine(engine: Engine) -> None:
     """Ask the engine what it is. Raises EngineTooOldError, EngineUnreachableError, EngineDeniedError."""
-    # For its own version the engine runs three programs; that of its API it has at hand.
-    if (parse_version(engine.api_version()) or (0,)) >= _ITS_API:
-        return
     version = engine.version()
     if (parse_version(version.version) or OLDEST_ENGINE) < OLDEST_ENGINE:
         needed = ".".join(map(str, OLDEST_ENGINE))
