@@ -151,11 +151,18 @@ class NestedEngine:
         """End dockerd with a signal, and wait until its process is gone; containerd and containers may stay."""
         pid = self._process()
         os.kill(pid, number)
+
+        def is_there() -> bool:
+            # What has ended and not been waited for has no command line; what has been waited for is gone.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+            return False
+
         tenacity.Retrying(
             retry=tenacity.retry_if_result(bool),
             wait=tenacity.wait_fixed(0.02),
             stop=tenacity.stop_after_delay(STOP_DEADLINE),
-        )(lambda: Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() != b"")
+        )(is_there)
 
     def fill(self) -> None:
         """Leave not a block of the disk with the engine's data free."""
