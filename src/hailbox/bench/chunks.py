@@ -10,7 +10,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 
-from hailbox.bench.load import Operation
+from hailbox.bench.load import Operation, receive
 from hailbox.bench.size import text
 from haild.client.chunk import ChunkError, Pool, ResponseCode
 
@@ -47,12 +47,8 @@ def _pair(pool: Pool, size: int) -> list[Operation]:
                 await connection.delete(before)
 
     async def get(worker: int) -> None:
-        received = 0
         async with pool.connection() as connection, await connection.get(latest[worker]) as reader:
-            async for block in reader:
-                received += len(block)
-        if received != size:
-            raise ConnectionError(f"an object of {size} bytes came back with {received}")
+            await receive(reader, size)
 
     return [Operation(f"PUT, DEL {text(size)}", size, put), Operation(f"GET {text(size)}", size, get)]
 

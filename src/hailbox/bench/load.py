@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 
 DEADLINE = 30.0
@@ -19,6 +19,15 @@ class Operation:
     name: str
     size: int
     step: Callable[[int], Awaitable[None]]
+
+
+async def receive(blocks: AsyncIterable[bytes], size: int) -> None:
+    """Take an object of `size` bytes and drop it. Raises ConnectionError if it has another size."""
+    received = 0
+    async for block in blocks:
+        received += len(block)
+    if received != size:
+        raise ConnectionError(f"an object of {size} bytes came back with {received}")
 
 
 @dataclass(frozen=True)

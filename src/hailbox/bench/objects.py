@@ -7,7 +7,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 
-from hailbox.bench.load import Operation
+from hailbox.bench.load import Operation, receive
 from hailbox.bench.size import text
 from haild.client.iwhd import IwhdClient
 from haild.client.s3 import S3Client
@@ -47,12 +47,8 @@ def _pair(client: S3Client | IwhdClient, bucket: str, size: int) -> list[Operati
         await client.put_object(bucket, f"{size}-{worker}", body)
 
     async def get(worker: int) -> None:
-        received = 0
         async with client.get_object(bucket, f"{size}-{worker}") as stored:
-            async for block in stored:
-                received += len(block)
-        if received != size:
-            raise ConnectionError(f"an object of {size} bytes came back with {received}")
+            await receive(stored, size)
 
     return [Operation(f"PUT {text(size)}", size, put), Operation(f"GET {text(size)}", size, get)]
 
