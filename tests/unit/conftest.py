@@ -1,8 +1,9 @@
 """A driver without an engine: the in-memory engine, and probes that believe what it says."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
+from fakestack import MakeContext, Removals
 
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import ContainerState, Image
@@ -13,8 +14,6 @@ from hailbox.probe.outcome import Credentials, Outcome, Reached
 from hailbox.probe.watch import OnChange, Target
 from hailbox.stack import definitions
 from hailbox.stack.context import Context
-
-MakeContext = Callable[..., Context]
 
 SLOW = {
     "test_chunkd_crash",
@@ -96,3 +95,8 @@ def make_context(fake: FakeEngine, tmp_path, monkeypatch: pytest.MonkeyPatch) ->
         return Context(fake, catalog, config, watch=EngineProbes(fake, config.stack))
 
     return make
+
+
+@pytest.fixture
+def removals(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Removals:
+    return Removals(fake, monkeypatch)

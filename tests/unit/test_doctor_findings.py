@@ -5,10 +5,10 @@ import fcntl
 import json
 import tarfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakestack import MakeContext
 
 from hailbox.doctor.bundle import write
 from hailbox.doctor.examine import doctor, why
@@ -34,8 +34,6 @@ from hailbox.stack.context import Context
 from hailbox.stack.down import down
 from hailbox.stack.observe import observe
 from hailbox.stack.up import up
-
-MakeContext = Callable[..., Context]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from fakestack import MakeContext
 
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import ContainerState, Helper
@@ -23,8 +24,6 @@ from hailbox.stack.context import Context
 from hailbox.stack.down import destroy, down
 from hailbox.stack.reset import reset
 from hailbox.stack.up import up
-
-MakeContext = Callable[..., Context]
 
 
 def agent(helper: Helper) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from fakestack import MakeContext
 
 from hailbox.engine.fake import FakeEngine, VolumeContent
 from hailbox.engine.port import ContainerState, Helper
@@ -25,7 +26,6 @@ from hailbox.stack.observe import observe
 from hailbox.stack.reset import reset
 from hailbox.stack.up import up
 
-MakeContext = Callable[..., Context]
 SUM = VolumeContent(written=0)
 
 

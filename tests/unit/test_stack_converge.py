@@ -1,20 +1,18 @@
 """What is started: the one-shot container only if something that it writes is not as it should be."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from fakestack import MakeContext
 
 from hailbox.engine.fake import FakeEngine
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
-from hailbox.stack.context import Context
 from hailbox.stack.down import down
 from hailbox.stack.reset import reset
 from hailbox.stack.up import up
 
 VOLUME = "hailbox-test-credentials"
-MakeContext = Callable[..., Context]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from fakestack import MakeContext
 
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import ContainerDetails, ContainerState, Helper
@@ -25,8 +26,6 @@ from hailbox.stack import diagnosis
 from hailbox.stack.context import Context
 from hailbox.stack.definitions import load_catalog
 from hailbox.stack.up import up
-
-MakeContext = Callable[..., Context]
 
 
 class Patient:

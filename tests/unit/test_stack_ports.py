@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fakestack import MakeContext
 
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import Container, ContainerState, Image, PublishedPort
@@ -21,7 +22,6 @@ from hailbox.stack.context import Context
 from hailbox.stack.observe import observe
 from hailbox.stack.ports import LOOPBACK, Assignment, Substitution, assign, is_free, recorded
 
-MakeContext = Callable[..., Context]
 ME = f"the program {Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()})"
 CLD, CHUNK, S3, IWHD = ("cld-1", "cld"), ("chunkd-1", "chunk"), ("tabled-1", "s3"), ("iwhd-1", "iwhd")
 
