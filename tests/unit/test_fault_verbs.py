@@ -15,6 +15,7 @@ from hailbox.model.errors import (
     FaultActiveError,
     FaultFailedError,
     NotWorkingError,
+    StackDownError,
     UnknownFaultError,
     UnknownServiceError,
     UnknownStackError,
@@ -192,6 +193,9 @@ def test_a_replica_that_does_not_run_is_refused(fake: FakeEngine, context: Conte
     cld = next(c for c in fake.all_containers.values() if c.labels.get(names.REPLICA) == "cld-1")
     fake.kill_container(cld.id)
     with pytest.raises(NotWorkingError, match="exited"):
+        inject(context, Asked("pause", "cld-1"))
+    down(context)
+    with pytest.raises(StackDownError):
         inject(context, Asked("pause", "cld-1"))
 
 

@@ -173,6 +173,9 @@ def test_logs_are_merged_in_order_of_time(
     assert sorted(line.text for line in logs(make_context(), ["tabled-1"], follow=True)) == ["", "two \ufffd"]
     with pytest.raises(UnknownServiceError):
         list(logs(make_context(), ["mongod"]))
+    down(make_context())
+    with pytest.raises(StackDownError):
+        list(logs(make_context(), ["cld"]))
 
 
 def test_compose_and_build_start_nothing(fake: FakeEngine, make_context: MakeContext) -> None:

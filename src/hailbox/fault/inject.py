@@ -19,6 +19,7 @@ from hailbox.model.errors import FaultActiveError, FaultFailedError, NotWorkingE
 from hailbox.stack import helpers, lock
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, present
+from hailbox.stack.status import stack_down
 
 PROCESS = ("kill", "stop", "pause")
 CHOICE_DEADLINE = 60.0
@@ -146,8 +147,10 @@ def _start(context: Context, helper: Helper) -> None:
 def find(context: Context, observed: Observed, wanted: str) -> Container:
     """The container of a replica; of a service, too, that has but one.
 
-    Raises UnknownServiceError, NotWorkingError if it does not run.
+    Raises UnknownServiceError, StackDownError, and NotWorkingError if it does not run.
     """
+    if observed.down:
+        raise stack_down(context.stack)
     services = [c for c in observed.containers if c.labels.get(names.REPLICA, ONE_SHOT) != ONE_SHOT]
     found = [c for c in services if wanted in (c.labels[names.REPLICA], c.labels.get(names.SERVICE))]
     if len(found) != 1:
@@ -155,7 +158,7 @@ def find(context: Context, observed: Observed, wanted: str) -> Container:
         problem = (
             f"{wanted!r} means several replicas" if found else f"stack {context.stack} has no replica {wanted!r}"
         )
-        raise UnknownServiceError(problem, f"choose one of: {known or 'none; run hailbox up'}")
+        raise UnknownServiceError(problem, f"choose one of: {known}")
     if found[0].state is not ContainerState.RUNNING:
         raise NotWorkingError(
             f"{found[0].labels[names.REPLICA]} does not run: its container is {found[0].state.value}",

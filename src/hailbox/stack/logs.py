@@ -12,6 +12,7 @@ from hailbox.model import names
 from hailbox.model.errors import UnknownServiceError
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, present
+from hailbox.stack.status import stack_down
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ def logs(
 ) -> Iterator[LogLine]:
     """The lines of these services or replicas (none: of all); with `follow` for ever, as they come.
 
-    `tail` is the number of last lines of each replica to begin with. Raises UnknownStackError, UnknownServiceError.
+    `tail` is the number of last lines of each replica to begin with. Raises UnknownStackError,
+    UnknownServiceError, StackDownError.
     """
     containers = _select(present(context.engine, context.stack), wanted)
     if follow:
@@ -47,11 +49,11 @@ def _select(observed: Observed, wanted: Sequence[str]) -> list[Container]:
     chosen: list[Container] = []
     for word in wanted:
         found = [c for c in by_replica if word in (c.labels.get(names.REPLICA), c.labels.get(names.SERVICE))]
+        if not found and observed.down:
+            raise stack_down(observed.stack)
         if not found:
             known = ", ".join(container.labels.get(names.REPLICA, container.name) for container in by_replica)
-            raise UnknownServiceError(
-                f"stack {observed.stack} has no container of {word!r}", f"it has: {known or 'none; run hailbox up'}"
-            )
+            raise UnknownServiceError(f"stack {observed.stack} has no container of {word!r}", f"it has: {known}")
         chosen += found
     return chosen
 
