@@ -23,7 +23,9 @@ def choose(root: Path, wanted: str) -> dict[str, Any]:
     names = [wanted] if wanted else sorted(_bodies(root), key=lambda name: (root / name).stat().st_size)
     if not names or not (path := root / names[-1]).is_file() or not path.resolve().is_relative_to(root):
         raise FileNotFoundError(
-            wanted or "there is no object's body to corrupt; store one, or name a file with --file"
+            wanted
+            or "no object there has a file of its own to corrupt; store a larger one (chunkd keeps bodies of up to "
+            "32 KiB among its metadata), or name a file with --file"
         )
     with path.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
