@@ -110,11 +110,16 @@ def test_a_master_that_is_stopped_and_goes_on(stack: Stack, moment: int) -> None
     first, second = stack.tableds
     found = workers(stack, first, second)
     some_answers(found, 20 + 7 * moment)
+    kept = {"Bucket": "kept", "Key": "k"}
+    stack.client(process=first).create_bucket(Bucket="kept")
+    stack.client(process=first).put_object(**kept, Body=b"in the first one's memory")
     assert first.process is not None
     first.process.send_signal(signal.SIGSTOP)
     wait_for(lambda: "serving on port" in stack.log(second), "the second one takes over")
     some_answers(found, 20)
+    stack.client(process=second).put_object(**kept, Body=b"replaced")
     first.process.send_signal(signal.SIGCONT)
+    assert s3history.read(patient(stack, first), "kept", "k") == b"replaced"
     wait_for(lambda: "stepping down" in stack.log(first), "the first one steps down")
     some_answers(found, 20)
     for worker in found:
@@ -124,4 +129,5 @@ def test_a_master_that_is_stopped_and_goes_on(stack: Stack, moment: int) -> None
     # And back: what the first one takes over is what the second one had.
     second.kill()
     assert s3history.read(patient(stack, first), "b", "none") is None
+    assert s3history.read(patient(stack, first), "kept", "k") == b"replaced"
     s3history.check(found, stack.client(process=first), "b")

@@ -38,6 +38,7 @@ _KNOWN = frozenset(
         "Copies",
         "Acknowledge",
         "RepairDelay",
+        "BodyCache",
     )
 )
 
@@ -77,6 +78,8 @@ class Configuration:
     """Copies that must be durable before a PUT is answered; 0: on all nodes there are, up to `copies`."""
     repair_delay: float = 8.0
     """Seconds that a lost node has to come back before its copies are made anew."""
+    body_cache: int = 16
+    """MiB of memory for small bodies that nodes have taken or given a moment ago; 0: each GET asks a node."""
 
 
 def read(path: Path) -> Configuration:
@@ -128,6 +131,7 @@ def _from(root: Element, path: Path) -> Configuration:
         copies=_number(root, "Copies", 3, 1, 16),
         acknowledge=_number(root, "Acknowledge", 0, 0, 16),
         repair_delay=float(_number(root, "RepairDelay", 8, 0, 86400)),
+        body_cache=_number(root, "BodyCache", 16, 0, 1024),
     )
 
 

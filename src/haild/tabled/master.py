@@ -14,6 +14,7 @@ from aiohttp import web
 
 from haild.daemon.settings import await_file
 from haild.tabled import users
+from haild.tabled.bodycache import BodyCache
 from haild.tabled.call import REGION, Services
 from haild.tabled.collector import Collector
 from haild.tabled.configuration import Configuration
@@ -75,7 +76,12 @@ class Master:
     def _services(self, metadata: SqliteMetadata) -> Services:
         """What requests need, and the tasks that run beside them."""
         configuration, nodes = self._configuration, self._nodes
-        placement = Placement(nodes, copies=configuration.copies, acknowledge=configuration.acknowledge)
+        placement = Placement(
+            nodes,
+            BodyCache(configuration.body_cache << 20),
+            copies=configuration.copies,
+            acknowledge=configuration.acknowledge,
+        )
         placement.confirm = self.claim.require
         placement.on_leftover = metadata.add_garbage
         collector = Collector(metadata, placement, time.time)

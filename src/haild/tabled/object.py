@@ -294,9 +294,33 @@ async def get_object(call: Call) -> Answer:
             for name in [n for n in headers if n.startswith("x-amz-checksum-")]:
                 del headers[name]
     length = last - first + 1
-    passing = call.services.placement.pass_on
-    stream = None if call.method == "HEAD" or not length else content(call, passing, record.segments, first, length)
-    return Answer(206 if chosen is not None and record.size else 200, headers, stream=stream, length=length)
+    answer = Answer(206 if chosen is not None and record.size else 200, headers, length=length)
+    if call.method != "HEAD" and length:
+        small = await _small(call, record)
+        if small is not None:
+            answer.body = small[first : last + 1]
+        else:
+            answer.stream = content(call, call.services.placement.pass_on, record.segments, first, length)
+    return answer
+
+
+async def _small(call: Call, record: ObjectRecord) -> bytes | None:
+    """The content of an object that is one small body; None for any other."""
+    if len(record.segments) > 1 or record.segments[0].length != record.size:
+        return None
+    placement, segment = call.services.placement, record.segments[0]
+    body = placement.kept(segment.body)
+    if body is None:
+        stored = await _places(call, segment)
+        body = await placement.read_small(stored)
+    return None if body is None else body[segment.offset : segment.offset + segment.length]
+
+
+async def _places(call: Call, segment: Segment) -> StoredBody:
+    stored = await call.metadata.body(segment.body)
+    if stored is None:
+        raise S3Error("InternalError", "The object was replaced while it was read; please retry.")
+    return stored
 
 
 def _range_applies(call: Call, record: ObjectRecord) -> bool:
@@ -320,9 +344,7 @@ async def content(
     for segment in segments:
         begin, end = max(first, start), min(first + length, start + segment.length)
         if begin < end:
-            body = await call.metadata.body(segment.body)
-            if body is None:
-                raise S3Error("InternalError", "The object was replaced while it was read; please retry.")
+            body = await _places(call, segment)
             async with contextlib.aclosing(read(body, segment.offset + begin - start, end - begin)) as pieces:
                 async for piece in pieces:
                     yield piece

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 
 from haild.client import chunk
+from haild.tabled.bodycache import BodyCache
 from haild.tabled.errors import S3Error
 from haild.tabled.metadata.records import StoredBody
 from haild.tabled.nodes import Node, Nodes
@@ -49,9 +50,10 @@ class _Target:
 class Placement:
     """Stores, reads and deletes bodies on the nodes that are up."""
 
-    def __init__(self, nodes: Nodes, *, copies: int = 3, acknowledge: int = 0) -> None:
+    def __init__(self, nodes: Nodes, cache: BodyCache, *, copies: int = 3, acknowledge: int = 0) -> None:
         """`copies`: how many to make; `acknowledge`: how many must be durable (0: on all nodes there are)."""
         self.nodes = nodes
+        self._cache = cache
         self.copies = copies
         self._acknowledge = acknowledge
         self.being_stored: set[int] = set()
@@ -85,12 +87,15 @@ class Placement:
         Raises S3Error where too few nodes take it, and whatever `pieces` raises; then nothing of it stays.
         """
         nodes = self.targets()
+        kept: list[bytes | memoryview] | None = [] if self._cache.takes(length) else None
         async with contextlib.AsyncExitStack() as stack:
             opened = [await self._open(stack, node, body, length) for node in nodes]
             targets = [target for target in opened if target is not None]
             try:
                 async for piece in pieces:
                     targets = await self._each(targets, _writer(piece))
+                    if kept is not None:
+                        kept.append(piece)
                 targets = await self._each(targets, _finish)
                 if len(targets) < max(1, min(self._acknowledge, self.copies)):
                     raise _unavailable()
@@ -101,7 +106,10 @@ class Placement:
                 raise
         if len(targets) < min(self.copies, len(self.nodes.up())):
             await self._report_short(body, nodes, targets)
-        return StoredBody(body, length, tuple(target.node.number for target in targets))
+        stored = StoredBody(body, length, tuple(target.node.number for target in targets))
+        if kept is not None:
+            self._cache.add(stored, b"".join(kept))
+        return stored
 
     async def _report_short(self, body: int, nodes: Sequence[Node], targets: Sequence[_Target]) -> None:
         held = {target.node.number for target in targets}
@@ -132,6 +140,19 @@ class Placement:
         if not left:
             raise _unavailable()
         return left
+
+    def kept(self, body: int) -> bytes | None:
+        """The content of a body that is remembered, if a node that has it is up: without one it is not to be had."""
+        found = self._cache.get(body)
+        return found[1] if found is not None and self._sources(found[0].nodes) else None
+
+    async def read_small(self, stored: StoredBody) -> bytes | None:
+        """The whole body if it is so small that it is kept. Raises S3Error when no copy can give it."""
+        if not self._cache.takes(stored.size):
+            return None
+        content = b"".join([block async for block in self.read(stored, 0, stored.size)])
+        self._cache.add(stored, content)
+        return content
 
     def read(self, stored: StoredBody, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """The bytes of a stretch of a body, from whichever copy can give them.
@@ -210,6 +231,7 @@ class Placement:
                     except chunk.ChunkError as error:
                         if error.code != chunk.ResponseCode.NO_SUCH_KEY:
                             raise
+                    self._cache.drop(body)
                     gone.append(body)
         except Failures as error:
             logger.warning("%s does not delete a body: %s", node, error or type(error).__name__)
