@@ -11,6 +11,7 @@ import pytest
 
 from haild.client.cld import Address
 from haild.client.cld_discovery import DiscoveryError, find_servers, name_servers, service_name
+from support.ports import free_port
 
 
 class NameServer(asyncio.DatagramProtocol):
@@ -55,8 +56,9 @@ class NameServer(asyncio.DatagramProtocol):
 @pytest.fixture
 async def name_server() -> AsyncIterator[NameServer]:
     loop = asyncio.get_running_loop()
-    transport, server = await loop.create_datagram_endpoint(NameServer, local_addr=("127.0.0.1", 0))
-    streams = await asyncio.start_server(server.stream, *transport.get_extra_info("sockname"))
+    port = free_port()
+    transport, server = await loop.create_datagram_endpoint(NameServer, local_addr=("127.0.0.1", port))
+    streams = await asyncio.start_server(server.stream, "127.0.0.1", port)
     yield server
     streams.close()
     transport.close()
