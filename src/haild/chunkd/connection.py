@@ -11,11 +11,12 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, Final, Protocol, cast
+from typing import IO, Any, Final, Protocol, TypeVar, cast
 
-from haild.chunkd.waiting import settled
+from haild.daemon import flow
+from haild.daemon.waiting import settled
 from haild.wire.chunk import ProtocolError, Request, RequestDecoder
 
 HELD_LIMIT: Final = 1 << 16
@@ -48,48 +49,12 @@ class Budget:
         return self.AMPLE if self.used < self.LIMIT else self.SHORT
 
 
-Piece = bytes | memoryview
-"""Content as it arrived: a copy, or a buffer that is to be given back to `Buffers`."""
+RECEIVED: Final = 1 << 19
+"""Bytes received at a time."""
 
-
-class Buffers:
-    """Where all connections receive: what arrives is taken from `current` before the event loop goes on.
-
-    Much at once is not copied out of it: the buffer itself is handed over, and another one takes its place.
-    """
-
-    SIZE: Final = 1 << 19
-    """Bytes received at a time: with half as many a large PUT takes a tenth more processor time."""
-    LARGE: Final = SIZE // 2
-    """Bytes for which a buffer is handed over: less would keep memory for bytes that are not there."""
-    SPARE: Final = 16
-    """Buffers kept for the next time: allocating and faulting in a new one costs more than the copy."""
-
-    def __init__(self) -> None:
-        self.current = self._new()
-        self._spare: list[memoryview] = []
-
-    def _new(self) -> memoryview:
-        return memoryview(bytearray(self.SIZE))
-
-    def taken(self, count: int) -> Piece:
-        """The first `count` bytes of `current`, which is free to be filled again."""
-        received = self.current[:count]
-        if count < self.LARGE:
-            return bytes(received)
-        self.current = self._spare.pop() if self._spare else self._new()
-        return received
-
-    def give_back(self, pieces: Sequence[Piece]) -> None:
-        """Nobody uses these pieces any more."""
-        for piece in pieces:
-            if isinstance(piece, memoryview) and len(self._spare) < self.SPARE:
-                self._spare.append(memoryview(piece.obj))
-
-
-def weight(piece: Piece) -> int:
-    """Bytes of memory that a piece takes."""
-    return Buffers.SIZE if isinstance(piece, memoryview) else len(piece)
+T = TypeVar("T")
+InThread = Callable[..., Awaitable[Any]]
+"""Runs a function, given with its arguments, in a thread."""
 
 
 class Handler(Protocol):
@@ -116,8 +81,10 @@ class Shared:
     closed: Callable[[Connection], None]
     timeout: float
     """Seconds for a TLS handshake, and for the client to take a window of a body."""
+    threads: flow.Threads
     budget: Budget = field(default_factory=Budget)
-    buffers: Buffers = field(default_factory=Buffers)
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVED)))
+    """Where all connections receive: what arrives is copied before the event loop goes on."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -130,7 +97,8 @@ class Connection(asyncio.BufferedProtocol):
         self._handler: Handler = shared.handler_for(self)
         self._task: asyncio.Task[None] | None = None
         self._content_remaining = 0
-        self._pieces: list[Piece] = []
+        self._flowing = False
+        self._pieces: list[bytes] = []
         self._pieces_size = 0
         self._discarding = False
         self._waiter: asyncio.Future[None] | None = None
@@ -154,26 +122,26 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, _hint: int) -> memoryview:
         if self._lingering:
-            limit = Buffers.SIZE
+            limit = RECEIVED
         elif self._content_remaining:
             limit = min(self._content_remaining, self._shared.budget.allowance)
         elif self._handler.logged_in:
-            limit = Buffers.SIZE
+            limit = RECEIVED
         else:
             limit = self._decoder.wanted or 1
-        return self._shared.buffers.current[:limit]
+        return self._shared.buffer[:limit]
 
     def buffer_updated(self, count: int) -> None:
         self._moved += count
         if self._lingering:
             return
         if not self._content_remaining:
-            self._decoder.receive(self._shared.buffers.current[:count])
+            self._decoder.receive(self._shared.buffer[:count])
             self._advance()
             return
         self._content_remaining -= count
         if not self._discarding:
-            self._hold(self._shared.buffers.taken(count))
+            self._hold(bytes(self._shared.buffer[:count]))
         if self._pieces or not self._content_remaining:
             self._wake()
 
@@ -227,6 +195,7 @@ class Connection(asyncio.BufferedProtocol):
         if not request.well_formed:
             return
         self._discarding = False
+        self._flowing = True
         length = request.content_length
         if length:
             present = self._decoder.take(length)
@@ -252,13 +221,13 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._advance()
 
-    def _hold(self, piece: Piece) -> None:
+    def _hold(self, piece: bytes) -> None:
         self._pieces.append(piece)
-        self._pieces_size += weight(piece)
-        self._shared.budget.used += weight(piece)
+        self._pieces_size += len(piece)
+        self._shared.budget.used += len(piece)
         self._balance()
 
-    def _release_pieces(self) -> list[Piece]:
+    def _release_pieces(self) -> list[bytes]:
         pieces, self._pieces = self._pieces, []
         self._shared.budget.used -= self._pieces_size
         self._pieces_size = 0
@@ -294,10 +263,9 @@ class Connection(asyncio.BufferedProtocol):
             raise ConnectionClosedError
         return self._transport
 
-    async def content(self) -> tuple[list[Piece], bool]:
+    async def content(self) -> tuple[list[bytes], bool]:
         """Content of the present PUT that has arrived, at least a byte of it, and whether that was the end.
 
-        Call `used` with it when it is not needed any more.
         Raises ConnectionClosedError if the client goes before the end.
         """
         while not self._pieces and self._content_remaining:
@@ -306,9 +274,39 @@ class Connection(asyncio.BufferedProtocol):
         self._balance()
         return pieces, not self._content_remaining
 
-    def used(self, pieces: Sequence[Piece]) -> None:
-        """These pieces of content are not used any more, by no thread."""
-        self._shared.buffers.give_back(pieces)
+    async def pass_content(self, in_thread: InThread, take: Callable[[Sequence[bytes | memoryview], bool], T]) -> T:
+        """Have `take` called in a thread with content of the present PUT: with what has come, at least a byte of it,
+        and with what follows as long as it flows.
+
+        `take` is told whether that was the end; what it returned at last is returned.
+        Raises what `take` raises, and ConnectionClosedError if the client goes before the end.
+        """
+        pieces, last = await self.content()
+        threads = self._shared.threads
+        flows = threads.free and (self._flowing or sum(map(len, pieces)) >= flow.BLOCK // 2)
+        own = self._lend() if flows and not last else None
+        if own is None:
+            result: T = await in_thread(take, pieces, last)
+            return result
+        with own:
+            received, result = await threads.run(_take_flow, own, self._content_remaining, pieces, take)
+        self._flowing = received >= flow.BLOCK
+        self._moved += received
+        self._content_remaining -= received
+        self._balance()
+        return result
+
+    def _lend(self) -> socket.socket | None:
+        """The socket, to be received from by somebody else until `_balance`; None if it cannot be had as it is.
+
+        It is a duplicate, and stays what it is if the connection is aborted meanwhile.
+        """
+        transport = self.transport
+        if transport.get_extra_info("sslcontext") is not None:
+            return None
+        self._reading_paused = True
+        transport.pause_reading()
+        return socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
 
     async def discard_content(self) -> None:
         """Receive the rest of the content of the present PUT and forget it. Raises ConnectionClosedError."""
@@ -440,3 +438,16 @@ class Connection(asyncio.BufferedProtocol):
         if awaited and self._mark is not None and moved - self._mark < LEAST_PROGRESS:
             self.abort()
         self._mark = moved if awaited else None
+
+
+def _take_flow(
+    sock: socket.socket, count: int, pieces: Sequence[bytes], take: Callable[[Sequence[bytes | memoryview], bool], T]
+) -> tuple[int, T]:
+    """Have `take` called with `pieces`, and then with what flows from `sock`; returns how many bytes that was."""
+    result = take(pieces, False)
+
+    def take_next(block: memoryview, last: bool) -> None:
+        nonlocal result
+        result = take([block], last)
+
+    return flow.receive(sock, count, take_next), result

@@ -15,7 +15,7 @@ from haild.chunkd import blockchecksums
 from haild.chunkd.bodies import FinishedBody
 from haild.chunkd.catalog import CatalogError, StoredObject
 from haild.chunkd.check import Checker
-from haild.chunkd.connection import Connection, ConnectionClosedError, Piece
+from haild.chunkd.connection import Connection, ConnectionClosedError
 from haild.chunkd.listing import write_listing
 from haild.chunkd.reading import BodyFile, DamagedError
 from haild.chunkd.store import INLINE_SIZE, Refusal, Store
@@ -319,23 +319,19 @@ class Session:
         self._connection.send(response.encode())
 
     async def _small_content(self, request: Request) -> bytes:
-        pieces: list[Piece] = []
+        pieces: list[bytes] = []
         last = not request.data_length
         while not last:
             arrived, last = await self._connection.content()
             pieces += arrived
-        body = b"".join(pieces)
-        self._connection.used(pieces)
-        return body
+        return b"".join(pieces)
 
     async def _write_content(self) -> FinishedBody:
         writer = self._store.writer()
         try:
-            finished = None
+            finished: FinishedBody | None = None
             while finished is None:
-                pieces, last = await self._connection.content()
-                finished = await self._store.in_thread(writer.append, pieces, last)
-                self._connection.used(pieces)
+                finished = await self._connection.pass_content(self._store.in_thread, writer.append)
             return finished
         except BaseException:
             await self._store.in_thread(writer.discard)

@@ -29,8 +29,8 @@ from haild.chunkd.catalog import (
     stored_object,
 )
 from haild.chunkd.reading import BodyFile, DamagedError, Verified
-from haild.chunkd.waiting import settled
 from haild.daemon.errors import StartError, refusal
+from haild.daemon.waiting import settled
 from haild.wire.chunk import ResponseCode
 
 INLINE_SIZE: Final = 32768

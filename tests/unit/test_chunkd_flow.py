@@ -1,45 +1,23 @@
-"""Buffers handed over instead of copied: nobody's bytes change while they are in use, none gathers for ever."""
+"""Large bodies in threads: nobody's bytes change while they are in use, and the event loop waits for slow ones."""
 
 import asyncio
+import hashlib
 import random
 import socket
 import struct
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from chunkd_daemon import Daemon, receive, running
 
-from haild.chunkd.connection import Buffers, Connection, Shared, weight
+from haild.chunkd.connection import Connection, Shared
+from haild.daemon import flow
 from haild.wire import chunk as wire
 from haild.wire.chunk import Operation, RequestFlag
 
 USER = b"user"
-
-
-def fill(buffers: Buffers, byte: int, count: int) -> bytes | memoryview:
-    buffers.current[:count] = bytes([byte]) * count
-    return buffers.taken(count)
-
-
-def test_what_was_handed_over_stays_as_it_is() -> None:
-    buffers = Buffers()
-    pieces = [fill(buffers, number, Buffers.SIZE - number) for number in range(5)]
-    small = fill(buffers, 9, 10)
-    assert [bytes(piece[:3]) for piece in pieces] == [bytes([number]) * 3 for number in range(5)]
-    assert [len(piece) for piece in pieces] == [Buffers.SIZE - number for number in range(5)]
-    assert (small, weight(small)) == (bytes([9]) * 10, 10)
-    assert all(weight(piece) == Buffers.SIZE for piece in pieces)
-    buffers.give_back([*pieces, small])
-    again = fill(buffers, 7, Buffers.SIZE)
-    assert bytes(again) == bytes([7]) * Buffers.SIZE
-    assert len(fill(buffers, 8, Buffers.SIZE)) == Buffers.SIZE
-
-
-def test_only_so_many_are_kept() -> None:
-    buffers = Buffers()
-    buffers.give_back([fill(buffers, 0, Buffers.SIZE) for _ in range(2 * Buffers.SPARE)])
-    assert len(buffers._spare) == Buffers.SPARE
 
 
 def test_many_large_puts_at_once_keep_their_bytes(tmp_path: Path) -> None:
@@ -66,6 +44,29 @@ def test_many_large_puts_at_once_keep_their_bytes(tmp_path: Path) -> None:
         client(0)
         list(executor.map(client, range(1, 9)))
         assert daemon.resident() < 150 << 20
+
+
+def test_content_that_flows_stands_still_and_trickles(tmp_path: Path) -> None:
+    """It goes from a thread to the event loop and back; no byte is lost or comes twice on the way."""
+    content = random.Random(2).randbytes(5 * flow.BLOCK + 4321)
+
+    def request(operation: int, key: bytes = b"", **fields: int) -> bytes:
+        return wire.encode_request(operation, nonce=bytes(4), secret=USER, key=key, **fields)
+
+    with running(tmp_path) as daemon, daemon.connect() as sock:
+        sock.sendall(request(Operation.LOGIN, USER) + request(Operation.TABLE_OPEN, b"t", flags=2))
+        assert receive(sock, 96)[8::48] == bytes(2)
+        sock.sendall(request(Operation.PUT, b"k", data_length=len(content)) + content[:1000])
+        position = 1000
+        for count in (flow.BLOCK + 77, 10, 3, 2 * flow.BLOCK, 1, 2 * flow.BLOCK):
+            sock.sendall(content[position : position + count])
+            position += count
+            time.sleep(2 * flow.PATIENCE / 1000)
+        sock.sendall(content[position:])
+        assert receive(sock, 48)[24:44] == hashlib.sha1(content, usedforsecurity=False).digest()
+        sock.sendall(request(Operation.GET, b"k"))
+        assert receive(sock, 56)[8] == 0
+        assert receive(sock, len(content)) == content
 
 
 def test_large_objects_on_an_event_loop_without_sendfile(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ async def test_closing_a_connection_that_was_reset_unnoticed() -> None:
         def handle(self, request: wire.Request) -> None: ...
 
     gone: list[Connection] = []
-    shared = Shared(lambda _connection: Nobody(), lambda _connection: None, gone.append, 60)
+    shared = Shared(lambda _connection: Nobody(), lambda _connection: None, gone.append, 60, flow.Threads())
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as client,
