@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from haild.tabled.errors import S3Error
@@ -25,6 +25,7 @@ class Address:
     bucket_in_host: str = ""
 
 
+@lru_cache(maxsize=1024)
 def check_bucket_name(name: str) -> None:
     """Raise InvalidBucketName unless `name` follows the rule of tabled.md section 6."""
     if not _BUCKET_NAME.fullmatch(name) or _FOUR_NUMBERS.search(name):
@@ -50,7 +51,7 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-def locate(host: str, target: str, own_names: Sequence[str]) -> Address:
+def locate(host: str, target: str, own_names: tuple[str, ...]) -> Address:
     """Find bucket and key for a raw request target.
 
     `own_names` are the lower-case host names below which virtual-host buckets live. Any other host is path
@@ -87,7 +88,8 @@ def check_version(name: str) -> None:
         raise S3Error("InvalidArgument", "Invalid version id specified", fields={"ArgumentName": "versionId"})
 
 
-def _bucket_of_host(host: str, own_names: Sequence[str]) -> str:
+@lru_cache(maxsize=128)
+def _bucket_of_host(host: str, own_names: tuple[str, ...]) -> str:
     name = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
     lower = name.lower()
     for own in own_names:

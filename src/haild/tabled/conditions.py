@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 
 from haild.tabled.errors import S3Error
 
@@ -15,7 +16,12 @@ _ETAG = re.compile(r'\s*(\*|(?:W/)?"[^"]*"|[^",\s]+)\s*(?:,|$)')
 
 def http_date(seconds: float) -> str:
     """A time as HTTP headers have it: `Sun, 28 Nov 2010 18:41:22 GMT`."""
-    return formatdate(int(seconds), usegmt=True)
+    return _http_date(int(seconds))
+
+
+@lru_cache(maxsize=1024)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def parse_date(text: str) -> float | None:
@@ -60,24 +66,26 @@ def check_read(headers: Mapping[str, str], etag: str, modified: float, prefix: s
     `prefix` is `x-amz-copy-source-` for the conditions of a copy's source, which never answer NotModified.
     """
     modified = int(modified)
-    failed = S3Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold.")
     wanted = headers.get(f"{prefix}If-Match")
     if wanted is not None:
         if not etag_matches(wanted, etag):
-            raise failed
+            raise _failed()
     else:
         since = _date(headers.get(f"{prefix}If-Unmodified-Since"))
         if since is not None and modified > since:
-            raise failed
-    unchanged = failed if prefix else S3Error("NotModified")
+            raise _failed()
     unwanted = headers.get(f"{prefix}If-None-Match")
     if unwanted is not None:
-        if etag_matches(unwanted, etag):
-            raise unchanged
+        unchanged = etag_matches(unwanted, etag)
     else:
         since = _date(headers.get(f"{prefix}If-Modified-Since"))
-        if since is not None and modified <= since:
-            raise unchanged
+        unchanged = since is not None and modified <= since
+    if unchanged:
+        raise _failed() if prefix else S3Error("NotModified")
+
+
+def _failed() -> S3Error:
+    return S3Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold.")
 
 
 def _date(text: str | None) -> float | None:

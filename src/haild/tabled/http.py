@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
+import random
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -94,7 +94,7 @@ class S3Server:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         self.requests += 1
-        request_id = secrets.token_hex(8).upper()
+        request_id = _new_request_id()
         call: Call | None = None
         upload = _is_long(request)
         self._uploads += upload
@@ -196,6 +196,10 @@ class S3Server:
         unsupported.refuse(call.headers)
         await access.admit(call, operation.permission)
         return await operation.handler(call)
+
+
+def _new_request_id() -> str:
+    return f"{random.getrandbits(64):016X}"
 
 
 def _not_ready() -> S3Error:
@@ -370,7 +374,7 @@ class _Connection(RequestHandler):
         code = "InvalidArgument" if isinstance(exc, BadHttpMessage) or status < 500 else "InternalError"
         if code == "InternalError":
             logger.error("a request failed: %s", exc or message, exc_info=exc)
-        request_id = secrets.token_hex(8).upper()
+        request_id = _new_request_id()
         logger.info(REFUSED, request_id, self.peername[0] if self.peername else "", code)
         body = s3xml.error(code, message or "The request is not HTTP as we know it.", "", request_id)
         headers = _common({"Content-Type": "application/xml"}, request_id)

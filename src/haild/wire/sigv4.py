@@ -73,17 +73,33 @@ def parse_authorization(value: str) -> Authorization:
 
 def claim(credential: str, signed_headers: str, signature: str) -> Authorization:
     """An Authorization from its three texts (of the header or of the query). Raises MalformedError."""
+    key, scope = _key_and_scope(credential)
+    names = _header_names(signed_headers)
+    if not _HEX_SIGNATURE.fullmatch(signature):
+        raise MalformedError("the signature is not 64 lower-case hexadecimal digits")
+    return Authorization(key, scope, names, signature)
+
+
+# A client says the same of these in all its requests of a day.
+
+
+@lru_cache(maxsize=128)
+def _key_and_scope(credential: str) -> tuple[str, Scope]:
     match = _SCOPE.fullmatch(credential)
     if not match:
         raise MalformedError("the credential is not KEY/DATE/REGION/SERVICE/aws4_request")
-    names = tuple(signed_headers.split(";"))
+    return match["key"], Scope(match["date"], match["region"], match["service"])
+
+
+@lru_cache(maxsize=128)
+def _header_names(listed: str) -> tuple[str, ...]:
+    names = tuple(listed.split(";"))
     if not all(names) or any(name != name.lower() for name in names):
         raise MalformedError("SignedHeaders is not a list of lower-case names")
-    if not _HEX_SIGNATURE.fullmatch(signature):
-        raise MalformedError("the signature is not 64 lower-case hexadecimal digits")
-    return Authorization(match["key"], Scope(match["date"], match["region"], match["service"]), names, signature)
+    return names
 
 
+@lru_cache(maxsize=64)
 def parse_timestamp(text: str) -> datetime | None:
     """The time of an `x-amz-date` value (YYYYMMDDTHHMMSSZ); None where it is not one."""
     match = _TIMESTAMP.fullmatch(text)

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from haild.tabled.acl import Acl, from_text, to_text
 from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, Upload
@@ -62,7 +63,7 @@ OBJECT_COLUMNS = (
 UPLOAD_COLUMNS = "upload, bucket, key, initiated, acl, headers, tags, checksum_algorithm, checksum_type"
 PART_COLUMNS = "number, size, etag, modified, segments, checksum"
 
-Row = tuple[object, ...]
+Row = tuple[Any, ...]
 
 
 class DatabaseVersionError(Exception):
@@ -159,16 +160,16 @@ def _load_tags(text: str) -> tuple[tuple[str, str], ...]:
 def object_from(row: Row) -> ObjectRecord:
     """A record from OBJECT_COLUMNS."""
     bucket, key, size, etag, modified, acl, sequence, version, marker, current, *texts = row
-    headers, segments, parts, checksum, tags, upload = (str(text) for text in texts)
+    headers, segments, parts, checksum, tags, upload = texts
     return ObjectRecord(
-        bucket=str(bucket),
-        key=str(key),
-        size=size,  # type: ignore[arg-type]
-        etag=str(etag),
-        modified=modified,  # type: ignore[arg-type]
-        acl=from_text(str(acl)),
-        sequence=sequence,  # type: ignore[arg-type]
-        version=str(version),
+        bucket=bucket,
+        key=key,
+        size=size,
+        etag=etag,
+        modified=modified,
+        acl=from_text(acl),
+        sequence=sequence,
+        version=version,
         marker=bool(marker),
         current=bool(current),
         headers=load_mapping(headers),
@@ -205,15 +206,15 @@ def upload_from(row: Row) -> Upload:
     """A record from UPLOAD_COLUMNS."""
     upload, bucket, key, initiated, acl, headers, tags, algorithm, kind = row
     return Upload(
-        upload=str(upload),
-        bucket=str(bucket),
-        key=str(key),
-        initiated=initiated,  # type: ignore[arg-type]
-        acl=from_text(str(acl)),
-        headers=load_mapping(str(headers)),
-        tags=_load_tags(str(tags)),
-        checksum_algorithm=str(algorithm),
-        checksum_type=str(kind),
+        upload=upload,
+        bucket=bucket,
+        key=key,
+        initiated=initiated,
+        acl=from_text(acl),
+        headers=load_mapping(headers),
+        tags=_load_tags(tags),
+        checksum_algorithm=algorithm,
+        checksum_type=kind,
     )
 
 
@@ -236,12 +237,12 @@ def part_from(row: Row) -> Part:
     """A record from PART_COLUMNS."""
     number, size, etag, modified, segments, checksum = row
     return Part(
-        number=number,  # type: ignore[arg-type]
-        size=size,  # type: ignore[arg-type]
-        etag=str(etag),
-        modified=modified,  # type: ignore[arg-type]
-        segments=load_segments(str(segments)),
-        checksum=load_mapping(str(checksum)),
+        number=number,
+        size=size,
+        etag=etag,
+        modified=modified,
+        segments=load_segments(segments),
+        checksum=load_mapping(checksum),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from heapq import merge
 from pathlib import Path
 from typing import Any
@@ -371,15 +372,10 @@ class SqliteMetadata:
         return await self._writer.run(counting.counts)
 
 
+@lru_cache(maxsize=256)  # nearly all requests name the same few
 def _bucket(row: schema.Row) -> Bucket:
     name, owner, created, acl, versioning, settings = row
-    return Bucket(
-        name=str(name),
-        created=created,  # type: ignore[arg-type]
-        acl=schema.bucket_acl(str(owner), str(acl)),
-        versioning=str(versioning),
-        settings=frozenset(str(settings).split()),
-    )
+    return Bucket(name, created, schema.bucket_acl(owner, acl), versioning, frozenset(settings.split()))
 
 
 def _listed(row: tuple[Any, ...]) -> Listed:
@@ -388,7 +384,7 @@ def _listed(row: tuple[Any, ...]) -> Listed:
 
 
 def _newest_first(row: schema.Row) -> tuple[str, int, int]:
-    return str(row[0]), -int(str(row[7])), -int(str(row[9]))
+    return row[0], -row[7], -row[9]
 
 
 def _changed(db: sqlite3.Connection, statement: str, value: str, bucket: str) -> None:
