@@ -107,7 +107,7 @@ async def test_closing_a_connection_that_was_reset_unnoticed() -> None:
         def handle(self, request: wire.Request) -> None: ...
 
     gone: list[Connection] = []
-    shared = Shared(lambda _connection: Nobody(), lambda _connection: None, gone.append, 60, flow.Threads())
+    shared = Shared(lambda _connection: Nobody(), lambda _connection: None, gone.append, 60)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as client,

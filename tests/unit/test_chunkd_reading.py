@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import zlib
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from haild.chunkd import blockchecksums
 from haild.chunkd.blockchecksums import BlockChecksums
 from haild.chunkd.catalog import StoredObject
-from haild.chunkd.reading import VERIFIED_COUNT, VERIFIED_FOR, BodyFile, DamagedError, Verified
+from haild.chunkd.reading import VERIFIED_COUNT, VERIFIED_FOR, BodyFile, DamagedError, Verified, in_memory
+from haild.chunkd.store import Store
 
 BLOCK = 65536
 
@@ -114,3 +116,53 @@ def test_the_memory_of_verified_bodies_is_bounded() -> None:
         verified.add(number, (0, 0, 0, 0))
     assert not verified.holds(9, (0, 0, 0, 0))
     assert verified.holds(10, (0, 0, 0, 0))
+
+
+async def test_a_body_just_stored_is_trusted_while_it_is_in_memory_and_untouched(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    try:
+        table, _ = await store.create_table(b"t")
+
+        async def put(key: bytes) -> tuple[StoredObject, Path]:
+            writer = store.writer()
+            finished = writer.append([os.urandom(5 * BLOCK + 7)], last=True)
+            assert finished is not None
+            stored = await store.add_file(table, key, b"user", finished)
+            return stored, store.bodies.path(stored.id)
+
+        async def trusted(stored: StoredObject) -> bool:
+            body = await store.open_body(stored)
+            with contextlib.closing(body):
+                return body.trusted
+
+        stored, path = await put(b"touched")
+        assert await trusted(stored)
+        with path.open("r+b") as file:
+            file.write(b"x")
+        assert not await trusted(stored)
+
+        stored, path = await put(b"evicted")
+        descriptor = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+        assert not await trusted(stored)
+
+        stored, path = await put(b"copied")
+        await store.copy(table, b"copied", b"copy", b"user")
+        copy = store.owned(table, b"copy", b"user")
+        assert not await trusted(copy), "nothing of it has been written just now"
+    finally:
+        store.close()
+
+
+def test_what_the_system_has_dropped_is_not_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "body"
+    path.write_bytes(bytes(5 * BLOCK))
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+        assert in_memory(descriptor, 5 * BLOCK)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        assert not in_memory(descriptor, 5 * BLOCK)
+    finally:
+        os.close(descriptor)

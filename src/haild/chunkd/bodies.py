@@ -60,8 +60,8 @@ class Bodies:
         """Where the damaged body of object `number` is kept."""
         return self._quarantine / f"{number:016x}"
 
-    def place(self, number: int) -> None:
-        """Move the body from incoming/ to its place: its row has been committed."""
+    def place(self, number: int) -> os.stat_result:
+        """Move the body from incoming/ to its place: its row has been committed. Returns its status there."""
         target = self.path(number)
         try:
             os.rename(self.incoming(number), target)
@@ -70,6 +70,7 @@ class Bodies:
                 os.mkdir(target.parent)
             sync_directory(self._bodies)
             os.rename(self.incoming(number), target)
+        return os.stat(target)
 
     def discard(self, number: int) -> None:
         """Remove the body from incoming/; that it is missing is no error."""
@@ -162,6 +163,8 @@ class FinishedBody:
     sha1: bytes
     checksums: bytes
     """Encoded checksums of its blocks."""
+    written: os.stat_result | None = None
+    """Of the file as it was flushed; None if what is in it has not been written just now."""
 
 
 class BodyWriter:
@@ -206,9 +209,10 @@ class BodyWriter:
     def finish(self) -> FinishedBody:
         """Flush the body and its name to disk. Raises OSError."""
         os.fsync(self._descriptor)
+        written = os.fstat(self._descriptor)
         self._bodies.sync_incoming()
         self._close()
-        return FinishedBody(self.number, self._size, self._sha1.digest(), self._blocks.encode())
+        return FinishedBody(self.number, self._size, self._sha1.digest(), self._blocks.encode(), written)
 
     def discard(self) -> None:
         """Remove what has been written; for a body that was not committed."""

@@ -7,6 +7,7 @@ kernel. Memory is bounded by HELD_LIMIT for each connection and by the Budget fo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -81,7 +82,6 @@ class Shared:
     closed: Callable[[Connection], None]
     timeout: float
     """Seconds for a TLS handshake, and for the client to take a window of a body."""
-    threads: flow.Threads
     budget: Budget = field(default_factory=Budget)
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVED)))
     """Where all connections receive: what arrives is copied before the event loop goes on."""
@@ -98,6 +98,7 @@ class Connection(asyncio.BufferedProtocol):
         self._task: asyncio.Task[None] | None = None
         self._content_remaining = 0
         self._flowing = False
+        self._lent: socket.socket | None = None
         self._pieces: list[bytes] = []
         self._pieces_size = 0
         self._discarding = False
@@ -282,31 +283,34 @@ class Connection(asyncio.BufferedProtocol):
         Raises what `take` raises, and ConnectionClosedError if the client goes before the end.
         """
         pieces, last = await self.content()
-        threads = self._shared.threads
-        flows = threads.free and (self._flowing or sum(map(len, pieces)) >= flow.BLOCK // 2)
-        own = self._lend() if flows and not last else None
-        if own is None:
+        flows = self._flowing or sum(map(len, pieces)) >= flow.BLOCK // 2
+        if last or not (flows and self._can_lend()):
             result: T = await in_thread(take, pieces, last)
             return result
-        with own:
-            received, result = await threads.run(_take_flow, own, self._content_remaining, pieces, take)
+        received, result = await self._lending(_take_flow, self._content_remaining, pieces, take)
         self._flowing = received >= flow.BLOCK
         self._moved += received
         self._content_remaining -= received
         self._balance()
         return result
 
-    def _lend(self) -> socket.socket | None:
-        """The socket, to be received from by somebody else until `_balance`; None if it cannot be had as it is.
-
-        It is a duplicate, and stays what it is if the connection is aborted meanwhile.
-        """
+    def _can_lend(self) -> bool:
+        """Whether the socket can be had as it is, and a thread for it."""
         transport = self.transport
-        if transport.get_extra_info("sslcontext") is not None:
-            return None
-        self._reading_paused = True
+        plain = transport.get_extra_info("sslcontext") is None
+        return plain and not transport.get_write_buffer_size() and flow.threads().free
+
+    async def _lending(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call `function` in a thread, with the socket as its first argument; nobody else uses that meanwhile."""
+        transport = self.transport
+        self._reading_paused = True  # until _balance
         transport.pause_reading()
-        return socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        # A duplicate, which stays what it is if the connection is aborted meanwhile.
+        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as self._lent:
+            try:
+                return await flow.threads().run(function, self._lent, *arguments)
+            finally:
+                self._lent = None
 
     async def discard_content(self) -> None:
         """Receive the rest of the content of the present PUT and forget it. Raises ConnectionClosedError."""
@@ -419,6 +423,9 @@ class Connection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close at once."""
         self._closed = True
+        if self._lent is not None:
+            with contextlib.suppress(OSError):
+                self._lent.shutdown(socket.SHUT_RDWR)
         if self._transport is not None:
             self._transport.abort()
 

@@ -35,6 +35,22 @@ Stamp = tuple[int, int, int, int]
 """Inode number, size, time of the last modification and of the last change of a file."""
 
 
+def stamp_of(status: os.stat_result) -> Stamp:
+    """The stamp of a file."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def in_memory(descriptor: int, size: int) -> bool:
+    """Whether a file is in the page cache, as far as a look at every stretch of READ_SIZE bytes tells."""
+    if not hasattr(os, "RWF_NOWAIT"):  # only Linux has it
+        return False
+    byte = bytearray(1)
+    try:
+        return all(os.preadv(descriptor, [byte], at, os.RWF_NOWAIT) for at in range(0, size, READ_SIZE))
+    except OSError:
+        return False
+
+
 class DamagedError(Exception):
     """The body of an object is missing or is not what was stored."""
 
@@ -54,11 +70,11 @@ _buffer = _Buffer()
 
 
 class Verified:
-    """Which bodies have been verified from end to end a short while ago, and have not been touched since.
+    """Which bodies have been written, or verified from end to end, a short while ago and are in memory as they were.
 
-    A file that is written to, truncated or replaced gets a new change time or inode number. What that does not
-    show is a disk that loses bits of a file again within VERIFIED_FOR seconds of a good read; for that long the
-    bytes come from the page cache, unless memory is short.
+    A file that is written to, truncated or replaced gets a new change time or inode number. What has left the page
+    cache comes from the disk again, and is verified again; but for a page that leaves it between that look and the
+    sending, and comes back damaged.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,7 +82,7 @@ class Verified:
         self._seen: OrderedDict[int, tuple[Stamp, float]] = OrderedDict()
 
     def add(self, number: int, stamp: Stamp) -> None:
-        """The body of object `number` was found sound, and had `stamp` before it was read."""
+        """The body of object `number` was written and flushed, or found sound and had `stamp` before it was read."""
         self._seen[number] = (stamp, self._clock())
         self._seen.move_to_end(number)
         if len(self._seen) > VERIFIED_COUNT:
@@ -79,17 +95,16 @@ class Verified:
 
 
 class BodyFile:
-    """An open body. `close` it. All methods but `close` block on the file system."""
+    """An open body. `close` it. All methods but `close` block on the file system, making one does too."""
 
     def __init__(self, stored: StoredObject, descriptor: int, checksums: bytes, verified: Verified) -> None:
         self.stored = stored
         self.file = io.FileIO(descriptor, "rb")
         self._checksums = checksums
         self._verified = verified
-        status = os.fstat(descriptor)
-        self._stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        self.trusted = verified.holds(stored.id, self._stamp)
-        """Whether it was verified from end to end a short while ago: see Verified."""
+        self._stamp = stamp_of(os.fstat(descriptor))
+        self.trusted = verified.holds(stored.id, self._stamp) and in_memory(descriptor, stored.size)
+        """Whether it was written, or verified from end to end, a short while ago: see Verified."""
         self._sound_until = 0
 
     def close(self) -> None:

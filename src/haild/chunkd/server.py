@@ -16,7 +16,6 @@ from typing import Any, Final
 from haild.chunkd.configuration import Listener, Tls
 from haild.chunkd.connection import Connection, Shared
 from haild.chunkd.session import Service, Session
-from haild.daemon import flow
 from haild.daemon.errors import StartError
 from haild.daemon.lifecycle import write_port_file
 
@@ -129,7 +128,7 @@ class Server:
         self._servers: list[asyncio.Server] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._limit = _connection_limit()
-        self._shared = Shared(self._session_for, self._opened, self._closed, timeout, flow.Threads())
+        self._shared = Shared(self._session_for, self._opened, self._closed, timeout)
 
     async def serve(self, bound: Sequence[BoundSocket]) -> None:
         """Accept connections from now on."""
@@ -150,7 +149,6 @@ class Server:
         if tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait(tasks)
-        self._shared.threads.close()
 
     def _session_for(self, connection: Connection) -> Session:
         return Session(self._service, connection)

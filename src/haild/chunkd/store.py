@@ -28,7 +28,7 @@ from haild.chunkd.catalog import (
     create_catalog,
     stored_object,
 )
-from haild.chunkd.reading import BodyFile, DamagedError, Verified
+from haild.chunkd.reading import BodyFile, DamagedError, Verified, stamp_of
 from haild.daemon.errors import StartError, refusal
 from haild.daemon.waiting import settled
 from haild.wire.chunk import ResponseCode
@@ -156,11 +156,14 @@ class Store:
     async def open_body(self, stored: StoredObject) -> BodyFile:
         """The body of an object that is kept in a file. Raises DamagedError if the file is missing."""
         checksums = self._content(stored)
+
+        def opened() -> BodyFile:
+            return BodyFile(stored, self.bodies.open(stored.id), checksums, self._verified)
+
         try:
-            descriptor = await self.in_thread(self.bodies.open, stored.id)
+            return await self.in_thread(opened)
         except FileNotFoundError as error:
             raise DamagedError(stored) from error
-        return BodyFile(stored, descriptor, checksums, self._verified)
 
     # Writing
 
@@ -208,7 +211,10 @@ class Store:
         def place() -> None:
             nonlocal committed
             committed = True
-            self.bodies.place(body.number)
+            placed, written = stamp_of(self.bodies.place(body.number)), body.written
+            # The move changes the last of it.
+            if written is not None and placed[:-1] == stamp_of(written)[:-1]:
+                self._verified.add(body.number, placed)
 
         try:
             await self.catalog.write(lambda database: _insert(database, stored, body.checksums), place)

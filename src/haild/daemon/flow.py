@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Final, TypeVar
 
 from haild.daemon.waiting import settled
@@ -27,8 +28,14 @@ PATIENCE: Final = 250
 T = TypeVar("T")
 
 
+@cache
+def threads() -> Threads:
+    """Those of this process."""
+    return Threads()
+
+
 class Threads:
-    """The threads of a process for this. `close` them."""
+    """The threads of a process for this."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(THREADS, "flow")
@@ -46,10 +53,6 @@ class Threads:
             return await settled(asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments))
         finally:
             self._busy -= 1
-
-    def close(self) -> None:
-        """Wait for what is under way."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
 
 
 class _Buffer(threading.local):
@@ -83,11 +86,9 @@ def receive(sock: socket.socket, count: int, take: Callable[[memoryview, bool], 
 def fill(sock: socket.socket, block: memoryview) -> int:
     """Receive into a block until it is full, or nothing more comes in time; returns how many bytes came."""
     filled = 0
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
     _expect(sock, len(block))
     try:
-        while filled < len(block) and poll.poll(PATIENCE):
+        while filled < len(block) and ready(sock.fileno(), select.POLLIN):
             got = sock.recv_into(block[filled:])
             if not got:
                 break
@@ -97,6 +98,13 @@ def fill(sock: socket.socket, block: memoryview) -> int:
     finally:
         _expect(sock, 1)
     return filled
+
+
+def ready(descriptor: int, event: int) -> bool:
+    """Wait until one of the events of poll(2), or the end; whether it came in time."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(PATIENCE))
 
 
 def _expect(sock: socket.socket, count: int) -> None:
