@@ -1,11 +1,14 @@
 """The program that restores a snapshot: what is there afterwards, also when an earlier run was cut short."""
 
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tenacity
 
 from hailbox.snapshot import agent
 
@@ -61,7 +64,7 @@ def nothing() -> None:
 
 
 def test_everything_else_is_gone(source: Path, target: Path) -> None:
-    assert agent.replace(source, target, services_are_dead, nothing) == 0
+    assert agent.replace(str(source), str(target), services_are_dead, nothing) == 0
     assert tree(target) == tree(source)
 
 
@@ -73,7 +76,7 @@ def test_nothing_is_touched_before_the_services_are_dead(source: Path, target: P
         return True
 
     seen: dict[str, tuple[int, int, bytes]] = {}
-    assert agent.replace(source, target, look, nothing) == 0
+    assert agent.replace(str(source), str(target), look, nothing) == 0
     assert before.items() <= seen.items()
     assert tree(target) == tree(source)
 
@@ -85,41 +88,61 @@ def test_tells_when_all_is_in_its_place(source: Path, target: Path) -> None:
         # What is being removed meanwhile cannot be looked at.
         told.append(tree(target, (".discarded-",)))
 
-    assert agent.replace(source, target, services_are_dead, look) == 0
+    assert agent.replace(str(source), str(target), services_are_dead, look) == 0
     assert told == [tree(source)]
 
 
 def test_without_the_signal_nothing_is_replaced(source: Path, target: Path) -> None:
     before = tree(target)
-    assert agent.replace(source, target, lambda: False, nothing) == 75
+    assert agent.replace(str(source), str(target), lambda: False, nothing) == 75
     assert before.items() <= tree(target).items()
-    assert agent.replace(source, target, services_are_dead, nothing) == 0
+    assert agent.replace(str(source), str(target), services_are_dead, nothing) == 0
     assert tree(target) == tree(source)
 
 
-@pytest.mark.parametrize("moment", ["copying", "discarding", "moving"])
+@pytest.mark.parametrize("moment", ["copying", "putting aside", "discarding", "moving"])
 def test_begun_anew_after_it_was_cut_short(source: Path, target: Path, moment: str) -> None:
     """Cut short twice."""
     for _ in range(2):
         for replica in ("cld-1", "chunkd-1"):
-            volume = agent.Volume(source / replica, target / replica)
+            volume = agent.Volume(str(source / replica), str(target / replica))
             volume.begin()
-            volume._copying.wait()
+            assert volume.copying is not None
+            volume.copying.wait()
             if moment != "copying":
-                volume.discard()
-                volume._removing.wait()
+                volume.put_aside()
+            if moment in ("discarding", "moving"):
+                volume.removed()
             if moment == "moving":
-                entry = next(volume.copy.iterdir())
-                entry.rename(volume.place / entry.name)
-    assert agent.replace(source, target, services_are_dead, nothing) == 0
+                entry = next(Path(volume.copy).iterdir())
+                entry.rename(target / replica / entry.name)
+    assert agent.replace(str(source), str(target), services_are_dead, nothing) == 0
     assert tree(target) == tree(source)
+
+
+def test_the_program_ends_only_on_its_second_signal(source: Path, target: Path) -> None:
+    program = f"from hailbox.snapshot import agent; agent.FROM, agent.TO = {str(source)!r}, {str(target)!r}"
+    command = [sys.executable, "-c", f"{program}; raise SystemExit(agent.main())"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(signal.SIGUSR1)
+        assert running.stdout.readline() == "restored\n"
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_result(bool), wait=tenacity.wait_fixed(0.01), stop=tenacity.stop_after_delay(30)
+        )
+        attempts(lambda: list(target.glob("*/.discarded-*")))
+        assert tree(target) == tree(source)
+        assert running.poll() is None
+        running.send_signal(signal.SIGUSR1)
+        assert running.wait(30) == 0
 
 
 def test_a_copy_that_fails_is_told(source: Path, target: Path) -> None:
     broken = source / "tabled-1"
     broken.symlink_to(source / "nowhere")
     (target / "tabled-1").mkdir()
-    assert agent.replace(source, target, services_are_dead, nothing) != 0
+    assert agent.replace(str(source), str(target), services_are_dead, nothing) != 0
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a small disk")
@@ -131,7 +154,7 @@ def test_old_content_that_takes_the_space_of_the_copy_makes_room_for_it(source: 
         for replica in ("cld-1", "chunkd-1"):
             (target / replica).mkdir()
             (target / replica / "old").write_bytes(bytes(450_000))
-        assert agent.replace(source, target, services_are_dead, nothing) == 0
+        assert agent.replace(str(source), str(target), services_are_dead, nothing) == 0
         assert tree(target) == tree(source)
     finally:
         subprocess.run(["umount", str(target)], check=True)

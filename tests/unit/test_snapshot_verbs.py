@@ -10,6 +10,7 @@ from fakestack import MakeContext
 from hailbox.engine.fake import FakeEngine, VolumeContent
 from hailbox.engine.port import ContainerState, Helper
 from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import (
     NotWorkingError,
     SnapshotExistsError,
@@ -36,6 +37,8 @@ class Copier:
         self.fake = fake
         self.kept: dict[str, dict[str, int]] = {}
         self.frozen: list[ContainerState] = []
+        self.waiting: set[str] = set()
+        """The restoring helpers that have not yet been told that the services have ended."""
 
     def __call__(self, helper: Helper) -> bytes:
         if helper.labels[names.HELPER] == names.SAVE:
@@ -46,11 +49,15 @@ class Copier:
             }
             self.kept[target] = {replica: self.fake.contents[name].written for replica, name in sources.items()}
             return b"4096\t/to\n"
-        return b"ready\n"
+        self.waiting.add(helper.name)
+        return b"ready\nrestored\n"
 
     def signalled(self, helper: Helper, signal: str) -> None:
-        """The services have ended: the restoring helper begins."""
+        """The services have ended: the restoring helper begins. When they are there again, it ends."""
         assert (helper.labels[names.HELPER], signal) == (names.RESTORE, names.GO)
+        if helper.name not in self.waiting:
+            return
+        self.waiting.remove(helper.name)
         self._see()
         source = next(name for name, place in helper.mounts.items() if place == "/from:ro")
         for name, place in helper.mounts.items():
@@ -116,6 +123,21 @@ def test_saved_and_restored(fake: FakeEngine, copier: Copier, context: Context) 
     assert result.stack.working
     assert data(fake) == {1}
     assert helpers(fake) == []
+
+
+def test_the_helper_ends_when_all_services_are_started(fake: FakeEngine, context: Context) -> None:
+    """To unmount what it had mounted takes the engine long, and nobody could be started meanwhile."""
+    save(context, "seed")
+    seen: list[set[ContainerState]] = []
+
+    def look(moment: str) -> None:
+        if moment == "before await_exit":
+            services = [c for c in fake.all_containers.values() if names.SERVICE in c.labels]
+            seen.append({c.state for c in services if c.labels[names.REPLICA] != ONE_SHOT})
+
+    fake.interrupt = look
+    restore(context, "seed")
+    assert seen == [{ContainerState.RUNNING}]
 
 
 def test_a_stopped_stack_is_saved_and_restored(fake: FakeEngine, context: Context) -> None:

@@ -331,6 +331,8 @@ class DockerEngine:
             "Labels": dict(helper.labels),
             "User": "0:0",
             "WorkingDir": "/",
+            # For a network of none the engine would still have itself run in the container's name space: 0.15 s.
+            "NetworkDisabled": helper.network == "none",
             "HostConfig": {
                 "Binds": [f"{volume}:{place}" for volume, place in helper.mounts.items()],
                 "NetworkMode": helper.network,

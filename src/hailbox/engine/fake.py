@@ -178,7 +178,8 @@ class FakeEngine:
     @_request
     def kill_container(self, container_id: str, *, signal: str = "SIGKILL") -> None:
         if signal != "SIGKILL" and (helper := self.helpers.get(container_id)):
-            self.signalled(helper, signal)
+            if self._container(container_id).state is ContainerState.RUNNING:
+                self.signalled(helper, signal)
         else:
             self._end(container_id)
 

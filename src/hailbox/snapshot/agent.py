@@ -1,113 +1,151 @@
 """The program of the helper that restores a snapshot; it runs in a container and has the standard library only.
 
-For each directory of `/from`, it replaces what is in the one of that name in `/to`. It says `ready`, and copies into
-a new directory within the volume while the services are being killed. On SIGUSR1 (they are dead now) it removes the
-old content and moves the copy into its place when it is whole. It says `restored` then, and ends when the old
-content is gone.
+For each directory of `/from`, it replaces what is in the one of that name in `/to`. It copies into a new directory
+within the volume while the services are being killed, and says `ready`. On SIGUSR1 (they are dead now) it puts the
+old content aside and, when the copy is whole, moves that into its place. It says `restored` then, removes the old
+content, and ends on another SIGUSR1 (all services are started): of a container that ends the engine unmounts the root
+file system, and the kernel then writes out all that was copied, for half a second in which nobody could be started.
 Started again after it was cut short, it begins anew: the snapshot is the truth, everything else is thrown away.
 
-Exit status: 0 when all is in its place; 75 (EX_TEMPFAIL of sysexits.h) if the signal did not come; else that of `cp`.
+Exit status: 0 when all is in its place; 75 (EX_TEMPFAIL of sysexits.h) if the signal did not come; else that of `cp`
+or `rm`.
 """
 
 from __future__ import annotations
 
+# Nothing else: the services stand still until all is copied, and `subprocess` alone takes as long to load as Python.
 import os
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 
-FROM, TO = Path("/from"), Path("/to")
+FROM, TO = "/from", "/to"
 PATIENCE = 60.0
-"""Seconds to wait for the signal; a driver that was killed does not send it."""
+"""Seconds to wait for either signal; a driver that was killed does not send it."""
 
 _ASIDE, _COPY = ".discarded-", ".restored-"
 _NO_SIGNAL = 75
 
 
-@dataclass
+class Process:
+    """A program that runs beside us."""
+
+    def __init__(self, *command: str) -> None:
+        self._id = os.posix_spawnp(command[0], command, os.environ, setsigmask=())
+        self._status: int | None = None
+
+    def wait(self) -> int:
+        """Its exit status; of one that a signal ended, that number below 0."""
+        if self._status is None:
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self._id, 0)[1])
+        return self._status
+
+
 class Volume:
     """A data volume whose content is being replaced."""
 
-    source: Path
-    place: Path
-    copy: Path = field(init=False)
-    _copying: subprocess.Popen[bytes] = field(init=False)
-    _removing: subprocess.Popen[bytes] = field(init=False)
+    def __init__(self, source: str, place: str) -> None:
+        self.source, self.place = source, place
+        self.copy = ""
+        """The directory with the copy."""
+        self.copying: Process | None = None
+        self._old: list[str] = []
+        self._removing: Process | None = None
 
     def begin(self) -> None:
         """Begin to copy, beside what is there."""
-        self.copy = Path(tempfile.mkdtemp(prefix=_COPY, dir=self.place))
-        self._copying = subprocess.Popen(["cp", "-a", f"{self.source}/.", str(self.copy)])
+        self.copy = self._directory(_COPY)
+        self.copying = Process("cp", "-a", f"{self.source}/.", self.copy)
 
-    def discard(self) -> None:
-        """Begin to remove all that is not the copy; out of the way it is at once."""
-        found = [entry for entry in self.place.iterdir() if entry != self.copy]
-        aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=self.place))
-        for entry in found:
-            if not entry.name.startswith(_ASIDE):
-                entry.rename(aside / entry.name)
-        old = [str(path) for path in self.place.glob(f"{_ASIDE}*")]
-        self._removing = subprocess.Popen(["rm", "-rf", "--", *old])
+    def _directory(self, prefix: str) -> str:
+        """A new directory of ours alone; those of earlier runs stay what they are."""
+        path = f"{self.place}/{prefix}{os.urandom(8).hex()}"
+        os.mkdir(path, 0o700)
+        return path
+
+    def put_aside(self) -> None:
+        """Have all that is not the copy out of the way."""
+        entries = [entry for entry in os.listdir(self.place) if f"{self.place}/{entry}" != self.copy]
+        aside = self._directory(_ASIDE)
+        self._old = [aside, *(f"{self.place}/{entry}" for entry in entries if entry.startswith(_ASIDE))]
+        for entry in entries:
+            if not entry.startswith(_ASIDE):
+                os.rename(f"{self.place}/{entry}", f"{aside}/{entry}")
 
     def finish(self) -> int:
         """Wait for the copy, and move it into its place; the exit status of what failed, or 0."""
-        copied = self._copying.wait()
+        copied = self._copied()
         if copied and not self.removed():
             # The old content may have taken the space that the copy needs.
-            shutil.rmtree(self.copy)
+            Process("rm", "-rf", "--", self.copy).wait()
             self.begin()
-            copied = self._copying.wait()
+            copied = self._copied()
         if copied:
             return copied
-        for entry in list(self.copy.iterdir()):
-            entry.rename(self.place / entry.name)
-        owner = self.copy.stat()
-        os.chown(self.place, owner.st_uid, owner.st_gid)
-        shutil.copystat(self.copy, self.place)
-        self.copy.rmdir()
-        os.utime(self.place, ns=(owner.st_atime_ns, owner.st_mtime_ns))
+        for entry in os.listdir(self.copy):
+            os.rename(f"{self.copy}/{entry}", f"{self.place}/{entry}")
+        like = os.stat(self.copy)
+        os.rmdir(self.copy)
+        os.chown(self.place, like.st_uid, like.st_gid)
+        os.chmod(self.place, like.st_mode & 0o7777)
+        os.utime(self.place, ns=(like.st_atime_ns, like.st_mtime_ns))
         return 0
 
+    def _copied(self) -> int:
+        return self.copying.wait() if self.copying else 0
+
+    def remove(self) -> None:
+        """Begin to remove what was put aside."""
+        self._removing = self._removing or Process("rm", "-rf", "--", *self._old)
+
     def removed(self) -> int:
-        """Wait until the old content is gone; the exit status of what failed, or 0."""
-        return self._removing.wait()
+        """Wait until that is gone; the exit status of what failed, or 0."""
+        self.remove()
+        return self._removing.wait() if self._removing else 0
 
 
-def replace(source: Path, target: Path, go: Callable[[], bool], tell: Callable[[], None]) -> int:
+def replace(source: str, target: str, go: Callable[[], bool], tell: Callable[[], None]) -> int:
     """Replace what is in `target` by what is in `source` as soon as `go` returns; the exit status of what failed,
     or 0. If it returns false, all stays as it was. `tell` is called when all is in its place.
     """
-    volumes = [Volume(replica, target / replica.name) for replica in source.iterdir()]
+    volumes = [Volume(f"{source}/{replica}", f"{target}/{replica}") for replica in os.listdir(source)]
     for volume in volumes:
         volume.begin()
     if not go():
         return _NO_SIGNAL
     for volume in volumes:
-        volume.discard()
+        volume.put_aside()
     statuses = [volume.finish() for volume in volumes]
     if not any(statuses):
         tell()
+        for volume in volumes:
+            volume.remove()
         statuses = [volume.removed() for volume in volumes]
     return next((status for status in statuses if status), 0)
 
 
-def _signalled() -> bool:
-    if signal.sigtimedwait({signal.SIGUSR1}, PATIENCE) is not None:
+def _services_are_dead() -> bool:
+    import signal  # here, as the copying has begun by now
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    print("ready", flush=True)  # noqa: T201
+    if _signalled():
         return True
     sys.stderr.write(f"nobody said within {PATIENCE:.0f} s that the services have ended\n")
     return False
 
 
+def _signalled() -> bool:
+    import signal
+
+    return signal.sigtimedwait({signal.SIGUSR1}, PATIENCE) is not None
+
+
 def main() -> int:
     """Copy, wait for the signal, then replace; the exit status."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-    print("ready", flush=True)  # noqa: T201
-    return replace(FROM, TO, _signalled, lambda: print("restored", flush=True))  # noqa: T201
+    status = replace(FROM, TO, _services_are_dead, lambda: print("restored", flush=True))  # noqa: T201
+    if status == 0:
+        _signalled()
+    return status
 
 
 if __name__ == "__main__":

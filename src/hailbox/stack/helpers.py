@@ -13,7 +13,7 @@ from hailbox.model import names
 from hailbox.model.errors import EngineFailedError, HelperFailedError
 from hailbox.model.progress import Phase
 from hailbox.stack.context import Context
-from hailbox.stack.observe import Observed
+from hailbox.stack.observe import Observed, observe
 
 RESTORE_DEADLINE = 3600.0
 """Seconds; what is copied back may be large, and stopping half-way is worse than waiting."""
@@ -78,15 +78,23 @@ def _make_good(context: Context, observed: Observed, helper: Container) -> None:
 
 def settle(context: Context, observed: Observed) -> tuple[str, ...]:
     """Leave no helper: end all faults (returned), discard copies that were not finished, finish restoring."""
-    ended = end_faults(context, observed)
-    for container in of_kind(observed, names.SAVE):
-        context.engine.remove_container(container.id)
-    for container in of_kind(observed, names.RESTORE):
-        finish_restore(context, observed, container)
+    ended = finish(context, observed)
+    if of_kind(observed, names.RESTORE):
+        end_restores(context, of_kind(observe(context.engine, context.stack), names.RESTORE))
     return ended
 
 
-def finish_restore(context: Context, observed: Observed, helper: Container) -> None:
+def finish(context: Context, observed: Observed) -> tuple[str, ...]:
+    """The same, but the helpers that have restored all stay for `end_restores`."""
+    ended = end_faults(context, observed)
+    for container in of_kind(observed, names.SAVE):
+        context.engine.remove_container(container.id)
+    for container in unfinished_restores(observed):
+        _finish_restore(context, observed, container)
+    return ended
+
+
+def _finish_restore(context: Context, observed: Observed, helper: Container) -> None:
     """Put a snapshot, whole, in place of the data while the services are down; then start those that ran.
 
     The helper is the record that data is being replaced: until all is in its place nobody is started, and every
@@ -94,9 +102,6 @@ def finish_restore(context: Context, observed: Observed, helper: Container) -> N
     the services write again. Raises HelperFailedError.
     """
     engine = context.engine
-    if helper.name.endswith(_RESTORED):
-        _end_restore(context, helper)
-        return
     context.tell(context.stack, Phase.RESTORING, helper.labels.get(names.SNAPSHOT_NAME, ""))
     services = [c for c in observed.containers if names.HELPER not in c.labels and c.labels.get(names.SERVICE)]
     running = [c for c in services if c.state in (ContainerState.RUNNING, ContainerState.PAUSED)]
@@ -125,23 +130,24 @@ def finish_restore(context: Context, observed: Observed, helper: Container) -> N
         with context.span("start"):
             for started in [pool.submit(start, container) for container in running]:
                 started.result()
-        _end_restore(context, helper)
 
 
-def _end_restore(context: Context, helper: Container) -> None:
-    """Remove the helper that has restored all, when the old content is gone. Raises HelperFailedError."""
+def end_restores(context: Context, restored: Iterable[Container]) -> None:
+    """Remove the helpers that have restored all, when the old content is gone. Raises HelperFailedError."""
     engine = context.engine
-    if engine.await_exit(helper.id, deadline=RESTORE_DEADLINE) != 0:
-        cleaning = Helper(
-            name=f"{helper.name}-clean-{secrets.token_hex(4)}",
-            image=helper.image_id,
-            command=("sh", "-c", "rm -rf /volumes/*/.discarded-*"),
-            labels={names.STACK: context.stack, names.HELPER: names.SAVE},
-            mounts={volume: f"/volumes/{volume}" for volume in helper.mounts},
-            capabilities=("DAC_OVERRIDE", "FOWNER"),
-        )
-        engine.run_helper(cleaning, deadline=RESTORE_DEADLINE)
-    engine.remove_container(helper.id)
+    for helper in restored:
+        engine.kill_container(helper.id, signal=names.GO)
+        if engine.await_exit(helper.id, deadline=RESTORE_DEADLINE) != 0:
+            cleaning = Helper(
+                name=f"{helper.name}-clean-{secrets.token_hex(4)}",
+                image=helper.image_id,
+                command=("sh", "-c", "rm -rf /volumes/*/.discarded-*"),
+                labels={names.STACK: context.stack, names.HELPER: names.SAVE},
+                mounts={volume: f"/volumes/{volume}" for volume in helper.mounts},
+                capabilities=("DAC_OVERRIDE", "FOWNER"),
+            )
+            engine.run_helper(cleaning, deadline=RESTORE_DEADLINE)
+        engine.remove_container(helper.id)
 
 
 def _check_end(context: Context, helper: Container) -> None:

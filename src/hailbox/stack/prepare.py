@@ -26,8 +26,8 @@ class Prepared:
     kept: credentials.Kept | None
     """The credentials and configuration files; None if there are none yet."""
     ended_faults: tuple[str, ...]
-    restored: bool
-    """Whether a snapshot had to be restored."""
+    restored: tuple[Container, ...]
+    """The helpers that have restored a snapshot; they are to be ended when the services are started."""
     renewed: tuple[str, ...] = ()
     """The replicas that the command has made anew already."""
 
@@ -51,7 +51,7 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
             # The engine takes long to hand out a file; what comes next does not need it.
             reading = pool.submit(credentials.look, engine, observed.without(leaving))
             checking.result()
-        settling = pool.submit(helpers.settle, context, observed)
+        settling = pool.submit(helpers.finish, context, observed)
         profile, _ = plan.chosen_profile(context, observed)
         complete = all(observed.of(replica.name) for replica in profile.replicas)
         finding = None if complete else pool.submit(engine.compose_version)
@@ -61,13 +61,14 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
             with context.span("find Compose"):
                 finding.result()
         ended = settling.result()
-        restored = bool(helpers.of_kind(observed, names.RESTORE))
         if any(names.HELPER in container.labels for container in observed.containers):
             observed = observe(engine, context.stack)
+        restored = helpers.of_kind(observed, names.RESTORE)
+        observed = observed.without(restored)
         with context.span("images"):
             references = plan.image_references(context, observed)
         with context.span("plan"):
             planned = plan.make(context, observed, references)
         with context.span("read credentials"):
             kept = reading.result()
-    return Prepared(observed, planned, references, kept, ended, restored)
+    return Prepared(observed, planned, references, kept, ended, tuple(restored))

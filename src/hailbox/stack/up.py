@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from hailbox.engine.port import ContainerState
+from hailbox.engine.port import Container, ContainerState
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.probe.outcome import Outcome
-from hailbox.stack import credentials, lock, plan
+from hailbox.stack import credentials, helpers, lock, plan
 from hailbox.stack.context import Context
 from hailbox.stack.converge import converge
 from hailbox.stack.heal import Healer
@@ -53,7 +54,7 @@ def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepar
     restarted = secrets != known and _restart_what_ran(context, observed)
     fresh = changed or restarted or prepared.restored or prepared.renewed
     healer = Healer(context, planned, secrets)
-    with context.span("probe until all work"):
+    with _ending(context, prepared.restored), context.span("probe until all work"):
         outcomes = healer.wait(FRESH_DEADLINE if fresh else STEADY_DEADLINE)
     healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
     if healed:
@@ -67,6 +68,18 @@ def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepar
         ended_faults=prepared.ended_faults,
         timings=tuple(context.spans),
     )
+
+
+@contextlib.contextmanager
+def _ending(context: Context, restored: Collection[Container]) -> Iterator[None]:
+    """Meanwhile end the helpers that have restored a snapshot."""
+    if not restored:
+        yield
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ending = pool.submit(helpers.end_restores, context, restored)
+        yield
+        ending.result()
 
 
 def _new_credentials(context: Context) -> Mapping[str, str]:
