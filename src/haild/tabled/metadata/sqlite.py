@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from heapq import merge
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,9 @@ from haild.tabled.metadata.writer import Writer
 BLOCK = 5000
 """Body ids set aside in the database at a time; at most so many are skipped by a restart."""
 
+KEPT_BUCKETS = 1000
+"""Buckets of which the rows are kept in memory."""
+
 _BUCKET_COLUMNS = "name, owner, created, acl, versioning, settings"
 _LISTED_COLUMNS = "key, size, etag, modified, acl, version, marker, current, checksum, sequence"
 
@@ -62,6 +64,10 @@ class SqliteMetadata:
         self._reader = schema.connect(path, read_only=True)
         self._writer = Writer(connection, confirm)
         self._read = self._reader.execute
+        self._passwords: dict[str, str] = {}
+        """Of users who have been asked for; while this process is the master, users are only added."""
+        self._buckets: dict[str, Bucket] = {}
+        """Buckets as they are committed, for only this process changes them."""
 
     def own_bodies(self) -> tuple[int, int]:
         """The first body id of this database, and the first that no process before this one gave out."""
@@ -76,13 +82,31 @@ class SqliteMetadata:
 
     async def password(self, user: str) -> str | None:
         """The user's password."""
+        known = self._passwords.get(user)
+        if known is not None:
+            return known
         row = self._read("SELECT password FROM users WHERE name = ?", (user,)).fetchone()
-        return str(row[0]) if row else None
+        if row is None:
+            return None
+        password = self._passwords[user] = str(row[0])
+        return password
 
     async def bucket(self, name: str) -> Bucket | None:
         """The bucket."""
+        known = self._buckets.get(name)
+        if known is not None:
+            return known
         row = self._read(f"SELECT {_BUCKET_COLUMNS} FROM buckets WHERE name = ?", (name,)).fetchone()  # noqa: S608
-        return _bucket(row) if row else None
+        if row is None:
+            return None
+        if len(self._buckets) >= KEPT_BUCKETS:
+            self._buckets.clear()
+        bucket = self._buckets[name] = _bucket(row)
+        return bucket
+
+    async def _change_bucket(self, name: str, change: Callable[[sqlite3.Connection], None]) -> None:
+        """Run a change of a bucket's row, and forget what was known of it once the new one is committed."""
+        await self._writer.run(change, lambda: self._buckets.pop(name, None))
 
     async def buckets(self, owner: str, prefix: str = "", after: str = "", limit: int | None = None) -> list[Bucket]:
         """Buckets of a user."""
@@ -122,17 +146,18 @@ class SqliteMetadata:
                 objects.drop_parts(db, upload)
             db.execute("DELETE FROM settings WHERE bucket = ?", (name,))
 
-        await self._writer.run(change)
+        await self._change_bucket(name, change)
 
     async def set_bucket_acl(self, name: str, acl: Acl) -> None:
         """Replace the bucket's list."""
         text = to_text(acl)
-        await self._writer.run(lambda db: _changed(db, "UPDATE buckets SET acl = ? WHERE name = ?", text, name))
+        statement = "UPDATE buckets SET acl = ? WHERE name = ?"
+        await self._change_bucket(name, lambda db: _changed(db, statement, text, name))
 
     async def set_versioning(self, name: str, state: str) -> None:
         """State is Enabled or Suspended."""
         statement = "UPDATE buckets SET versioning = ? WHERE name = ?"
-        await self._writer.run(lambda db: _changed(db, statement, state, name))
+        await self._change_bucket(name, lambda db: _changed(db, statement, state, name))
 
     async def setting(self, bucket: str, name: str) -> str | None:
         """A document stored with the bucket."""
@@ -151,7 +176,7 @@ class SqliteMetadata:
             listed = " ".join(row[0] for row in names)
             _changed(db, "UPDATE buckets SET settings = ? WHERE name = ?", listed, bucket)
 
-        await self._writer.run(change)
+        await self._change_bucket(bucket, change)
 
     async def settings(self, name: str) -> list[tuple[str, str]]:
         """Bucket and text of every document of that name."""
@@ -372,7 +397,6 @@ class SqliteMetadata:
         return await self._writer.run(counting.counts)
 
 
-@lru_cache(maxsize=256)  # nearly all requests name the same few
 def _bucket(row: schema.Row) -> Bucket:
     name, owner, created, acl, versioning, settings = row
     return Bucket(name, created, schema.bucket_acl(owner, acl), versioning, frozenset(settings.split()))

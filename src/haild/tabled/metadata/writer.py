@@ -28,6 +28,7 @@ Change = Callable[[sqlite3.Connection], Result]
 class _Pending:
     change: Change[Any]
     future: asyncio.Future[Any]
+    committed: Callable[[], object] | None
     result: Any = None
     error: BaseException | None = None
 
@@ -45,15 +46,17 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="metadata-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, change: Change[Result]) -> Result:
+    async def run(self, change: Change[Result], committed: Callable[[], object] | None = None) -> Result:
         """Run `change` and return its result when it is durable.
 
-        Raises what it raises, sqlite3.Error, or SupersededError.
+        `committed` is called on the event loop before anybody goes on who waits for this commit, also when the caller
+        has been cancelled, and when the change has failed. Raises what `change` raises, sqlite3.Error, or
+        SupersededError.
         """
         if self._closed:
             raise sqlite3.ProgrammingError("the metadata are closed")
         future: asyncio.Future[Result] = self._loop.create_future()
-        self._queue.put(_Pending(change, future))
+        self._queue.put(_Pending(change, future, committed))
         return await future
 
     async def close(self) -> None:
@@ -106,6 +109,8 @@ class Writer:
 
 def _deliver(group: list[_Pending]) -> None:
     for pending in group:
+        if pending.committed is not None:
+            pending.committed()
         if pending.future.done():  # its caller was cancelled
             continue
         if pending.error is not None:
