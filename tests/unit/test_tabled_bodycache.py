@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from tabledrequests import code
 from tabledstack import Stack, bucket_of, serving, wait_for
 
-from haild.tabled.bodycache import FRESH, LARGEST, OVERHEAD, BodyCache
+from haild.tabled.bodycache import FRESH, OVERHEAD, SMALL, BodyCache
 from haild.tabled.metadata.records import StoredBody
 
 
@@ -75,7 +75,7 @@ def test_a_body_that_is_read_again_lives_anew_and_counts_once() -> None:
 
 @pytest.mark.parametrize(
     ("capacity", "size", "taken"),
-    [(0, 0, False), (0, 1, False), (1 << 20, LARGEST, True), (1 << 20, LARGEST + 1, False), (1000, 600, False)],
+    [(0, 0, False), (0, 1, False), (1 << 20, SMALL, True), (1 << 20, SMALL + 1, False), (1000, 600, False)],
 )
 def test_which_bodies_are_kept(capacity: int, size: int, taken: bool) -> None:
     assert BodyCache(capacity).takes(size) is taken
@@ -97,7 +97,7 @@ def read(s3: Any, bucket: str, key: str, **choice: str | int) -> bytes:
     return content
 
 
-@pytest.mark.parametrize("size", [1, 4096, LARGEST])
+@pytest.mark.parametrize("size", [1, 4096, SMALL])
 def test_a_small_body_comes_without_its_node_and_a_range_of_it_too(stack: Stack, bucket: str, size: int) -> None:
     s3, content = stack.client(), os.urandom(size)
     s3.put_object(Bucket=bucket, Key="k", Body=content)

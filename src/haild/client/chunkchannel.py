@@ -27,6 +27,7 @@ class Channel(asyncio.Protocol):
         self._writing_paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._lost: Exception | None = None
+        self._poll: select.poll | None = None
 
     @classmethod
     async def connect(cls, host: str, port: int, *, deadline: float, stall: float) -> Channel:
@@ -48,9 +49,10 @@ class Channel(asyncio.Protocol):
         """
         if not self.alive or self._size or self._transport is None:
             return False
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not poll.poll(0)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._poll.poll(0)
 
     async def start_tls(self, context: ssl.SSLContext, host: str, deadline: float) -> None:
         """Become the client side of a TLS connection. Raises OSError (ssl.SSLError included)."""

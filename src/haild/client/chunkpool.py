@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from types import TracebackType
 
 from haild.client.chunkconnection import STALL, Connection
 
@@ -48,27 +47,34 @@ class Pool:
         """Connections that are open and not in use."""
         return len(self._idle)
 
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """A connection for the caller alone; waits while all are in use.
+    def connection(self) -> Lease:
+        """A connection for the caller alone, for the duration of an `async with`; waits while all are in use.
 
-        Raises what Connection.open raises, and RuntimeError after `close`.
+        Entering raises what Connection.open raises, and RuntimeError after `close`.
         """
-        async with self._slots:
-            self.in_use += 1
-            try:
-                connection = await self._obtain()
-            except BaseException:
-                self.in_use -= 1
-                raise
-            try:
-                yield connection
-            finally:
-                self.in_use -= 1
-                if connection.free and not self._closed:
-                    self._idle.append(connection)
-                else:
-                    connection.abort()
+        return Lease(self)
+
+    async def lend(self) -> Connection:
+        """Used by Lease."""
+        await self._slots.acquire()
+        self.in_use += 1
+        try:
+            return await self._obtain()
+        except BaseException:
+            self._leave()
+            raise
+
+    def take_back(self, connection: Connection) -> None:
+        """Used by Lease."""
+        self._leave()
+        if connection.free and not self._closed:
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+    def _leave(self) -> None:
+        self.in_use -= 1
+        self._slots.release()
 
     async def _obtain(self) -> Connection:
         if self._closed:
@@ -95,3 +101,19 @@ class Pool:
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.close()
+
+
+class Lease:
+    """The use of a connection of a pool. Each small request takes one: a generator would take twice the time."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._pool.lend()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.take_back(self._connection)

@@ -15,7 +15,7 @@ from typing import Final
 
 from haild.tabled.metadata.records import StoredBody
 
-LARGEST: Final = 1 << 15
+SMALL: Final = 1 << 15
 """Bytes of the largest body kept. A larger one is a file on its node, and not all of the time is the way there."""
 FRESH: Final = 10.0
 """Seconds after which a body is read from a node again."""
@@ -43,7 +43,7 @@ class BodyCache:
 
     def takes(self, size: int) -> bool:
         """Whether a body of so many bytes is kept."""
-        return size <= LARGEST and size + OVERHEAD <= self._capacity
+        return size <= SMALL and size + OVERHEAD <= self._capacity
 
     def add(self, stored: StoredBody, content: bytes) -> None:
         """Keep a body that `takes` and that has just been on these nodes."""

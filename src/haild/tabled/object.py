@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from haild.tabled import access, acl, bucket, checksums, conditions
 from haild.tabled.body import Upload
+from haild.tabled.bodycache import SMALL
 from haild.tabled.call import Answer, Call, number, quoted
 from haild.tabled.errors import S3Error
 from haild.tabled.metadata.port import BucketMissingError, Check
@@ -122,6 +123,8 @@ async def store_body(call: Call, upload: Upload) -> StoredBody | None:
     body = await call.metadata.new_body()
     placement.being_stored.add(body)
     try:
+        if upload.length <= SMALL:
+            return await placement.store_small(body, await upload.read(SMALL))
         return await placement.store(body, upload.length, upload.pieces())
     except BaseException:
         placement.being_stored.discard(body)

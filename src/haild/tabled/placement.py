@@ -87,34 +87,56 @@ class Placement:
         Raises S3Error where too few nodes take it, and whatever `pieces` raises; then nothing of it stays.
         """
         nodes = self.targets()
-        kept: list[bytes | memoryview] | None = [] if self._cache.takes(length) else None
         async with contextlib.AsyncExitStack() as stack:
             opened = [await self._open(stack, node, body, length) for node in nodes]
             targets = [target for target in opened if target is not None]
             try:
                 async for piece in pieces:
                     targets = await self._each(targets, _writer(piece))
-                    if kept is not None:
-                        kept.append(piece)
                 targets = await self._each(targets, _finish)
-                if len(targets) < max(1, min(self._acknowledge, self.copies)):
-                    raise _unavailable()
+                self._require_enough(len(targets))
             except BaseException:
                 for target in targets:
                     await target.put.abort()
                 await asyncio.shield(self.on_leftover([(body, node.number) for node in nodes]))
                 raise
-        if len(targets) < min(self.copies, len(self.nodes.up())):
-            await self._report_short(body, nodes, targets)
-        stored = StoredBody(body, length, tuple(target.node.number for target in targets))
-        if kept is not None:
-            self._cache.add(stored, b"".join(kept))
+        return await self._stored(body, length, nodes, [target.node.number for target in targets])
+
+    async def store_small(self, body: int, content: bytes) -> StoredBody:
+        """The same for a body of at most SMALL bytes, which is here: each node is sent all of it at once."""
+        nodes = self.targets()
+        try:
+            puts = [_outcome(self._put(node, body, content)) for node in nodes]
+            outcomes = [await puts[0]] if len(puts) == 1 else await asyncio.gather(*puts)
+            held = []
+            for node, outcome in zip(nodes, outcomes, strict=True):
+                if isinstance(outcome, Exception):
+                    logger.warning("%s does not take a body: %s", node, outcome or type(outcome).__name__)
+                else:
+                    held.append(node.number)
+            self._require_enough(len(held))
+        except BaseException:
+            await asyncio.shield(self.on_leftover([(body, node.number) for node in nodes]))
+            raise
+        stored = await self._stored(body, len(content), nodes, held)
+        if self._cache.takes(stored.size):
+            self._cache.add(stored, content)
         return stored
 
-    async def _report_short(self, body: int, nodes: Sequence[Node], targets: Sequence[_Target]) -> None:
-        held = {target.node.number for target in targets}
-        await self.on_leftover([(body, node.number) for node in nodes if node.number not in held])
-        self.on_short()
+    async def _put(self, node: Node, body: int, content: bytes) -> None:
+        async with node.pool.connection() as connection:
+            await connection.put(key_of(body), len(content), content)
+
+    def _require_enough(self, copies: int) -> None:
+        if copies < max(1, min(self._acknowledge, self.copies)):
+            raise _unavailable()
+
+    async def _stored(self, body: int, length: int, nodes: Sequence[Node], held: Sequence[int]) -> StoredBody:
+        """What was stored on the nodes that hold it, of those that were to."""
+        if len(held) < min(self.copies, len(self.nodes.up())):
+            await self.on_leftover([(body, node.number) for node in nodes if node.number not in held])
+            self.on_short()
+        return StoredBody(body, length, tuple(held))
 
     async def _open(self, stack: contextlib.AsyncExitStack, node: Node, body: int, length: int) -> _Target | None:
         try:
