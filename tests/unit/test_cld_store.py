@@ -6,6 +6,7 @@ import pytest
 
 from haild.cld.changes import Changes, Table
 from haild.cld.store import Store
+from haild.daemon.errors import StartError
 
 SIZES = [0, 1, 3, 4, 15, 16, 63, 64, 65, 200]
 
@@ -42,3 +43,11 @@ def test_batches_of_any_size(tmp_path: Path, count: int) -> None:
     assert [handle.sid for handle in loaded.handles] == [sid(number) for number in kept]
     assert [store.content(50 + number) for number in kept] == [b"x" * number for number in kept]
     store.close()
+
+
+def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(StartError, match="in use by another cld"):
+        Store(tmp_path)
+    store.close()
+    Store(tmp_path).close()

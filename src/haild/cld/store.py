@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Mapping
 from itertools import chain
@@ -60,6 +62,18 @@ def _execute(
             start += count
 
 
+def _lock(directory: Path) -> int:
+    """Keep a second process out: it would end our sessions. Held until closed or killed. Raises StartError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        held = isinstance(error, BlockingIOError)
+        raise StartError(f"{directory}: {'in use by another cld' if held else error.strerror}") from error
+    return descriptor
+
+
 class Store:
     """The database of one server. `commit` is called from one thread at a time, `content` from any one other."""
 
@@ -68,12 +82,14 @@ class Store:
         if not directory.is_dir():
             raise StartError(f"{directory}: no such directory")
         path = directory / NAME
+        self._lock = _lock(directory)
         try:
             self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._prepare()
             self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._reader.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
+            os.close(self._lock)
             raise refusal(str(path), error) from error
 
     def _prepare(self) -> None:
@@ -126,3 +142,4 @@ class Store:
         """Close the database; its log is folded into it."""
         self._reader.close()
         self._writer.close()
+        os.close(self._lock)
