@@ -13,6 +13,7 @@ import botocore.exceptions
 import docker
 import pytest
 
+from support import namespace
 from support.acknowledged import Acknowledged
 from support.enginestack import Answer, Stack
 from support.faulttable import ENGINE, FULL, FaultTable, Measured, code, stopwatch, told
@@ -174,6 +175,40 @@ def test_engine_killed_in_the_middle_of_up(nested: NestedEngine, there: Stack, f
             slowest,
             "",
             f"{objects.expect_all(there)}, each of {killed} times",
+        ),
+    )
+
+
+REPLICAS = ("cld-1", "chunkd-1", "tabled-1", "iwhd-1")
+
+
+def test_a_process_that_a_killed_engine_has_lost_track_of(
+    nested: NestedEngine, there: Stack, fault_table: FaultTable
+) -> None:
+    """It believes to have never started the container, or to have none: the process has the data all the same."""
+    objects = acknowledged(there)
+    lost = [("chunkd-1",), REPLICAS] if not FULL else [*((replica,) for replica in REPLICAS), REPLICAS]
+    slowest = 0.0
+    for forget in (False, True):
+        for replicas in lost:
+            ids = [str(there.container(replica).id) for replica in replicas]
+            nested.end(signal.SIGKILL)
+            for container in ids:
+                nested.misremember(container, forget=forget)
+            nested.start()
+            assert all(list(namespace.of_container(container)) for container in ids)
+            slowest = max(slowest, up_again(there))
+            assert not any(list(namespace.of_container(container)) for container in ids)
+            assert objects.missing(there) == [], f"{replicas} forgotten: {forget}"
+    fault_table.add(
+        ENGINE,
+        Measured(
+            "a killed engine has lost track of processes that have the data (the slowest of several cases)",
+            "",
+            None,
+            slowest,
+            "",
+            objects.expect_all(there),
         ),
     )
 

@@ -53,6 +53,11 @@ def processes() -> Iterator[tuple[int, list[int], str]]:
             yield int(process.name), _numbers(process), (process / "cgroup").read_text()
 
 
+def of_container(container: str) -> Iterator[int]:
+    """The numbers here of the processes of a container, by the container's id."""
+    return (pid for pid, _, groups in processes() if container in groups)
+
+
 def first_process(container: str) -> int:
     """The number here of process 1 of a container, by the container's id. Raises ProcessLookupError."""
     for pid, numbers, groups in processes():

@@ -164,6 +164,22 @@ class NestedEngine:
             stop=tenacity.stop_after_delay(STOP_DEADLINE),
         )(is_there)
 
+    def misremember(self, container: str, *, forget: bool) -> None:
+        """While dockerd is down: let it believe that it has never started this container, or never had it.
+
+        As if it had been killed before it wrote that down. What runs of the container stays.
+        """
+        folder = self.data / "containers" / container
+        if forget:
+            shutil.rmtree(folder)
+            return
+        file = folder / "config.v2.json"
+        described = json.loads(file.read_text())
+        never = "0001-01-01T00:00:00Z"
+        described["State"] |= {"Running": False, "Pid": 0, "StartedAt": never, "FinishedAt": never}
+        described["HasBeenStartedBefore"] = False
+        file.write_text(json.dumps(described))
+
     def fill(self) -> None:
         """Leave not a block of the disk with the engine's data free."""
         with (self.data / FILLER).open("wb") as stream:

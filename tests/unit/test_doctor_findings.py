@@ -53,7 +53,7 @@ def alter(fake: FakeEngine, replica: str, **changes: object) -> None:
 
 
 def ended(fake: FakeEngine, replica: str, *, status: int = 1, memory: bool = False, restarts: int = 0) -> None:
-    details = ContainerDetails(status, memory, "", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", restarts, 0)
+    details = ContainerDetails(status, memory, "", 1.7e9, 1.7e9, restarts, 0)
     fake.details[container(fake, replica).id] = details
 
 
@@ -360,3 +360,23 @@ def test_what_keeps_doctor_from_looking_at_the_stack_is_a_finding(
     assert [finding.code for finding in report.findings] == ["disk-full"]
     assert [check.name for check in report.checks if not check.ok] == ["stack"]
     assert report.checks[-1].name == "leftovers"
+
+
+def test_data_that_another_process_has(fake: FakeEngine, context: Context) -> None:
+    sicken(context, "chunkd-1")
+    found = container(fake, "chunkd-1")
+    fake.output[found.id] = b"chunkd: /var/lib/chunkd: in use by another chunkd"
+    for state in (ContainerState.RUNNING, ContainerState.EXITED):
+        alter(fake, "chunkd-1", state=state)
+        ended(fake, "chunkd-1", restarts=7)
+        (finding,) = why(context).report.findings
+        assert finding.code == "data-in-use"
+        assert finding.remedy == "end a process that the engine has lost track of: hailbox --stack test up"
+    fake.all_containers["other"] = dataclasses.replace(
+        found, id="other", name="theirs", labels={}, state=ContainerState.RUNNING
+    )
+    (finding,) = why(context).report.findings
+    assert (
+        finding.remedy
+        == "stop who has it: docker stop theirs; then run: hailbox --stack test up; no data is lost by that"
+    )

@@ -15,6 +15,7 @@ from hailbox.model.errors import (
     CrashLoopError,
     CredentialsRefusedError,
     DataDamagedError,
+    DataInUseError,
     HailboxError,
     NetworkGoneError,
     NotWorkingError,
@@ -79,7 +80,19 @@ def diagnose(patient: Patient) -> HailboxError:
     )
     if container.state is not ContainerState.RUNNING or crashing:
         return _ended(patient, container, details, crashing=crashing)
-    return _running(patient, container)
+    return _in_use(patient, container, details) or _running(patient, container)
+
+
+def _in_use(patient: Patient, container: Container, details: ContainerDetails) -> StackError | None:
+    """The error if it says that another process has its data."""
+    holders = diagnosis.holders(patient.context.engine, patient.observed, container, details)
+    if holders is None:
+        return None
+    if holders:
+        remedy = diagnosis.free_data(holders, patient.context.stack)
+    else:
+        remedy = f"end a process that the engine has lost track of: {patient.command('up')}"
+    return patient.tell(DataInUseError, "does not start, as another process has its data", remedy)
 
 
 def _ended(patient: Patient, container: Container, details: ContainerDetails, *, crashing: bool) -> StackError:
@@ -101,6 +114,8 @@ def _ended(patient: Patient, container: Container, details: ContainerDetails, *,
             "was killed: its container ran out of memory",
             f"start it again: {patient.command('up')}; ask less of it at once, or give it a higher mem_limit",
         )
+    if in_use := _in_use(patient, container, details):
+        return in_use
     if trouble := writing.trouble(patient.context.engine, patient.observed, container):
         return _cannot_write(patient, trouble)
     if crashing:

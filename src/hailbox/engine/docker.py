@@ -48,6 +48,9 @@ NEARLY_FULL = 64 << 20
 
 _KEPT_BUILD_LINES = 12
 
+_OLD = re.compile(r"Up (About an? (minute|hour)|\d+ (minute|hour|day|week|month|year)s)\b")
+"""How a listing says that a container has run for a minute or longer."""
+
 
 def _translate(error: Exception, where: str) -> HailboxError:
     if isinstance(error, RefusalError):
@@ -111,7 +114,14 @@ def _container(entry: Mapping[str, Any]) -> Container:
         ),
         mounts=tuple(mount["Name"] for mount in entry["Mounts"] or () if mount.get("Type") == "volume"),
         networks=tuple((entry.get("NetworkSettings") or {}).get("Networks") or ()),
+        young=_OLD.match(entry.get("Status") or "") is None,
     )
+
+
+def _seconds(text: str) -> float:
+    """A time of the engine's (RFC 3339), in seconds since the epoch."""
+    # Nanoseconds are more digits than fromisoformat(3.11) takes.
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text)).timestamp()
 
 
 def _image(entry: Mapping[str, Any]) -> Image:
@@ -161,8 +171,8 @@ class DockerEngine:
             exit_code=state["ExitCode"],
             out_of_memory=state["OOMKilled"],
             error=state["Error"],
-            started_at=state["StartedAt"],
-            finished_at=state["FinishedAt"],
+            started_at=_seconds(state["StartedAt"]),
+            finished_at=_seconds(state["FinishedAt"]),
             restart_count=answer["RestartCount"],
             pid=state["Pid"],
         )
@@ -318,9 +328,7 @@ class DockerEngine:
         return None
 
     def clock(self) -> float:
-        text = str(self._get("/info")["SystemTime"])
-        # Nanoseconds are more digits than fromisoformat(3.11) takes.
-        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text)).timestamp()
+        return _seconds(self._get("/info")["SystemTime"])
 
     def create_helper(self, helper: Helper) -> str:
         devices = [{"PathOnHost": d, "PathInContainer": d, "CgroupPermissions": "rwm"} for d in helper.devices]

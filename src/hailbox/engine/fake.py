@@ -125,7 +125,7 @@ class FakeEngine:
         self._container(container_id)
         if container_id in self.details:
             return self.details[container_id]
-        return ContainerDetails(0, False, "", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 0, 1)
+        return ContainerDetails(0, False, "", 1.7e9, 1.7e9, 0, 1)
 
     @_request
     def container_recipe(self, container_id: str) -> Recipe:

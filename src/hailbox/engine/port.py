@@ -60,6 +60,8 @@ class Container:
     """Names of the volumes that are mounted."""
     networks: tuple[str, ...] = ()
     """Names of the networks that it is attached to."""
+    young: bool = False
+    """Whether it may have been started less than a minute ago."""
 
 
 Recipe = Mapping[str, Any]
@@ -68,13 +70,14 @@ Recipe = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ContainerDetails:
-    """What only an inspection of one container shows. Times are ISO 8601 as the engine gives them."""
+    """What only an inspection of one container shows. Times are the engine's, in seconds since the epoch, and long
+    before it for what has not happened."""
 
     exit_code: int
     out_of_memory: bool
     error: str
-    started_at: str
-    finished_at: str
+    started_at: float
+    finished_at: float
     restart_count: int
     pid: int
 

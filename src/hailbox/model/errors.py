@@ -43,6 +43,7 @@ says what is wrong and one that says what to do next.
     │   │   ├── VolumeGoneError            volume-gone
     │   │   ├── VolumeFullError            volume-full
     │   │   ├── VolumeReadOnlyError        volume-read-only
+    │   │   ├── DataInUseError             data-in-use
     │   │   └── UnresponsiveError          unresponsive
     │   ├── DataDamagedError           data-damaged
     │   ├── FaultFailedError           fault-failed
@@ -318,6 +319,12 @@ class VolumeReadOnlyError(NotWorkingError):
     """A daemon cannot write: its data is on a read-only file system."""
 
     code = "volume-read-only"
+
+
+class DataInUseError(NotWorkingError):
+    """A daemon does not start: another process has its data."""
+
+    code = "data-in-use"
 
 
 class UnresponsiveError(NotWorkingError):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from hailbox.engine.port import ContainerState, Engine
+from hailbox.engine.port import Container, ContainerDetails, ContainerState, Engine
 from hailbox.model.catalog import Catalog, Profile
 from hailbox.model.errors import (
     ClockSkewError,
     DataDamagedError,
+    DataInUseError,
     NotWorkingError,
     StackError,
     VolumeFullError,
@@ -24,6 +26,10 @@ DAMAGED_DATA_STATUS = 65
 """Exit status (EX_DATAERR of sysexits.h) with which our daemons refuse to start on damaged data."""
 
 _LINES = 5
+_ALL_LINES = 50
+
+_IN_USE = re.compile(rb"in use by another|is held by another process|another \w+ keeps its")
+"""What our daemons say when another process has their data; a tabled waits for that, the others end."""
 
 SET_CLOCKS = "set both clocks by NTP; restart the virtual machine that the engine runs in, if there is one"
 """What to do where the containers' clock and ours differ."""
@@ -40,6 +46,8 @@ class Sick:
     lines: tuple[str, ...]
     trouble: Trouble | None = None
     """Why it cannot write its data, if that was asked."""
+    holders: tuple[str, ...] | None = None
+    """If another process has its data: the names of the other containers that have it mounted and run."""
 
 
 def roots(sick: Collection[str], profile: Profile, catalog: Catalog) -> list[str]:
@@ -68,7 +76,32 @@ def examine(engine: Engine, observed: Observed, outcome: Outcome) -> Sick:
     else:
         state = f"its container is {container.state.value}"
     status = details.exit_code if ended or details.restart_count > 0 else None
-    return Sick(outcome.replica, outcome.reason, state, status, tuple(lines))
+    held = holders(engine, observed, container, details)
+    return Sick(outcome.replica, outcome.reason, state, status, tuple(lines), holders=held)
+
+
+def holders(
+    engine: Engine, observed: Observed, container: Container, details: ContainerDetails
+) -> tuple[str, ...] | None:
+    """The other containers that run and have the data of this one, if its daemon says that another process has it."""
+    lines = engine.logs(container.id, tail=_ALL_LINES, since=int(details.started_at))
+    if not any(_IN_USE.search(line) for line in lines):
+        return None
+    data = {volume.name for volume in observed.data_volumes()} & set(container.mounts)
+    active = (ContainerState.RUNNING, ContainerState.PAUSED)
+    return tuple(
+        other.name
+        for other in engine.containers({})
+        if other.id != container.id and other.state in active and data & set(other.mounts)
+    )
+
+
+def free_data(holders: Collection[str], stack: str) -> str:
+    """What to do where another process has the data."""
+    up = f"run: hailbox --stack {stack} up; no data is lost by that"
+    if holders:
+        return f"stop who has it: docker stop {' '.join(sorted(holders))}; then {up}"
+    return f"end that process on the engine's machine, or restart that machine; then {up}"
 
 
 def error(sick: Sick, followers: Collection[str], tried: Collection[str], stack: str) -> StackError:
@@ -84,6 +117,8 @@ def error(sick: Sick, followers: Collection[str], tried: Collection[str], stack:
     more = f"see more with: hailbox --stack {stack} logs {sick.replica}"
     if sick.exit_code == DAMAGED_DATA_STATUS:
         return DataDamagedError(problem, f"its data is damaged; discard it and start empty with: {discard}")
+    if sick.holders is not None:
+        return DataInUseError(f"another process has the data of {problem}", free_data(sick.holders, stack))
     if sick.trouble is not None:
         return cannot_write(problem, sick.trouble, stack)
     if not tried:

@@ -13,7 +13,7 @@ from hailbox.engine.port import Container, ContainerState, Engine
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
-from hailbox.stack import helpers, lock
+from hailbox.stack import helpers, lock, strays
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, observe, present
 
@@ -53,6 +53,8 @@ def down(context: Context) -> Removal:
     """
     with lock.exclusive(context):
         observed = present(context.engine, context.stack)
+        if strays.end_suspected(context, observed):
+            observed = present(context.engine, context.stack)
         if any(names.HELPER in container.labels for container in observed.containers):
             helpers.settle(context, observed)
             observed = present(context.engine, context.stack)
@@ -133,6 +135,7 @@ def destroy(context: Context, *, dry_run: bool = False, images: bool = False) ->
         made = _unused_images(engine, observed) if images else []
         volumes = sorted(volume.name for volume in observed.volumes)
         if not dry_run:
+            strays.end_suspected(context, observed)
             discard(engine, volumes, observed.containers)
             each(engine.remove_network, [network.id for network in observed.networks])
             for reference in reversed(made):

@@ -15,7 +15,7 @@ from hailbox.model.progress import Phase
 from hailbox.probe import patience
 from hailbox.probe.outcome import Credentials, Outcome, Reached
 from hailbox.probe.watch import Target
-from hailbox.stack import converge, diagnosis, writing
+from hailbox.stack import converge, diagnosis, strays, writing
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.plan import Plan
@@ -43,10 +43,15 @@ class Healer:
     plan: Plan
     credentials: Credentials
     tried: list[str] = field(default_factory=list)
+    _held: bool = False
+    """Whether a daemon said, when it was looked at last, that another process has its data."""
+    _looked: bool = False
+    """Whether it has looked for such processes."""
 
     def wait(self, deadline: float, replicas: list[str] | None = None) -> dict[str, Outcome]:
         """Probe these replicas (None: all) until they work or the deadline has passed, which is as much later as the
-        host is overloaded. Raises DataDamagedError, ClockSkewError.
+        host is overloaded; or until one cannot work before who has its data has been looked for. Raises
+        DataDamagedError, ClockSkewError.
         """
         sick = replicas or [replica.name for replica in self.plan.blueprint.profile.replicas]
         outcomes: dict[str, Outcome] = {}
@@ -57,8 +62,10 @@ class Healer:
                 outcomes |= self.watch(sick, piece)
             waited += piece
             sick = [replica for replica in sick if not outcomes[replica].working]
-            self._refuse_damaged(outcomes)
+            self._held = self._look_at(outcomes)
             self._refuse_skewed(outcomes)
+            if self._held and not self._looked:
+                break
             factor = max(factor, patience.strain()) if sick else factor
         return outcomes
 
@@ -68,16 +75,22 @@ class Healer:
         if sick and all(outcome.skew is not None for outcome in sick):
             raise diagnosis.clock_skew(sick[0])
 
-    def _refuse_damaged(self, outcomes: Mapping[str, Outcome]) -> None:
-        """Raise DataDamagedError if a daemon has ended because of its data: no rung of the ladder helps."""
+    def _look_at(self, outcomes: Mapping[str, Outcome]) -> bool:
+        """Whether a daemon says that another process has its data.
+
+        Raises DataDamagedError if one has ended because of its data: no rung of the ladder helps.
+        """
         sick = [outcome for outcome in outcomes.values() if not outcome.working]
         observed = observe(self.context.engine, self.context.stack) if sick else None
+        held = False
         for outcome in sick if observed else ():
             assert observed is not None  # noqa: S101 - for the type checker
             found = diagnosis.examine(self.context.engine, observed, outcome)
+            held = held or found.holders is not None
             if found.exit_code == diagnosis.DAMAGED_DATA_STATUS:
                 followers = [other.replica for other in sick if other is not outcome]
                 raise diagnosis.error(found, followers, self.tried, self.context.stack)
+        return held
 
     def _refuse_unwritable(self, outcomes: Mapping[str, Outcome], roots: list[str], observed: Observed) -> None:
         """Raise the error if a volume itself cannot be written: a new container would not be able to, either."""
@@ -92,6 +105,7 @@ class Healer:
     def heal(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
         """Make what does not work in `outcomes` work. Raises NotWorkingError, DataDamagedError, ClockSkewError."""
         current = dict(outcomes)
+        self._end_strays()
         ladder: list[tuple[str, Step, float]] = [
             ("restart", self._restart, _RESTARTED_DEADLINE),
             ("re-create", self._recreate, _RECREATED_DEADLINE),
@@ -119,6 +133,15 @@ class Healer:
         self._refuse_skewed(current)
         observed = observe(self.context.engine, self.context.stack)
         raise diagnosis.explain(self.context.engine, observed, current, profile, catalog, self.tried)
+
+    def _end_strays(self) -> None:
+        """End who has the data of a replica that does not work, if it is nobody's."""
+        self._looked = True
+        observed = observe(self.context.engine, self.context.stack)
+        done = strays.end(self.context, observed) if self._held else strays.end_suspected(self.context, observed)
+        if done:
+            self.tried += done
+            converge.make(self.context, self.plan)
 
     def watch(self, replicas: list[str], deadline: float) -> dict[str, Outcome]:
         """Probe these replicas until they work or the deadline has passed; seconds count from the command's start."""

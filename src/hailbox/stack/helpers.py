@@ -12,6 +12,7 @@ from hailbox.engine.port import Container, ContainerState, Engine, Helper
 from hailbox.model import names
 from hailbox.model.errors import EngineFailedError, HelperFailedError
 from hailbox.model.progress import Phase
+from hailbox.stack import strays
 from hailbox.stack.context import Context
 from hailbox.stack.observe import Observed, observe
 
@@ -105,6 +106,8 @@ def _finish_restore(context: Context, observed: Observed, helper: Container) -> 
     context.tell(context.stack, Phase.RESTORING, helper.labels.get(names.SNAPSHOT_NAME, ""))
     services = [c for c in observed.containers if names.HELPER not in c.labels and c.labels.get(names.SERVICE)]
     running = [c for c in services if c.state in (ContainerState.RUNNING, ContainerState.PAUSED)]
+    # What the engine has lost track of would go on writing into what is being replaced.
+    strays.end_suspected(context, observed)
     # The engine would start others than these and ended ones in the midst of the copying.
     unsteady = [c for c in services if c not in running and c.state is not ContainerState.EXITED]
     with ThreadPoolExecutor(max_workers=len(services) + 1) as pool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hailbox.engine.port import Container
 from hailbox.model import names
 from hailbox.probe import watch as probes
-from hailbox.stack import credentials, helpers, plan, preflight
+from hailbox.stack import credentials, helpers, plan, preflight, strays
 from hailbox.stack.context import Context, Span
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.plan import Plan
@@ -50,6 +50,9 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
             observed = observed or observe(engine, context.stack)
             # The engine takes long to hand out a file; what comes next does not need it.
             reading = pool.submit(credentials.look, engine, observed.without(leaving))
+            # Before a container is started or removed: either would make it worse.
+            if strays.end_suspected(context, observed.without(leaving)):
+                observed = observe(engine, context.stack)
             checking.result()
         settling = pool.submit(helpers.finish, context, observed)
         profile, _ = plan.chosen_profile(context, observed)

@@ -10,7 +10,7 @@ from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import UnknownServiceError
 from hailbox.model.progress import Phase
-from hailbox.stack import helpers, lock, plan
+from hailbox.stack import helpers, lock, plan, strays
 from hailbox.stack.context import Context
 from hailbox.stack.down import Removal
 from hailbox.stack.observe import Observed, observe
@@ -47,6 +47,7 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
         )
         if dry_run:
             return ResetResult(removal, None)
+        strays.end_suspected(context, observed)
         observed = _without_helpers(context, observed, partly=bool(wanted))
         for container in containers:
             context.tell(container.labels.get(names.REPLICA, container.name), Phase.REMOVED)

@@ -10,9 +10,8 @@ from dataclasses import replace
 from hailbox.engine.port import Container, ContainerState
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.probe.outcome import Outcome
-from hailbox.stack import credentials, helpers, lock, plan
+from hailbox.stack import converge, credentials, helpers, lock, plan, strays
 from hailbox.stack.context import Context
-from hailbox.stack.converge import converge
 from hailbox.stack.heal import Healer
 from hailbox.stack.observe import Observed, observe
 from hailbox.stack.plan import Plan
@@ -48,7 +47,7 @@ def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepar
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
         usable = kept if ONE_SHOT not in changed else None
-        planned, secrets = converge(context, planned, observed, prepared.references, usable)
+        planned, secrets = converge.converge(context, planned, observed, prepared.references, usable)
     else:
         secrets = known or _new_credentials(context)
     restarted = secrets != known and _restart_what_ran(context, observed)
@@ -60,6 +59,10 @@ def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepar
     if healed:
         with context.span("heal"):
             outcomes = healer.heal(outcomes)
+    # That an engine starts one again and again shows only a while behind its first start.
+    if fresh and strays.end_suspected(context, observe(context.engine, context.stack)):
+        converge.make(context, planned)
+        outcomes = healer.heal(healer.wait(FRESH_DEADLINE))
     return replace(
         _result(planned, outcomes),
         changed=(*prepared.renewed, *changed),

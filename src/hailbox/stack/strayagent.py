@@ -1,0 +1,81 @@
+"""The program of the helper that ends stray processes; it runs in a container and has the standard library only.
+
+It sees all processes of the engine's host, and has the data volumes of a stack mounted below `/volumes`. A process is
+a stray if it has one of these mounted, too, and is in a container with a process name space of its own, but in none
+of those that the engine says run. It is sent SIGKILL, and waited for. Prints, as JSON, a list of what was found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import sys
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+VOLUMES = "/volumes/"
+PATIENCE = 10.0
+"""Seconds for all to end; one that waits for a disk does not before the disk has answered."""
+
+_CONTAINER = re.compile(r"[0-9a-f]{64}")
+
+
+def mounts(process: Path) -> Iterator[tuple[str, str]]:
+    """What a process has mounted, as device and directory there, and where; see proc(5) on mountinfo."""
+    for line in (process / "mountinfo").read_text(errors="surrogateescape").splitlines():
+        _, _, device, root, place, *_ = line.split(" ")
+        yield f"{device} {root}", place
+
+
+def look(process: Path, volumes: dict[str, str], running: Collection[str]) -> dict[str, Any] | None:
+    """Describe the process if it is a stray. Raises OSError if it is gone."""
+    # A container in a container has the ids of both in its path.
+    containers = _CONTAINER.findall((process / "cgroup").read_text())
+    if not containers or set(containers) & set(running):
+        return None
+    for source, _ in mounts(process):
+        if source in volumes:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            return {"pid": int(process.name), "container": containers[-1], "volume": volumes[source], "says": command}
+    return None
+
+
+def strays(proc: Path, running: Collection[str]) -> Iterator[tuple[dict[str, Any], int]]:
+    """Each stray, and a pidfd, which never means another process."""
+    # In the host's, which this program is in, is the engine: it may have a volume mounted, and be in a container.
+    host = os.readlink(proc / "self" / "ns" / "pid")
+    volumes = {source: place[len(VOLUMES) :] for source, place in mounts(proc / "self") if place.startswith(VOLUMES)}
+    for process in proc.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(process / "ns" / "pid") == host or look(process, volumes, running) is None:
+                continue
+            handle = os.pidfd_open(int(process.name))
+            # Only now can its number not have been given away between the look and this.
+            found = look(process, volumes, running)
+            if found is None:
+                os.close(handle)
+            else:
+                yield found, handle
+
+
+def end(proc: Path, running: Collection[str]) -> list[dict[str, Any]]:
+    """Kill all strays; returns what they are, and of each whether it has ended."""
+    found = list(strays(proc, running))
+    for _, handle in found:
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE
+    for stray, handle in found:
+        stray["ended"] = bool(select.select([handle], [], [], max(0.0, deadline - time.monotonic()))[0])
+        os.close(handle)
+    return [stray for stray, _ in found]
+
+
+if __name__ == "__main__":
+    print(json.dumps(end(Path("/proc"), json.loads(sys.argv[1]))))  # noqa: T201
