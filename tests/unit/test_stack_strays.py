@@ -117,6 +117,22 @@ def test_where_there_is_none_the_container_stays_and_is_started(lost: Lost) -> N
     assert len(lost.spared) == 1
 
 
+def test_nobody_looks_while_volumes_are_removed(fake: FakeEngine, make_context: MakeContext) -> None:
+    """The helper that looks has them mounted, and a volume that is in use cannot be removed."""
+    context = make_context()
+    up(context)
+    lost = Lost(fake, context)
+    doomed = lost.alter("cld-1", ContainerState.CREATED)
+    lost.processes = [(doomed.id, "cld-1")]
+    result = reset(context, ["chunkd"])
+    assert result.stack is not None
+    assert result.stack.working
+    assert result.removal.volumes == ("hailbox-test-chunkd-1",)
+    assert lost.container("cld-1").id != doomed.id
+    # The look that found one, and the look after it: all before the first volume goes.
+    assert len(lost.spared) == 2
+
+
 def test_the_container_of_somebody_else_that_runs_is_spared(lost: Lost) -> None:
     other = replace(lost.container("chunkd-1"), id="other", name="theirs", labels={})
     lost.fake.all_containers["other"] = other

@@ -47,11 +47,13 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
     with ThreadPoolExecutor() as pool:
         with context.span("ask the engine"):
             checking = pool.submit(preflight.check_engine, engine)
+            looked = observed is not None
             observed = observed or observe(engine, context.stack)
             # The engine takes long to hand out a file; what comes next does not need it.
             reading = pool.submit(credentials.look, engine, observed.without(leaving))
-            # Before a container is started or removed: either would make it worse.
-            if strays.end_suspected(context, observed.without(leaving)):
+            # Before a container is started or removed: either would make it worse. A command that has begun to has
+            # looked, and the look would keep it from removing volumes.
+            if not looked and strays.end_suspected(context, observed):
                 observed = observe(engine, context.stack)
             checking.result()
         settling = pool.submit(helpers.finish, context, observed)

@@ -47,7 +47,8 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
         )
         if dry_run:
             return ResetResult(removal, None)
-        strays.end_suspected(context, observed)
+        if strays.end_suspected(context, observed):
+            observed = observe(context.engine, context.stack)
         observed = _without_helpers(context, observed, partly=bool(wanted))
         for container in containers:
             context.tell(container.labels.get(names.REPLICA, container.name), Phase.REMOVED)
