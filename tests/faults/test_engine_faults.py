@@ -204,7 +204,7 @@ def test_a_process_that_a_killed_engine_has_lost_track_of(
         ENGINE,
         Measured(
             "a killed engine has lost track of processes that have the data (the slowest of several cases)",
-            "",
+            "not asked: `up` was run at once",
             None,
             slowest,
             "",
