@@ -9,7 +9,7 @@ import pytest
 
 from hailbox.stack import strayagent
 
-RUNNING, FORGOTTEN, OUTER = "a" * 64, "b" * 64, "c" * 64
+RUNNING, FORGOTTEN, OUTER, KNOWN = "a" * 64, "b" * 64, "c" * 64, "d" * 64
 VOLUME = "/docker/volumes/hailbox-test-chunkd-1/_data"
 
 
@@ -34,6 +34,13 @@ class Proc:
         ]
         (folder / "mountinfo").write_text("30 1 0:26 / / rw - overlay overlay rw\n" + "".join(lines))
         (folder / "cmdline").write_bytes(b"python3\0-m\0haild.chunkd\0")
+        self.says(name, "python3 (:)", 500)
+
+    def says(self, name: str, program: str, began: int) -> None:
+        """Let that process be called so, and have begun at that tick."""
+        (self.root / name).mkdir(exist_ok=True)
+        (self.root / name / "comm").write_text(f"{program}\n")
+        (self.root / name / "stat").write_text(f"7 ({program}) S 1{' 0' * 17} {began} 0 0\n")
 
     def process(
         self, cgroup: str, root: str = VOLUME, *, device: str = "254:0", space: str = "own"
@@ -56,7 +63,7 @@ def proc(tmp_path: Path) -> Iterator[Proc]:
 @pytest.mark.parametrize("cgroup", [f"/docker/{FORGOTTEN}", f"/../docker-{FORGOTTEN}.scope", f"/{OUTER}/{FORGOTTEN}"])
 def test_a_process_of_no_running_container_is_ended(proc: Proc, cgroup: str) -> None:
     child = proc.process(cgroup)
-    assert strayagent.end(proc.root, [RUNNING]) == [
+    assert strayagent.end(proc.root, [RUNNING], [KNOWN]) == [
         {
             "pid": child.pid,
             "container": FORGOTTEN,
@@ -78,8 +85,20 @@ def test_others_are_left_alone(proc: Proc) -> None:
         proc.process(f"/docker/{FORGOTTEN}", device="7:0"),
         proc.process(f"/docker/{OUTER}", space="host"),  # such as an engine in a container
     ]
-    assert strayagent.end(proc.root, [RUNNING]) == []
+    assert strayagent.end(proc.root, [RUNNING], [KNOWN]) == []
     assert [child.poll() for child in others] == [None] * len(others)
+
+
+@pytest.mark.parametrize(("engines", "ended"), [([501], True), ([500], False), ([400, 600], False), ([], False)])
+def test_of_a_known_container_only_what_is_older_than_the_engine_is_ended(
+    proc: Proc, engines: list[int], ended: bool
+) -> None:
+    """A younger one may be on its way up, by a request of a command that was killed."""
+    child = proc.process(f"/docker/{KNOWN}")
+    for number, engine in enumerate(engines):
+        proc.says(str(4_000_000_000 + number), "dockerd", engine)
+    assert [stray["pid"] for stray in strayagent.end(proc.root, [RUNNING], [KNOWN])] == [child.pid] * ended
+    assert (child.poll() is None) is not ended
 
 
 def test_a_process_that_has_gone_meanwhile_is_no_error(proc: Proc) -> None:
@@ -88,4 +107,4 @@ def test_a_process_that_has_gone_meanwhile_is_no_error(proc: Proc) -> None:
     child.wait()
     with pytest.raises(ProcessLookupError):
         os.kill(child.pid, 0)
-    assert strayagent.end(proc.root, []) == []
+    assert strayagent.end(proc.root, [], []) == []

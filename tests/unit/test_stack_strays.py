@@ -43,7 +43,7 @@ class Lost:
         if "-strays-" not in helper.name:
             return b""
         assert helper.host_processes
-        self.spared.append(json.loads(helper.command[-1]))
+        self.spared.append(json.loads(helper.command[-2]))
         found = [
             {
                 "pid": 100 + number,

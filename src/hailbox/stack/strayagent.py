@@ -2,7 +2,8 @@
 
 It sees all processes of the engine's host, and has the data volumes of a stack mounted below `/volumes`. A process is
 a stray if it has one of these mounted, too, and is in a container with a process name space of its own, but in none
-of those that the engine says run. It is sent SIGKILL, and waited for. Prints, as JSON, a list of what was found.
+of those that the engine says run; in one that it knows, only if the process is older than the engine, for it may be
+about to run. It is sent SIGKILL, and waited for. Prints, as JSON, a list of what was found.
 """
 
 from __future__ import annotations
@@ -33,11 +34,30 @@ def mounts(process: Path) -> Iterator[tuple[str, str]]:
         yield f"{device} {root}", place
 
 
-def look(process: Path, volumes: dict[str, str], running: Collection[str]) -> dict[str, Any] | None:
-    """Describe the process if it is a stray. Raises OSError if it is gone."""
+def began(process: Path) -> int:
+    """When a process was started, in ticks since the boot (proc(5), stat). Raises OSError if it is gone."""
+    return int((process / "stat").read_text().rpartition(")")[2].split()[19])
+
+
+def engine_began(proc: Path) -> int:
+    """When the engine was started; 0 if it is not seen. One in a container is younger than that of the host."""
+    found = []
+    for process in proc.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "comm").read_text() == "dockerd\n":
+                found.append(began(process))
+    return min(found, default=0)
+
+
+def look(
+    process: Path, volumes: dict[str, str], running: Collection[str], known: Collection[str], engine: int
+) -> dict[str, Any] | None:
+    """Describe the process if it is a stray. `engine`: when that began. Raises OSError if it is gone."""
     # A container in a container has the ids of both in its path.
     containers = _CONTAINER.findall((process / "cgroup").read_text())
     if not containers or set(containers) & set(running):
+        return None
+    if set(containers) & set(known) and began(process) >= engine:
         return None
     for source, _ in mounts(process):
         if source in volumes:
@@ -46,27 +66,31 @@ def look(process: Path, volumes: dict[str, str], running: Collection[str]) -> di
     return None
 
 
-def strays(proc: Path, running: Collection[str]) -> Iterator[tuple[dict[str, Any], int]]:
+def strays(proc: Path, running: Collection[str], known: Collection[str]) -> Iterator[tuple[dict[str, Any], int]]:
     """Each stray, and a pidfd, which never means another process."""
     # In the host's, which this program is in, is the engine: it may have a volume mounted, and be in a container.
     host = os.readlink(proc / "self" / "ns" / "pid")
+    engine = engine_began(proc)
     volumes = {source: place[len(VOLUMES) :] for source, place in mounts(proc / "self") if place.startswith(VOLUMES)}
     for process in proc.glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if os.readlink(process / "ns" / "pid") == host or look(process, volumes, running) is None:
+            if os.readlink(process / "ns" / "pid") == host or look(process, volumes, running, known, engine) is None:
                 continue
             handle = os.pidfd_open(int(process.name))
             # Only now can its number not have been given away between the look and this.
-            found = look(process, volumes, running)
+            found = look(process, volumes, running, known, engine)
             if found is None:
                 os.close(handle)
             else:
                 yield found, handle
 
 
-def end(proc: Path, running: Collection[str]) -> list[dict[str, Any]]:
-    """Kill all strays; returns what they are, and of each whether it has ended."""
-    found = list(strays(proc, running))
+def end(proc: Path, running: Collection[str], known: Collection[str]) -> list[dict[str, Any]]:
+    """Kill all strays; returns what they are, and of each whether it has ended.
+
+    `known`: containers of the engine that may be about to run.
+    """
+    found = list(strays(proc, running, known))
     for _, handle in found:
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
@@ -78,4 +102,4 @@ def end(proc: Path, running: Collection[str]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(end(Path("/proc"), json.loads(sys.argv[1]))))  # noqa: T201
+    print(json.dumps(end(Path("/proc"), json.loads(sys.argv[1]), json.loads(sys.argv[2]))))  # noqa: T201

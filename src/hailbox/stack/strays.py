@@ -117,12 +117,14 @@ def _look(engine: Engine, observed: Observed, misjudged: Collection[str]) -> lis
     if not data or not one_shot:
         return []
     # Others' containers that have the data are none of ours to end.
-    running = [c.id for c in engine.containers({}) if c.state in _RUNNING and c.id not in misjudged]
+    owners = [container for container in engine.containers({}) if container.id not in misjudged]
+    running = [container.id for container in owners if container.state in _RUNNING]
+    known = [container.id for container in owners if container.state not in _RUNNING]
     program = Path(__file__).with_name("strayagent.py").read_text(encoding="utf-8")
     helper = Helper(
         name=f"{names.project(observed.stack)}-strays-{secrets.token_hex(4)}",
         image=one_shot[0].image_id,
-        command=("python3", "-I", "-c", program, json.dumps(running)),
+        command=("python3", "-I", "-c", program, json.dumps(running), json.dumps(known)),
         labels={names.STACK: observed.stack, names.HELPER: names.SAVE},
         mounts={volume: f"/volumes/{volume}:ro" for volume in data},
         host_processes=True,
