@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -183,3 +184,18 @@ def test_with_the_cache_off_each_read_asks_the_node(tmp_path: Path) -> None:
         assert read(s3, "b", "k") == b"sound"
         damage(stack)
         assert damage_is_noticed(stack)
+
+
+def test_a_node_that_comes_back_empty_is_asked(tmp_path: Path) -> None:
+    """As behind `hailbox reset chunkd`: what was discarded is gone at once."""
+    with serving(tmp_path) as stack:
+        s3 = stack.client()
+        s3.create_bucket(Bucket="b")
+        s3.put_object(Bucket="b", Key="k", Body=b"discarded")
+        stack.chunkd[0].kill()
+        shutil.rmtree(tmp_path / "chunk1")
+        (tmp_path / "chunk1").mkdir()
+        stack.chunkd[0].start()
+        wait_for(lambda: stack.log(stack.tabled).count(" is up") == 2, "the node is back")
+        with pytest.raises(ClientError):
+            read(s3, "b", "k")

@@ -69,3 +69,8 @@ class BodyCache:
         entry = self._entries.pop(body, None)
         if entry is not None:
             self.size -= len(entry.content) + OVERHEAD
+
+    def clear(self) -> None:
+        """Forget all: a node that went or came may have other content than before."""
+        self._entries.clear()
+        self.size = 0

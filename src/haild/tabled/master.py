@@ -76,9 +76,11 @@ class Master:
     def _services(self, metadata: SqliteMetadata) -> Services:
         """What requests need, and the tasks that run beside them."""
         configuration, nodes = self._configuration, self._nodes
+        cache = BodyCache(configuration.body_cache << 20)
+        self._stack.callback(nodes.listen(lambda node: cache.clear()))
         placement = Placement(
             nodes,
-            BodyCache(configuration.body_cache << 20),
+            cache,
             copies=configuration.copies,
             acknowledge=configuration.acknowledge,
         )
