@@ -117,8 +117,7 @@ class FakeEngine:
         """As the engine does it: its image's id in place of a name that has gone; ports only while it runs."""
         if container.image not in self.all_images:
             container = replace(container, image=container.image_id)
-        runs = container.state in (ContainerState.RUNNING, ContainerState.PAUSED)
-        return container if runs else replace(container, ports=())
+        return container if container.state.has_process else replace(container, ports=())
 
     @_request
     def container_details(self, container_id: str) -> ContainerDetails:

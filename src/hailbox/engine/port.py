@@ -24,6 +24,11 @@ class ContainerState(StrEnum):
     EXITED = "exited"
     DEAD = "dead"
 
+    @property
+    def has_process(self) -> bool:
+        """Whether processes of the container exist; one that is being restarted is between two."""
+        return self in (ContainerState.RUNNING, ContainerState.PAUSED)
+
 
 @dataclass(frozen=True)
 class EngineVersion:

@@ -88,11 +88,10 @@ def holders(
     if not any(_IN_USE.search(line) for line in lines):
         return None
     data = {volume.name for volume in observed.data_volumes()} & set(container.mounts)
-    active = (ContainerState.RUNNING, ContainerState.PAUSED)
     return tuple(
         other.name
         for other in engine.containers({})
-        if other.id != container.id and other.state in active and data & set(other.mounts)
+        if other.id != container.id and other.state.has_process and data & set(other.mounts)
     )
 
 

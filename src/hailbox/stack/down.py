@@ -89,7 +89,7 @@ def stop_cleanly(context: Context, container: Container) -> bool:
     """Stop and remove one container; returns whether it had to be killed."""
     engine, replica = context.engine, container.labels.get(names.REPLICA, container.name)
     context.tell(replica, Phase.STOPPING)
-    running = container.state in (ContainerState.RUNNING, ContainerState.PAUSED)
+    running = container.state.has_process
     if container.state is ContainerState.PAUSED:
         engine.unpause_container(container.id)
     began = time.monotonic()

@@ -105,7 +105,7 @@ def _finish_restore(context: Context, observed: Observed, helper: Container) -> 
     engine = context.engine
     context.tell(context.stack, Phase.RESTORING, helper.labels.get(names.SNAPSHOT_NAME, ""))
     services = [c for c in observed.containers if names.HELPER not in c.labels and c.labels.get(names.SERVICE)]
-    running = [c for c in services if c.state in (ContainerState.RUNNING, ContainerState.PAUSED)]
+    running = [c for c in services if c.state.has_process]
     # What the engine has lost track of would go on writing into what is being replaced.
     strays.end_suspected(context, observed)
     # The engine would start others than these and ended ones in the midst of the copying.

@@ -35,8 +35,6 @@ from an end that was one to the next start it is a tenth of a second, and more o
 _LIFE = 5.0
 """Seconds that no such process lives."""
 
-_RUNNING = (ContainerState.RUNNING, ContainerState.PAUSED)
-
 
 @dataclass(frozen=True)
 class Stray:
@@ -92,7 +90,7 @@ def end_suspected(context: Context, observed: Observed) -> tuple[str, ...]:
     with ThreadPoolExecutor(max_workers=len(running) + 1) as pool:
         restless = pool.map(lambda container: _is_restless(context.engine, container), running)
         misjudged = [container for container, is_so in zip(running, restless, strict=True) if is_so]
-    if not misjudged and all(container.state in _RUNNING for container in keeping):
+    if not misjudged and all(container.state.has_process for container in keeping):
         return ()
     return end(context, observed, misjudged)
 
@@ -118,8 +116,8 @@ def _look(engine: Engine, observed: Observed, misjudged: Collection[str]) -> lis
         return []
     # Others' containers that have the data are none of ours to end.
     owners = [container for container in engine.containers({}) if container.id not in misjudged]
-    running = [container.id for container in owners if container.state in _RUNNING]
-    known = [container.id for container in owners if container.state not in _RUNNING]
+    running = [container.id for container in owners if container.state.has_process]
+    known = [container.id for container in owners if not container.state.has_process]
     program = Path(__file__).with_name("strayagent.py").read_text(encoding="utf-8")
     helper = Helper(
         name=f"{names.project(observed.stack)}-strays-{secrets.token_hex(4)}",
