@@ -22,13 +22,13 @@ class Process:
 class Finder:
     """Looks for the processes of one container; cheap when asked often."""
 
-    def __init__(self, container: str) -> None:
-        self._container = container
+    def __init__(self, container: str, proc: Path = Path("/proc")) -> None:
+        self._container, self._proc = container, proc
         self._foreign: dict[int, int] = {}
 
     def processes(self) -> list[Process]:
         """The container's processes now, without runc's while it starts one."""
-        numbers = {int(name) for name in os.listdir("/proc") if name.isdecimal()}
+        numbers = {int(name) for name in os.listdir(self._proc) if name.isdecimal()}
         self._foreign = {number: looks for number, looks in self._foreign.items() if number in numbers}
         found = []
         for number in sorted(numbers):
@@ -42,9 +42,20 @@ class Finder:
         return found
 
     def _look(self, number: int) -> Process | None:
-        folder = Path(f"/proc/{number}")
+        folder = self._proc / str(number)
         if self._container not in (folder / "cgroup").read_text():
             return None
-        name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
-        state = rest.split()[0]
-        return None if name.startswith("runc") or state in "ZX" else Process(number, state)
+        state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        if state in "ZX" or _is_of_the_runtime((folder / "cmdline").read_bytes()):
+            return None
+        return Process(number, state)
+
+
+def _is_of_the_runtime(command_line: bytes) -> bool:
+    """Whether a process of the container is still runc's, and has not executed the daemon yet.
+
+    The engine waits for that, and answers nothing about the container meanwhile: to stop runc is to stop the engine.
+    Its name says `runc` late: that of runc 1.1 is first `exe`, then `memfd:runc_clon`. For the moment in which one
+    program takes the place of another, the command line is empty.
+    """
+    return not command_line or os.path.basename(command_line.partition(b"\0")[0]).startswith(b"runc")
