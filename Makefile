@@ -15,7 +15,7 @@ up: setup ## Set up, then start the stack; the same as `hailbox up`.
 test: setup clients ## Set up, then run every check and test, on a real engine.
 	@.venv/bin/python scripts/checks.py test
 
-test-full: setup clients ## The same with every crash point and fault in place of a sample, and on engine 26.1; writes docs/faults.md. About 40 minutes.
+test-full: setup clients ## The same with every crash point and fault in place of a sample, and on engine 26.1; writes docs/faults.md and docs/crash-sweep.md. About an hour.
 	@.venv/bin/python scripts/checks.py full
 
 test-second-engine: setup ## The tests of stacks and faults on a second engine, 26.1, in a container of the first; takes root.
