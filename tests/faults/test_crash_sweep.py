@@ -1,7 +1,6 @@
 """Invariant 1 on the real engine: a driver killed with SIGKILL at any request, and the next command converges.
 
-`make test` runs a sample of the moments, `make test-full` (HAILBOX_FULL=1) every one of `up` and `reset` and SOME of
-the other commands', and writes docs/crash-sweep.md.
+`make test` runs a sample of the moments, `make test-full` (HAILBOX_FULL=1) every one, and writes docs/crash-sweep.md.
 The in-memory sweep (tests/unit/test_stack_crash_sweep.py) tries every command behind every death; here they take
 turns.
 """
@@ -34,9 +33,6 @@ DRIVER = Path(__file__).with_name("crashing_driver.py")
 FULL = bool(os.environ.get("HAILBOX_FULL"))
 STACKS = 3 if FULL else 1
 """How many stacks share the moments of a command."""
-
-SOME = 16
-"""Moments that the full sweep tries of a command of which it does not try all: it has about ten minutes."""
 
 S3_OBJECT, WAREHOUSE_OBJECT, BUCKET, ATTRIBUTE = "S3 object", "object in the warehouse", "bucket", "attribute"
 ALL = frozenset({S3_OBJECT, WAREHOUSE_OBJECT, BUCKET, ATTRIBUTE})
@@ -152,8 +148,6 @@ class Command:
     """What it may not discard."""
     sample: int = 1
     """Moments that `make test` tries."""
-    most: int = sys.maxsize
-    """Moments that `make test-full` tries, where every one would take too long."""
 
 
 @dataclass
@@ -193,11 +187,10 @@ class Sweep:
 
     def _moments(self, count: int) -> list[int]:
         """All moments, or some that are spread over the command and differ from run to run."""
-        wanted = min(count, self.command.most) if FULL else self.command.sample
-        if wanted == count:
+        if FULL:
             return list(range(1, count + 1))
-        width = count / wanted
-        return [1 + int(width * (part + random.random())) for part in range(wanted)]
+        width = count / self.command.sample
+        return [1 + int(width * (part + random.random())) for part in range(self.command.sample)]
 
     def _next(self, at: int) -> str:
         return TURNS[at % len(TURNS)] if FULL else random.choice(TURNS)
@@ -288,11 +281,11 @@ def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Stack]]:
 SWEPT = (
     Command("`up` from nothing", ("up",), from_nothing, sample=2),
     Command("`up` after `down`", ("up",), stopped),
-    Command("`up` that heals", ("up",), wedged, most=SOME),
-    Command("`down`", ("down",), working, most=SOME),
+    Command("`up` that heals", ("up",), wedged),
+    Command("`down`", ("down",), working),
     Command("`reset`", ("reset",), working, frozenset(), sample=2),
-    Command("`reset chunkd`", ("reset", "chunkd"), working, NOT_IN_CHUNKD, most=SOME),
-    Command("`destroy`", ("destroy",), working, frozenset(), most=SOME),
+    Command("`reset chunkd`", ("reset", "chunkd"), working, NOT_IN_CHUNKD),
+    Command("`destroy`", ("destroy",), working, frozenset()),
 )
 
 
