@@ -39,7 +39,8 @@ def test_the_runtime_is_left_alone(tmp_path: Path, name: str, command_line: byte
 def test_the_daemon_is_found_in_whatever_was_runc_s(tmp_path: Path) -> None:
     process(tmp_path, 7, "runc:[2:INIT]", b"runc\0init\0")
     finder = Finder(CONTAINER, tmp_path)
-    assert finder.processes() == []
+    # On a busy host runc may need longer than processes of others are looked at.
+    assert [finder.processes() for _ in range(200)] == [[]] * 200
     (tmp_path / "7" / "cmdline").write_bytes(DAEMON)
     assert finder.processes() == [Process(7, "S")]
 

@@ -35,20 +35,21 @@ class Finder:
             if self._foreign.get(number, 0) >= _YOUNG:
                 continue
             with contextlib.suppress(OSError, ValueError):
-                if process := self._look(number):
-                    found.append(process)
+                folder = self._proc / str(number)
+                if self._container in (folder / "cgroup").read_text():
+                    if process := _process_of(number, folder):
+                        found.append(process)
                     continue
             self._foreign[number] = self._foreign.get(number, 0) + 1
         return found
 
-    def _look(self, number: int) -> Process | None:
-        folder = self._proc / str(number)
-        if self._container not in (folder / "cgroup").read_text():
-            return None
-        state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-        if state in "ZX" or _is_of_the_runtime((folder / "cmdline").read_bytes()):
-            return None
-        return Process(number, state)
+
+def _process_of(number: int, folder: Path) -> Process | None:
+    """What a folder of /proc says of a process; None if it is dead or runc's. Raises OSError if it is gone."""
+    state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+    if state in "ZX" or _is_of_the_runtime((folder / "cmdline").read_bytes()):
+        return None
+    return Process(number, state)
 
 
 def _is_of_the_runtime(command_line: bytes) -> bool:
