@@ -6,20 +6,32 @@ import re
 from typing import Final
 from urllib.parse import quote_from_bytes
 
-_REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ ([^ \r\n]*) HTTP/1\.[01]\r\n")
+_REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ \r\n]* HTTP/1\.[01]\r\n")
 """RFC 9112, section 3; the target may hold any bytes but those that end it."""
 
-_VISIBLE: Final = bytes(range(0x21, 0x7F)).decode("ascii")
+_METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ ")
+"""What a request begins with; not so a header."""
+
+_ASCII: Final = bytes(range(0x80)).decode("ascii")
 
 
-def find(data: bytes) -> re.Match[bytes] | None:
-    """The request line at the start of what a client sent; None if it does not start with one."""
-    return _REQUEST_LINE.match(data)
+def speaks_http(data: bytes) -> bool:
+    """Whether what a client sent begins with the line of an HTTP/1 request."""
+    return _REQUEST_LINE.match(data) is not None
 
 
-def with_ascii_target(data: bytes, line: re.Match[bytes]) -> bytes:
-    """What a client sent with the bytes of its target percent-encoded that are not ASCII."""
-    target = line[1]
-    if target.isascii():
-        return data
-    return data[: line.start(1)] + quote_from_bytes(target, _VISIBLE).encode() + data[line.end(1) :]
+class TargetEncoder:
+    """Percent-encodes the bytes that are not ASCII in the request lines of one connection, as they come."""
+
+    def __init__(self) -> None:
+        self._within = False
+
+    def feed(self, data: bytes, *, begins: bool) -> bytes:
+        """What a client sent, for the parser. `begins` tells that a request begins with it, if it is one."""
+        if begins:
+            self._within = _METHOD.match(data) is not None
+        if not self._within:
+            return data
+        line, end, rest = data.partition(b"\n")
+        self._within = not end
+        return data if line.isascii() else quote_from_bytes(line, _ASCII).encode() + end + rest

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
-from aiohttp.web_protocol import RequestHandler
 
 from haild.daemon import requestline
+from haild.daemon.httpconnection import HttpConnection
 
 
-class Connection(RequestHandler):
-    """Takes names in addresses as bytes, as curl sends them; answers errors without a body (iwhd.md 4 and 4.1)."""
+class Connection(HttpConnection):
+    """Answers errors without a body (iwhd.md 4 and 4.1)."""
 
     _speaks_http = False
 
     def data_received(self, data: bytes) -> None:
-        """Percent-encode the bytes of a target that are not ASCII: the parser would refuse them."""
-        if self._current_request is None and not self._messages:
-            line = requestline.find(data)
-            self._speaks_http = line is not None
-            if line is not None:
-                data = requestline.with_ascii_target(data, line)
+        """Note whether it is HTTP that the client speaks."""
+        if data and self.between_requests:
+            self._speaks_http = requestline.speaks_http(data)
         super().data_received(data)
 
     def handle_error(

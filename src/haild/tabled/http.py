@@ -18,7 +18,8 @@ from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 
-from haild.daemon import requestline, splice
+from haild.daemon import splice
+from haild.daemon.httpconnection import HttpConnection
 from haild.tabled import access, addressing, cors, intake, routes, unsupported
 from haild.tabled.auth import Authenticator, Identity, RequestFacts
 from haild.tabled.body import Source
@@ -303,7 +304,7 @@ def _send_error(request: web.BaseRequest, error: S3Error, request_id: str) -> we
     return response
 
 
-class _Connection(RequestHandler):
+class _Connection(HttpConnection):
     """One connection; what the parser refuses gets the protocol's error document."""
 
     intake: Intake | None = None
@@ -329,16 +330,15 @@ class _Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head without its end must be followed by the rest in time."""
-        if self._current_request is None and not self._messages and (line := requestline.find(data)) is not None:
-            data = requestline.with_ascii_target(data, line)
+        begins = self.between_requests
         super().data_received(data)
-        if self._messages or self._current_request is not None:
+        if self.within_head:
+            if self._head_timer is None:
+                self._await_head()
+        elif not begins or data.strip(b"\r\n"):
             self._head_arrived()
-            return
-        if self._head_timer is None:
-            self._await_head()
-        # The parser skips empty lines in front of a request, however many come.
-        if not data.strip(b"\r\n"):
+        else:
+            # The parser skips empty lines in front of a request, however many come.
             self._blank += len(data)
             if self._blank > MOST_BLANK:
                 self.force_close()
