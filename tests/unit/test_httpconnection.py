@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -80,7 +81,7 @@ async def test_however_requests_are_cut(data: st.DataObject) -> None:
         name = "".join(character for character in name if character.isalnum())
         body = data.draw(st.sampled_from([b"", b"\r\n\r\n", LINE_LIKE]))
         head = b"PUT /%b HTTP/1.1\r\nHost: \xc3\xa9\r\nContent-Length: %d\r\n\r\n" % (name.encode(), len(body))
-        seen.append((TargetEncoder().feed(b"PUT /%b HTTP" % name.encode(), begins=True)[4:-5].decode(), body))
+        seen.append((f"/{quote(name)}", body))
         whole = head + body
         # The method comes in one piece: without it, it is no request yet.
         cuts = sorted({4, *data.draw(st.lists(st.integers(4, len(whole)), max_size=4)), len(whole)})

@@ -332,13 +332,14 @@ class _Connection(HttpConnection):
         """Bytes of a head without its end must be followed by the rest in time."""
         begins = self.between_requests
         super().data_received(data)
-        if self.within_head:
-            if self._head_timer is None:
-                self._await_head()
-        elif not begins or data.strip(b"\r\n"):
+        of_a_body = not begins and not self.within_head
+        if self._messages or self._current_request is not None or of_a_body:
             self._head_arrived()
-        else:
-            # The parser skips empty lines in front of a request, however many come.
+            return
+        if self._head_timer is None:
+            self._await_head()
+        # The parser skips empty lines in front of a request, however many come.
+        if not data.strip(b"\r\n"):
             self._blank += len(data)
             if self._blank > MOST_BLANK:
                 self.force_close()
