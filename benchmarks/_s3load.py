@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from haild.wire import sigv4
+from haild.wire.s3 import sigv4
 
 HOST = "127.0.0.1"
 SILENCE = 60.0

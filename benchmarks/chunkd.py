@@ -24,8 +24,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from haild.wire import chunk as wire
-from haild.wire.chunk import Operation, RequestFlag
+from haild.wire.chunk import messages as wire
+from haild.wire.chunk.messages import Operation, RequestFlag
 
 WANTED = {
     "PUT 4 KiB, 1 connection": (0.5, 2071),

@@ -21,11 +21,12 @@ import unittest.mock
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from haild.client import cld_machine
 from haild.client.cld import OpenMode, Session
-from haild.client.cld_machine import RENEW
-from haild.wire import cld, cld_packet
-from haild.wire.cld import Op
+from haild.client.cld import machine as cld_machine
+from haild.client.cld.machine import RENEW
+from haild.wire.cld import messages as cld
+from haild.wire.cld import packet as cld_packet
+from haild.wire.cld.messages import Op
 
 ROUNDS = 5
 LOCK = OpenMode.LOCK | OpenMode.CREATE

@@ -25,10 +25,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "unit"))
 
-from iwhd_daemon import Iwhd, fs, memory_peak, processor_seconds, running
-from iwhd_stack import KEY, SECRET, s3_service
-
-from haild.wire import sigv4
+from haild.wire.s3 import sigv4
+from support.iwhd_daemon import Iwhd, fs, memory_peak, processor_seconds, running
+from support.iwhd_stack import KEY, SECRET, s3_service
 
 MIB = 1 << 20
 OBJECT = 64 * MIB

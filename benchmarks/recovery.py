@@ -25,8 +25,8 @@ from pathlib import Path
 
 from haild.client.chunk import ChunkError, Connection
 from haild.client.cld import CldError, OpenMode, Session
+from haild.client.http import ServiceError
 from haild.client.s3 import S3Client
-from haild.client.service import ServiceError
 
 HOST = "127.0.0.1"
 USER = "bench"

@@ -1,6 +1,6 @@
 """Run the static checks and the tests, and say at the end what ran and how many passed.
 
-    python scripts/checks.py check    what needs no engine: ruff, mypy, tests/{unit,wire,fuzz}, but for what is slow
+    python scripts/checks.py check    what needs no engine: ruff, mypy, the tests that are not slow
     python scripts/checks.py test     that, and tests/stack, tests/faults, tests/clients on the real engine
     python scripts/checks.py second   tests/stack and tests/faults on a second engine, 26.1, in a container
     python scripts/checks.py full     the same as test with every crash point and every fault in place of a sample,
@@ -28,7 +28,10 @@ STATIC = {
     "lint": ["ruff", "check", "--quiet", "."],
     "types": ["mypy"],
 }
-WITHOUT_ENGINE = ("tests/unit", "tests/wire", "tests/fuzz")
+WITHOUT_ENGINE = tuple(
+    f"tests/{name}"
+    for name in ("house", "wire", "client", "daemon", "cld", "chunkd", "tabled", "iwhd", "driver", "daemons", "fuzz")
+)
 WITH_ENGINE = ("tests/stack", "tests/faults", "tests/clients")
 REPORTS = ROOT / "artefacts"
 OUTCOMES = ("passed", "failed", "skipped")

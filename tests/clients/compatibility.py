@@ -152,7 +152,7 @@ The same folder drives boto3, the aws-cli, s3cmd, rclone, restic, s3fs and a cli
 daily work, each with the settings of its manual, and curl as a stand-in for browsers (preflight, forms). Signatures
 V2 and V4 are served, in headers and in URLs, path style, and buckets as host names below `localhost` and below what
 `HostAlias` names. Uploads in aws-chunked frames: signed ones by restic, with an unsigned trailer by boto3 and the
-aws-cli behind a program that ends TLS; the signed trailer is sent by no client that could be had, so `tests/unit`
+aws-cli behind a program that ends TLS; the signed trailer is sent by no client that could be had, so `tests/wire`
 makes it.
 
 ## There

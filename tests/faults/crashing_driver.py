@@ -14,13 +14,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from hailbox.commands.down import destroy, down
+from hailbox.commands.reset import reset
+from hailbox.commands.up import up
+from hailbox.context import Context
 from hailbox.engine.docker import DockerEngine
 from hailbox.model.config import Config
 from hailbox.stack import definitions
-from hailbox.stack.context import Context
-from hailbox.stack.down import destroy, down
-from hailbox.stack.reset import reset
-from hailbox.stack.up import up
 
 DURING = (0.1, 0.4, 0.8, 1.2)
 VERBS = {"up": up, "down": down, "reset": reset, "destroy": destroy}

@@ -1,7 +1,7 @@
 """Invariant 1 on the real engine: a driver killed with SIGKILL at any request, and the next command converges.
 
 `make test` runs a sample of the moments, `make test-full` (HAILBOX_FULL=1) every one, and writes docs/crash-sweep.md.
-The in-memory sweep (tests/unit/test_stack_crash_sweep.py) tries every command behind every death; here they take
+The in-memory sweep (tests/driver/test_stack_crash_sweep.py) tries every command behind every death; here they take
 turns.
 """
 
@@ -21,11 +21,11 @@ import botocore.exceptions
 import pytest
 import requests
 
+from hailbox.commands.env import env
+from hailbox.context import Context
 from hailbox.engine.docker import DockerEngine
 from hailbox.model.config import Config
 from hailbox.stack import definitions
-from hailbox.stack.context import Context
-from hailbox.stack.env import env
 from support.crashsweep import REAL, Tally, calls_of, write_page
 from support.enginestack import Answer, Stack
 

@@ -42,7 +42,7 @@ def test_bounded_run(name: str) -> None:
 
 
 PLANTED = """
-from haild.wire import xdr
+from haild.wire.cld import xdr
 
 def seeds():
     yield bytes(8)

@@ -8,8 +8,9 @@ from haild.cld.files import Inode
 from haild.cld.locks import Lock
 from haild.cld.service import Service, Stored
 from haild.cld.session import Datagrams, Handle, Peer, Stream
-from haild.wire import cld, cld_packet
-from haild.wire.cld import ErrorCode, Op
+from haild.wire.cld import messages as cld
+from haild.wire.cld import packet as cld_packet
+from haild.wire.cld.messages import ErrorCode, Op
 
 
 class MemoryStore:

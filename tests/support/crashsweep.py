@@ -113,7 +113,7 @@ def page(tallies: list[Tally]) -> str:
         [
             "# What happens when hailbox is killed",
             "",
-            "Written by `make test-full` from its last run (tests/unit/test_stack_crash_sweep.py and",
+            "Written by `make test-full` from its last run (tests/driver/test_stack_crash_sweep.py and",
             "tests/faults/test_crash_sweep.py). A command is killed with SIGKILL before and after each of its calls",
             "to the engine or Compose, and within Compose's work; then another command is run, once, and has to come",
             "to the state that it promises: `up` and `reset` to a stack of which every service works, `down` and",

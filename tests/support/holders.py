@@ -1,6 +1,6 @@
 """Checks recorded histories of one exclusive lock: who believed to hold it, from when until when.
 
-Used for histories in virtual time (cld_simulation.py) and of real processes (test_cld_chaos.py), in tests/unit.
+Used for histories in virtual time (cld_simulation.py) and of real processes (test_cld_chaos.py).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from haild.wire.chunk import Operation, RequestFlag, Response, ResponseCode, ResponseFlag
+from haild.wire.chunk.messages import Operation, RequestFlag, Response, ResponseCode, ResponseFlag
 
 SECRET = b"testuser"
 

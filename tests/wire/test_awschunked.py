@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haild.wire import awschunked, sigv4
+from haild.wire.s3 import awschunked, sigv4
 
 SCOPE = sigv4.Scope("20130524", "us-east-1")
 # S3 API reference, "Signature calculations for the Authorization header: transferring payload in multiple chunks".

@@ -7,15 +7,8 @@ from chunk_examples import CP, GET, LOGIN, MTIME, PUT, REQUESTS, RESPONSES, SECR
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haild.wire import chunk
-from haild.wire.chunk import (
-    CheckState,
-    Operation,
-    Request,
-    RequestDecoder,
-    Response,
-    ResponseDecoder,
-)
+from haild.wire.chunk import messages as chunk
+from haild.wire.chunk.messages import CheckState, Operation, Request, RequestDecoder, Response, ResponseDecoder
 
 
 @pytest.mark.parametrize("name", REQUESTS)

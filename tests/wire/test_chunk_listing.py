@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haild.wire import chunklist
-from haild.wire.chunklist import ListedObject, ListingParser
+from haild.wire.chunk import listing as chunklist
+from haild.wire.chunk.listing import ListedObject, ListingParser
 
 WORKED = ListedObject(
     name=b"deadbeef",

@@ -4,8 +4,9 @@ import hashlib
 
 import pytest
 
-from haild.wire import cld, cld_packet
-from haild.wire.cld import Op
+from haild.wire.cld import messages as cld
+from haild.wire.cld import packet as cld_packet
+from haild.wire.cld.messages import Op
 
 SID = bytes.fromhex("0123456789abcdef")
 USER = b"testuser"

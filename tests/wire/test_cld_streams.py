@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haild.wire import cld, cld_extension, cld_packet, xdr
-from haild.wire.cld_packet import Direction, Message, Order, Packet
+from haild.wire.cld import extension as cld_extension
+from haild.wire.cld import messages as cld
+from haild.wire.cld import packet as cld_packet
+from haild.wire.cld import xdr
+from haild.wire.cld.packet import Direction, Message, Order, Packet
 
 KEY = cld_packet.Key(b"user")
 FEW = settings(max_examples=60, deadline=None)

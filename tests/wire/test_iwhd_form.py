@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haild.wire.iwhdform import FormError, FormTypeError, parse
+from haild.wire.iwhd.form import FormError, FormTypeError, parse
 
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=XX"

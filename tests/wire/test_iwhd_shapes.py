@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haild.wire import iwhdjson, iwhdxml
-from haild.wire.iwhd import is_name
-from haild.wire.iwhdlist import Link, Listed, ProviderEntry
+from haild.wire.iwhd import json as iwhdjson
+from haild.wire.iwhd import xml as iwhdxml
+from haild.wire.iwhd.listing import Link, Listed, ProviderEntry
+from haild.wire.iwhd.target import is_name
 
 LINKS = [Link("bucket_factory", "http://HOST/_new"), Link("bucket", "http://HOST/BUCKET")]
 AWKWARD = """a"b<c>&d'e\\é"""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haild.wire.iwhd import Target, etag_of, is_path_segment, parse_target, path_of
+from haild.wire.iwhd.target import Target, etag_of, is_path_segment, parse_target, path_of
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haild.wire import iwhql
-from haild.wire.iwhqlvalue import Context, Truth, evaluate, selects
+from haild.wire.iwhd import query as iwhql
+from haild.wire.iwhd.queryvalue import Context, Truth, evaluate, selects
 
 OBJECT = {"a": "2", "color": "blue", "big": "4294967297", "neg": "-3", "empty": "", "octal": "010"}
 OBJECT |= {"Build2": "x", "parent": "images/base", "noslash": "base"}

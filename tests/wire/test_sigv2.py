@@ -9,7 +9,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haild.wire import sigv2
+from haild.wire.s3 import sigv2
 
 DATE = "Sun, 28 Nov 2010 18:41:22 +0000"
 PUPPY_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"

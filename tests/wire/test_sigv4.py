@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haild.wire import sigv4
+from haild.wire.s3 import sigv4
 
 WHEN = datetime(2010, 11, 28, 18, 41, 22, tzinfo=UTC)
 HOST = {"Host": "localhost:8080"}

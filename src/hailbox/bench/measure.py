@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 from hailbox.bench import chunks, load, locks, objects
 from hailbox.bench.load import Operation
+from hailbox.context import Context
 from hailbox.model.errors import NotWorkingError, UnknownServiceError
 from hailbox.model.progress import Phase
 from hailbox.stack import lock
-from hailbox.stack.access import SERVICES, Access, access
-from hailbox.stack.context import Context
+from hailbox.stack.endpoint import SERVICES, Access, access
 from haild.client.chunk import ChunkError, Pool
 from haild.client.cld import CldError, Session
+from haild.client.http import ServiceError
 from haild.client.iwhd import IwhdClient
 from haild.client.s3 import S3Client
-from haild.client.service import ServiceError
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from hailbox.bench.load import Operation, receive
 from hailbox.bench.size import text
+from haild.client.http import RefusedError
 from haild.client.iwhd import IwhdClient
 from haild.client.s3 import S3Client
-from haild.client.service import RefusedError
 
 _BUCKETS = {S3Client: "hailbox-bench-s3", IwhdClient: "hailbox-bench"}
 """Of names that differ: what iwhd keeps in S3 has the same names there."""

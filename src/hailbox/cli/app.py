@@ -10,7 +10,7 @@ import typer
 
 import hailbox
 from hailbox.cli import bench, doctor, fault, life, look, output, shell, snapshot
-from hailbox.cli.verb import Debug, Json, Quiet, Stack, before_command, verb
+from hailbox.cli.command import Debug, Json, Quiet, Stack, before_command, verb
 from hailbox.model.errors import InterruptionError, UsageError
 
 _ParseError: type[Any] = typer.BadParameter.__bases__[0]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hailbox.cli.verb import Shown
+from hailbox.cli.command import Shown
 
 if TYPE_CHECKING:
     from hailbox.bench.measure import BenchResult

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hailbox.cli.verb import Shown
+from hailbox.cli.command import Shown
 
 if TYPE_CHECKING:
     from hailbox.doctor.report import Examination, Report

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hailbox.cli.verb import Shown, verb
+from hailbox.cli.command import Shown, verb
 
 if TYPE_CHECKING:
-    from hailbox.fault.listing import Cleared
+    from hailbox.fault.active import Cleared
     from hailbox.fault.result import Fault
 
 Make = Any
@@ -118,7 +118,7 @@ def _all(faults: list[Fault]) -> str:
 
 def ls(make: Make) -> Shown:
     """List the faults that are in effect."""
-    from hailbox.fault.listing import ls as run
+    from hailbox.fault.active import ls as run
 
     return Shown(run(make()), _all, essential=True)
 
@@ -134,7 +134,7 @@ def clear(
     ] = None,
 ) -> Shown:
     """End faults."""
-    from hailbox.fault.listing import clear as run
+    from hailbox.fault.active import clear as run
 
     return Shown(run(make(), faults or ()), _cleared)
 

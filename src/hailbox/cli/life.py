@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hailbox.cli.verb import Shown, pairs
+from hailbox.cli.command import Shown, pairs
 from hailbox.model.config import PORT_NUMBERS, REPLICA_COUNTS
 from hailbox.model.errors import UsageError
 
@@ -48,7 +48,7 @@ def up(
 ) -> Shown:
     """Bring the stack up, or heal it; returns when every service works."""
     from hailbox.cli import render
-    from hailbox.stack.up import up as run
+    from hailbox.commands.up import up as run
 
     result = run(make(profile=profile, **numbers(scale, port)))
     return Shown(result, render.stack_with_timings if timings else render.stack)
@@ -57,7 +57,7 @@ def up(
 def down(make: Make) -> Shown:
     """Stop the stack; its data stays."""
     from hailbox.cli import render
-    from hailbox.stack.down import down as run
+    from hailbox.commands.down import down as run
 
     return Shown(run(make()), render.removal("down"))
 
@@ -72,7 +72,7 @@ def reset(
 ) -> Shown:
     """Discard the data, of all services or of some, and bring the stack up again."""
     from hailbox.cli import render
-    from hailbox.stack.reset import reset as run
+    from hailbox.commands.reset import reset as run
 
     if to is not None:
         from hailbox.cli.snapshot import restore
@@ -90,7 +90,7 @@ Images = Annotated[bool, typer.Option("--images", help="Remove the images that h
 def destroy(make: Make, dry_run: DryRun = False, images: Images = False) -> Shown:
     """Remove everything of the stack: containers, data, network."""
     from hailbox.cli import render
-    from hailbox.stack.down import destroy as run
+    from hailbox.commands.down import destroy as run
 
     return Shown(run(make(), dry_run=dry_run, images=images), render.removal("destroy"))
 
@@ -98,6 +98,6 @@ def destroy(make: Make, dry_run: DryRun = False, images: Images = False) -> Show
 def build(make: Make, profile: Profile = None) -> Shown:
     """Build the images that are missing or whose source has changed."""
     from hailbox.cli import render
-    from hailbox.stack.make import build as run
+    from hailbox.commands.build import build as run
 
     return Shown(run(make(profile=profile)), render.build)

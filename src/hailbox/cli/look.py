@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from hailbox.cli import output
+from hailbox.cli.command import Shown
 from hailbox.cli.life import Port, Profile, Scale, Services, numbers
-from hailbox.cli.verb import Shown
 from hailbox.model.errors import NotWorkingError
 
 Make = Any
@@ -20,8 +20,8 @@ Why = Annotated[bool, typer.Option("--why", help="Also say what is at the root o
 def status(make: Make, why: Why = False) -> Shown:
     """Show each service, whether it works, and where it is reached."""
     from hailbox.cli import render
-    from hailbox.stack.status import stack_down
-    from hailbox.stack.status import status as run
+    from hailbox.commands.status import stack_down
+    from hailbox.commands.status import status as run
 
     if why:
         from hailbox.cli import doctor
@@ -47,7 +47,7 @@ Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", h
 def wait(make: Make, timeout: Timeout = 60.0) -> Shown:
     """Wait until the stack works; for scripts beside an `up` elsewhere."""
     from hailbox.cli import render
-    from hailbox.stack.status import wait as run
+    from hailbox.commands.status import wait as run
 
     return Shown(run(make(), deadline=timeout), render.stack)
 
@@ -60,8 +60,8 @@ Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on printing as 
 
 def logs(make: Make, services: Services = None, tail: Tail = None, follow: Follow = False) -> Shown:
     """Print what the services logged, merged in order of time."""
-    from hailbox.stack.logs import LogLine
-    from hailbox.stack.logs import logs as run
+    from hailbox.commands.logs import LogLine
+    from hailbox.commands.logs import logs as run
 
     def line(entry: LogLine) -> str:
         return f"{entry.time[:23]}Z  {entry.replica:<12} {entry.text}"
@@ -78,14 +78,14 @@ def logs(make: Make, services: Services = None, tail: Tail = None, follow: Follo
 def env(make: Make) -> Shown:
     """Print KEY=VALUE lines for `eval "$(hailbox env)"`, direnv or a .env file."""
     from hailbox.cli import render
-    from hailbox.stack.env import env as run
+    from hailbox.commands.env import env as run
 
     return Shown(run(make()), render.env, essential=True)
 
 
 def compose(make: Make, profile: Profile = None, scale: Scale = None, port: Port = None) -> Shown:
     """Print the Compose file of the stack; Compose alone can run it."""
-    from hailbox.stack.make import compose as run
+    from hailbox.commands.build import compose as run
 
     return Shown(run(make(profile=profile, **numbers(scale, port))), str.rstrip, essential=True)
 
@@ -101,6 +101,6 @@ def profiles(_make: Make) -> Shown:
 def ls(make: Make) -> Shown:
     """List all stacks on the engine."""
     from hailbox.cli import render
-    from hailbox.stack.status import ls as run
+    from hailbox.commands.status import ls as run
 
     return Shown(run(make().engine), render.stacks, essential=True)

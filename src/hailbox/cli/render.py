@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what a command does not need it does not load
+    from hailbox.commands.build import BuildResult
+    from hailbox.commands.down import Removal
+    from hailbox.commands.reset import ResetResult
+    from hailbox.commands.result import StackResult
+    from hailbox.commands.status import StackSummary
     from hailbox.model.catalog import Profile
-    from hailbox.stack.down import Removal
-    from hailbox.stack.make import BuildResult
-    from hailbox.stack.reset import ResetResult
-    from hailbox.stack.result import StackResult
-    from hailbox.stack.status import StackSummary
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

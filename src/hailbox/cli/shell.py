@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hailbox.cli import output
-from hailbox.cli.verb import Shown
+from hailbox.cli.command import Shown
 from hailbox.model.errors import CommandFailedError, UsageError
 
 Make = Any
@@ -67,10 +67,10 @@ def shell(
     if target not in ("cld", "chunkd"):
         return _shell_in_container(make, asked, target, words, options=(replica, table, create, exact, udp))
     _check_options(target, {"--table": table, "--create": create, "--exact": exact}, {"--udp": udp})
-    from hailbox.cli.conversation import Conversation
+    from hailbox.cli.repl import Conversation
     from hailbox.shell import connect
     from hailbox.shell.interpreter import CommandError, Interpreter, Tell
-    from hailbox.stack.access import access
+    from hailbox.stack.endpoint import access
 
     context = make()
     found = access(context, target, replica)
@@ -128,7 +128,7 @@ def exec(make: Make, asked: output.Asked, replica: Executed, command: Command) -
         raise UsageError("there is no command to run", f"write for example: hailbox exec {replica} -- ps")
     if not asked.json:
         return _attach(make, replica, words)
-    from hailbox.stack.execute import execute
+    from hailbox.commands.execute import execute
 
     ended = execute(make(), replica, words)
     data = {
@@ -145,7 +145,7 @@ def exec(make: Make, asked: output.Asked, replica: Executed, command: Command) -
 
 def _attach(make: Make, replica: str, command: Sequence[str]) -> Shown:
     """Become the docker client: it knows terminals, signals and half-closed pipes, and hailbox has nothing to add."""
-    from hailbox.stack.execute import attached
+    from hailbox.commands.execute import attached
 
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     program = attached(make(), replica, command, terminal=terminal)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hailbox.cli.command import Shown, verb
 from hailbox.cli.life import DryRun, Timings
-from hailbox.cli.verb import Shown, verb
 
 if TYPE_CHECKING:
     from hailbox.snapshot.catalog import Snapshot

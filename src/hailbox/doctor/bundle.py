@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import hailbox
+from hailbox.context import Context
 from hailbox.doctor.redaction import Redactor
 from hailbox.doctor.report import Report
 from hailbox.engine.port import Engine
 from hailbox.model import names
 from hailbox.model.errors import DiskFullError, HailboxError, UsageError
+from hailbox.observe import Observed, observe
 from hailbox.stack import credentials
-from hailbox.stack.context import Context
-from hailbox.stack.observe import Observed, observe
 
 _LOG_LINES = 2000
 _ENVIRONMENT = ("HAILBOX_STACK", "HAILBOX_BASE", "DOCKER_HOST", "DOCKER_CONTEXT", "XDG_RUNTIME_DIR", "LANG")

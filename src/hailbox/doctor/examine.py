@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hailbox.doctor import host, stack
+from hailbox.commands.result import StackResult
+from hailbox.context import Context
+from hailbox.diagnosis import roots as stack
+from hailbox.doctor import host
 from hailbox.doctor.report import Check, Examination, Report, findings
 from hailbox.model.errors import EngineDeniedError, EngineUnreachableError, HailboxError, HostError
-from hailbox.stack.context import Context
-from hailbox.stack.observe import Observed, observe, present
-from hailbox.stack.result import StackResult
+from hailbox.observe import Observed, observe, present
 
 
 def why(context: Context) -> Examination:

@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
+from hailbox.context import Context
+from hailbox.diagnosis import evidence as diagnosis
 from hailbox.doctor.report import Check
 from hailbox.engine.port import Engine
 from hailbox.model import names
 from hailbox.model.errors import ClockSkewError, DiskFullError, HailboxError, LeftoversError
-from hailbox.stack import diagnosis, lock, plan, ports, preflight
-from hailbox.stack.context import Context
-from hailbox.stack.observe import Observed, observe, stacks
+from hailbox.observe import Observed, observe, stacks
+from hailbox.stack import lock, plan, ports, preflight
 
 ENOUGH_DISK = 1 << 30
 """Bytes; images and an empty stack take about a quarter of that."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hailbox.commands.result import StackResult
 from hailbox.model.errors import HailboxError
-from hailbox.stack.result import StackResult
 
 
 @dataclass(frozen=True)

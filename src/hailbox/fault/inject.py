@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hailbox.commands.status import stack_down
+from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState, Helper
-from hailbox.fault import program
-from hailbox.fault.listing import described
+from hailbox.fault.active import described
 from hailbox.fault.result import Fault
+from hailbox.helper import faultprogram as program
+from hailbox.helper import run as helpers
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import FaultActiveError, FaultFailedError, NotWorkingError, UnknownServiceError, UsageError
-from hailbox.stack import helpers, lock
-from hailbox.stack.context import Context
-from hailbox.stack.observe import Observed, present
-from hailbox.stack.status import stack_down
+from hailbox.observe import Observed, present
+from hailbox.stack import lock
 
 PROCESS = ("kill", "stop", "pause")
 CHOICE_DEADLINE = 60.0

@@ -7,7 +7,7 @@ import secrets
 from hailbox.probe.outcome import Credentials, ProbeError, Reached
 from hailbox.probe.patience import attempt_deadline
 from haild.client.cld import CldError, ConnectError, Session
-from haild.wire.cld import OpenMode
+from haild.wire.cld.messages import OpenMode
 
 _MODE = OpenMode.READ | OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE | OpenMode.EXCL
 

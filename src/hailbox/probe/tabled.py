@@ -14,7 +14,7 @@ from email.utils import formatdate, parsedate_to_datetime
 
 from hailbox.probe.http import Client
 from hailbox.probe.outcome import Credentials, ProbeError, Reached
-from haild.wire import sigv2
+from haild.wire.s3 import sigv2
 
 _SIZE = 128 * 1024
 """Bytes: enough to be a file on a storage node of ours, which keeps smaller bodies elsewhere."""

@@ -16,7 +16,7 @@ from hailbox.shell import localfile
 from hailbox.shell.escape import escape
 from hailbox.shell.interpreter import Command, CommandError, GoneError, Interpreter, Tell
 from haild.client.cld import CldError, ConnectError, ErrorCode, EventMask, OpenMode, Session, SessionLostError
-from haild.wire.cld import MAXIMUM_DATA
+from haild.wire.cld.messages import MAXIMUM_DATA
 
 PATIENCE: Final = 0.5
 """Seconds that a lock may take before the user is told that it is waited for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hailbox.shell.chunkd import ChunkdInterpreter
 from hailbox.shell.cld import CldInterpreter
 from hailbox.shell.interpreter import Tell
-from hailbox.stack.access import Access
+from hailbox.stack.endpoint import Access
 from haild.client.chunk import Connection
 from haild.client.cld import Session
 

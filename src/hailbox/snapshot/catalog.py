@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hailbox.engine.port import Volume
 from hailbox.model import names
 from hailbox.model.errors import UnknownSnapshotError, UsageError
-from hailbox.stack.observe import Observed
+from hailbox.observe import Observed
 
 TAKEN = "org.hailbox.snapshot.taken"
 SIZE = "org.hailbox.snapshot.bytes"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from hailbox.commands.down import Removal
+from hailbox.context import Context
+from hailbox.helper import run as helpers
 from hailbox.model import names
 from hailbox.model.errors import BusyError
+from hailbox.observe import observe, present
 from hailbox.snapshot import catalog
 from hailbox.snapshot.catalog import Snapshot
 from hailbox.snapshot.save import discard_half_made
-from hailbox.stack import helpers, lock
-from hailbox.stack.context import Context
-from hailbox.stack.down import Removal
-from hailbox.stack.observe import observe, present
+from hailbox.stack import lock
 
 
 def ls(context: Context) -> list[Snapshot]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from hailbox.commands.down import Removal, discard
+from hailbox.commands.result import StackResult
+from hailbox.commands.up import bring_up
+from hailbox.context import Context
 from hailbox.engine.port import Container
+from hailbox.helper import copies as copying
+from hailbox.helper import run as helpers
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
-from hailbox.snapshot import catalog, copying
+from hailbox.observe import Observed, observe
+from hailbox.snapshot import catalog
 from hailbox.snapshot.catalog import Snapshot
 from hailbox.snapshot.save import discard_half_made
-from hailbox.stack import helpers, lock, plan
-from hailbox.stack.context import Context
-from hailbox.stack.down import Removal, discard
-from hailbox.stack.observe import Observed, observe
-from hailbox.stack.result import StackResult
-from hailbox.stack.up import bring_up
+from hailbox.stack import lock, plan
 
 
 @dataclass(frozen=True)

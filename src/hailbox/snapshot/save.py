@@ -6,17 +6,19 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from hailbox.commands.down import each
+from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState
+from hailbox.helper import copies as copying
+from hailbox.helper import run as helpers
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT, Service
 from hailbox.model.errors import FaultActiveError, NotWorkingError, SnapshotExistsError
 from hailbox.model.progress import Phase
-from hailbox.snapshot import catalog, copying
+from hailbox.observe import Observed, present
+from hailbox.snapshot import catalog
 from hailbox.snapshot.catalog import Snapshot
-from hailbox.stack import helpers, lock, plan
-from hailbox.stack.context import Context
-from hailbox.stack.down import each
-from hailbox.stack.observe import Observed, present
+from hailbox.stack import lock, plan
 
 DEADLINE = 3600.0
 

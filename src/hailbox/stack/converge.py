@@ -9,15 +9,15 @@ import contextlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import EngineFailedError, EngineUnreachableError
 from hailbox.model.progress import Phase
+from hailbox.observe import Observed, observe
 from hailbox.stack import credentials, plan
-from hailbox.stack.context import Context
 from hailbox.stack.credentials import Kept
-from hailbox.stack.observe import Observed, observe
 from hailbox.stack.plan import Plan
 
 COMPOSE_CREATE = ("create", "--no-build", "--pull", "never", "--remove-orphans")

@@ -13,7 +13,7 @@ from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.compose import Blueprint, configuration_files
 from hailbox.model.errors import NotWorkingError, UnknownStackError
-from hailbox.stack.observe import Observed, observe
+from hailbox.observe import Observed, observe
 from haild.credentials import fill
 
 _FILE = "credentials.json"

@@ -9,15 +9,18 @@ from dataclasses import dataclass, field, replace
 
 import tenacity
 
+from hailbox.context import Context
+from hailbox.diagnosis import evidence as diagnosis
 from hailbox.engine.port import ContainerState
+from hailbox.helper import lostprocesses as strays
+from hailbox.helper import volumecheck as writing
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
+from hailbox.observe import Observed, observe
 from hailbox.probe import patience
 from hailbox.probe.outcome import Credentials, Outcome, Reached
 from hailbox.probe.watch import Target
-from hailbox.stack import converge, diagnosis, strays, writing
-from hailbox.stack.context import Context
-from hailbox.stack.observe import Observed, observe
+from hailbox.stack import converge
 from hailbox.stack.plan import Plan
 
 _STOP_TIMEOUT = 0

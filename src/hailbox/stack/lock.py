@@ -15,10 +15,10 @@ from pathlib import Path
 
 import tenacity
 
+from hailbox.context import Context
 from hailbox.model.errors import BusyError, RuntimeDirectoryError
 from hailbox.model.progress import Phase
-from hailbox.stack.context import Context
-from hailbox.stack.orphans import Watcher
+from hailbox.stack.composeprocesses import Watcher
 
 DEADLINE = 300.0
 """Seconds to wait for another command; the longest, an `up` that builds everything, takes about a minute."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState
 from hailbox.images import build as images
 from hailbox.model import names
@@ -14,9 +15,8 @@ from hailbox.model.catalog import ONE_SHOT, Profile, profile_from
 from hailbox.model.compose import Blueprint, render, services, volumes
 from hailbox.model.errors import UnknownServiceError
 from hailbox.model.progress import Phase
+from hailbox.observe import Observed
 from hailbox.stack import definitions, ports
-from hailbox.stack.context import Context
-from hailbox.stack.observe import Observed
 
 DEFAULT_PROFILE = "s3"
 

@@ -8,13 +8,13 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from hailbox.context import Context
 from hailbox.model import names
 from hailbox.model.catalog import Port, Profile, Replica
 from hailbox.model.compose import preferred_port
 from hailbox.model.errors import PortTakenError, UnknownServiceError, UsageError
+from hailbox.observe import Observed
 from hailbox.stack import portholder
-from hailbox.stack.context import Context
-from hailbox.stack.observe import Observed
 
 LOOPBACK = "127.0.0.1"
 

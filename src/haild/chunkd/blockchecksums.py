@@ -12,7 +12,7 @@ from typing import Final
 
 import anycrc  # type: ignore[import-untyped]
 
-from haild.wire.chunk import BLOCK_SIZE
+from haild.wire.chunk.messages import BLOCK_SIZE
 
 ENTRY_SIZE: Final = 4
 """Bytes of one block's checksum in the encoded form."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from haild.daemon.waiting import settled
+from haild.transfer.waiting import settled
 
 SCHEMA_VERSION: Final = 1
 MAXIMUM_BATCH: Final = 256

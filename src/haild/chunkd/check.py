@@ -21,7 +21,7 @@ from haild.chunkd.bodies import Bodies
 from haild.chunkd.catalog import COLUMNS, CatalogError, StoredObject, connect, stored_object
 from haild.chunkd.reading import BodyFile, DamagedError, Pace, Verified
 from haild.chunkd.store import Store
-from haild.wire.chunk import CheckState
+from haild.wire.chunk.messages import CheckState
 
 BITE: Final = 8 << 20
 """Bytes that are read before somebody else's work gets a turn; a body is never split."""

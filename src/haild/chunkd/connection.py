@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Final, Protocol, TypeVar, cast
 
-from haild.daemon import flow
-from haild.daemon.waiting import settled
-from haild.wire.chunk import ProtocolError, Request, RequestDecoder
+from haild.transfer import flow
+from haild.transfer.waiting import settled
+from haild.wire.chunk.messages import ProtocolError, Request, RequestDecoder
 
 HELD_LIMIT: Final = 1 << 16
 """Bytes of later requests held while one is handled."""

@@ -11,7 +11,7 @@ from haild.chunkd.configuration import Configuration
 from haild.chunkd.server import BoundSocket, Server, bind, tls_context
 from haild.chunkd.session import Service
 from haild.chunkd.store import Store
-from haild.wire.chunkrecord import encode_record
+from haild.wire.chunk.record import encode_record
 
 
 async def serve(configuration: Configuration, secrets: dict[bytes, bytes] | None, stop: asyncio.Event) -> None:

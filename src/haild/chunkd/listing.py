@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from haild.chunkd.catalog import snapshot
-from haild.wire import chunklist
+from haild.wire.chunk import listing as chunklist
 
 LONG: Final = 1 << 16
 """Bytes of a listing that goes through a file."""

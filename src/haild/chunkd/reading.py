@@ -13,7 +13,7 @@ from typing import Final
 
 from haild.chunkd import blockchecksums
 from haild.chunkd.catalog import StoredObject
-from haild.wire.chunk import BLOCK_SIZE
+from haild.wire.chunk.messages import BLOCK_SIZE
 
 READ_SIZE: Final = 4 * BLOCK_SIZE
 """Bytes read and verified at a time: they fit the processor's cache."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from haild.chunkd.configuration import CldServer
 from haild.client.cld import Address, OpenMode, Session, keep_session
-from haild.client.cld_discovery import MAXIMUM_SERVERS, DiscoveryError, find_servers
+from haild.client.cld.discovery import MAXIMUM_SERVERS, DiscoveryError, find_servers
 from haild.daemon.settings import SettingsError, port_number
 
 DIRECTORY_MODE: Final = OpenMode.READ | OpenMode.WRITE | OpenMode.CREATE | OpenMode.DIRECTORY

@@ -19,8 +19,8 @@ from haild.chunkd.connection import Connection, ConnectionClosedError
 from haild.chunkd.listing import write_listing
 from haild.chunkd.reading import BodyFile, DamagedError
 from haild.chunkd.store import INLINE_SIZE, Refusal, Store
-from haild.wire import chunk as wire
-from haild.wire.chunk import Operation, Request, RequestFlag, Response, ResponseCode, ResponseFlag
+from haild.wire.chunk import messages as wire
+from haild.wire.chunk.messages import Operation, Request, RequestFlag, Response, ResponseCode, ResponseFlag
 
 WINDOW: Final = 1 << 20
 """Bytes of a body that the client must take before its time is out."""

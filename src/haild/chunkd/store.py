@@ -30,8 +30,8 @@ from haild.chunkd.catalog import (
 )
 from haild.chunkd.reading import BodyFile, DamagedError, Verified, stamp_of
 from haild.daemon.errors import StartError, refusal
-from haild.daemon.waiting import settled
-from haild.wire.chunk import ResponseCode
+from haild.transfer.waiting import settled
+from haild.wire.chunk.messages import ResponseCode
 
 INLINE_SIZE: Final = 32768
 """Bytes of the largest body that is kept in the catalog itself."""

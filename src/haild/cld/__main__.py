@@ -13,7 +13,7 @@ from haild.cld import admin
 from haild.cld.server import Server
 from haild.daemon import lifecycle, log, settings
 from haild.daemon.errors import StartError
-from haild.wire import cld
+from haild.wire.cld import messages as cld
 
 _MAXIMUM_SECRET = 127
 _MAXIMUM_USER = 31

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from haild.cld.store import NAME
-from haild.wire import cld, cld_extension
+from haild.wire.cld import extension as cld_extension
+from haild.wire.cld import messages as cld
 
 DIRECTORY = Path("/var/lib/cld")
 """Where the database is in the images."""

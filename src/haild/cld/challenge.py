@@ -15,9 +15,10 @@ from haild.cld.operations import Operations, Request, Response
 from haild.cld.refusal import RefusedError
 from haild.cld.registry import Registry
 from haild.cld.session import Datagrams, Peer, Session, Stream
-from haild.wire import cld, cld_extension
-from haild.wire import cld_packet as wire
-from haild.wire.cld import Op
+from haild.wire.cld import extension as cld_extension
+from haild.wire.cld import messages as cld
+from haild.wire.cld import packet as wire
+from haild.wire.cld.messages import Op
 
 PATIENCE = 0.25
 INTERVAL = 0.5

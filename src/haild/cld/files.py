@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from haild.cld.changes import Changes, Table
 from haild.cld.refusal import RefusedError
-from haild.wire import cld
-from haild.wire.cld import ErrorCode
+from haild.wire.cld import messages as cld
+from haild.wire.cld.messages import ErrorCode
 
 ROOT = 10
 _RESERVED = 50

@@ -15,8 +15,8 @@ from haild.cld.files import FileTree, Inode, valid_path
 from haild.cld.locks import Lock, LockTable, Owner
 from haild.cld.refusal import RefusedError
 from haild.cld.session import Handle, Session
-from haild.wire import cld
-from haild.wire.cld import ErrorCode, EventMask, Op, OpenMode
+from haild.wire.cld import messages as cld
+from haild.wire.cld.messages import ErrorCode, EventMask, Op, OpenMode
 
 CHANGING = frozenset({Op.OPEN, Op.PUT, Op.CLOSE, Op.DEL, Op.LOCK, Op.TRYLOCK, Op.UNLOCK})
 """Requests that must not be executed twice."""

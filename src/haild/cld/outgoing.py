@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from haild.wire import cld_packet as wire
-from haild.wire.cld import Op
+from haild.wire.cld import packet as wire
+from haild.wire.cld.messages import Op
 
 WINDOW = 8
 STORED_WINDOW = 24

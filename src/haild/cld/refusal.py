@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haild.wire.cld import ErrorCode
+from haild.wire.cld.messages import ErrorCode
 
 
 class RefusedError(Exception):

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from haild.cld.changes import Changes, Table
 from haild.cld.locks import Owner
 from haild.cld.session import PING_INTERVAL, Datagrams, Peer, Session, Stream
-from haild.wire import cld
-from haild.wire import cld_packet as wire
-from haild.wire.cld import Op
+from haild.wire.cld import messages as cld
+from haild.wire.cld import packet as wire
+from haild.wire.cld.messages import Op
 
 ENDED = 15.0
 """Seconds an ended session is kept to repeat the answer to END_SESS."""

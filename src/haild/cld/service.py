@@ -9,7 +9,7 @@
 
 *Argument.* In case 1 the holder knows. In case 2 the socket that the session is bound to is closed, so the process
 is dead or has itself let go of the session. Case 3: a client of ours believes in its session until 0.8 of the lease
-after the sending of the latest request that was answered (`haild.client.cld_machine`). That request came here after
+after the sending of the latest request that was answered (`haild.client.cld.machine`). That request came here after
 it was sent, so by real time our lease ends at least 0.2 of it after the client has stopped to believe, whatever was
 lost or delayed on the way; this holds as long as the two clocks run at speeds that differ by less than a fifth. The
 client's clock counts while its machine sleeps. A restart does not weaken it: a lock is acknowledged only after it
@@ -48,9 +48,11 @@ from haild.cld.outgoing import Outgoing
 from haild.cld.refusal import RefusedError
 from haild.cld.registry import Registry
 from haild.cld.session import PING_INTERVAL, Datagrams, Handle, Peer, Session, Stream, from_row, move
-from haild.wire import cld, cld_extension, xdr
-from haild.wire import cld_packet as wire
-from haild.wire.cld import ErrorCode, Op
+from haild.wire.cld import extension as cld_extension
+from haild.wire.cld import messages as cld
+from haild.wire.cld import packet as wire
+from haild.wire.cld import xdr
+from haild.wire.cld.messages import ErrorCode, Op
 
 MAXIMUM_SESSIONS = 10_000
 MAXIMUM_PER_STREAM = 64
@@ -297,7 +299,7 @@ class Service:
         self.registry.send(session, Op.NEW_SESS, body)
 
     def _resume(self, session: Session, packet: wire.Packet, peer: Peer) -> None:
-        """Go on with a session of our client where it is now (`haild.wire.cld_extension`)."""
+        """Go on with a session of our client where it is now (`haild.wire.cld.extension`)."""
         if packet.order != wire.Order.ONLY or wire.newer(packet.sequence, session.expected) < 0:
             return
         registry = self.registry

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from haild.cld.changes import Row
 from haild.cld.outgoing import Outgoing
-from haild.wire import cld, cld_extension, xdr
-from haild.wire import cld_packet as wire
+from haild.wire.cld import extension as cld_extension
+from haild.wire.cld import messages as cld
+from haild.wire.cld import packet as wire
+from haild.wire.cld import xdr
 
 ANSWERS = 8
 """Answers kept per session: as many as a client of ours has requests on their way."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from haild.cld.session import Stream
-from haild.wire import cld_packet
+from haild.wire.cld import packet as cld_packet
 
 MAXIMUM_CONNECTIONS = 10_000
 SILENT = 60.0

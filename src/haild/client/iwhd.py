@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from haild.client.service import RefusedError, ServiceClient, UnreachableError
-from haild.wire.iwhd import path_of
+from haild.client.http import RefusedError, ServiceClient, UnreachableError
+from haild.wire.iwhd.target import path_of
 
 FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 

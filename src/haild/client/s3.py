@@ -11,8 +11,8 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 
-from haild.client.service import RefusedError, ServiceClient, document_of
-from haild.wire import sigv2, sigv4
+from haild.client.http import RefusedError, ServiceClient, document_of
+from haild.wire.s3 import sigv2, sigv4
 
 Signature = Literal["v2", "v4"]
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from haild.client.service import RefusedError, ServiceClient, UnreachableError
+from haild.client.http import RefusedError, ServiceClient, UnreachableError
 
 Scheme = Literal["http", "https"]
 

@@ -16,7 +16,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from haild.daemon import memory
+from haild.transfer import memory
 
 STOP_DEADLINE = 1.0
 """Seconds from SIGTERM until what still runs is cut off."""

@@ -14,21 +14,21 @@ from typing import Final
 from aiohttp import web
 
 from haild.daemon.errors import StartError
-from haild.iwhd.body import BodyReader
-from haild.iwhd.bucket import Buckets
-from haild.iwhd.directory import ProviderDirectory
-from haild.iwhd.health import HealthCheck
-from haild.iwhd.http import make_server
-from haild.iwhd.master import Master
+from haild.iwhd.http.server import make_server
 from haild.iwhd.metadata.database import Database
-from haild.iwhd.object import Objects
 from haild.iwhd.options import Options
 from haild.iwhd.provider.fs import OWN_DIRECTORY
-from haild.iwhd.queue import ReplicationQueue
-from haild.iwhd.registration import Registration
-from haild.iwhd.replication import Replicator
+from haild.iwhd.registration.register import Registration
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 from haild.iwhd.site import Site
+from haild.iwhd.warehouse.body import BodyReader
+from haild.iwhd.warehouse.bucket import Buckets
+from haild.iwhd.warehouse.directory import ProviderDirectory
+from haild.iwhd.warehouse.health import HealthCheck
+from haild.iwhd.warehouse.master import Master
+from haild.iwhd.warehouse.object import Objects
+from haild.iwhd.warehouse.queue import ReplicationQueue
+from haild.iwhd.warehouse.replication import Replicator
 
 DEFAULT_METADATA: Final = Path("/var/lib/iwhd/_db")
 

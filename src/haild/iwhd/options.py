@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from haild.daemon.settings import SettingsError, port_number
-from haild.wire.iwhd import DEFAULT_PORT, VERSION
+from haild.wire.iwhd.target import DEFAULT_PORT, VERSION
 
 AUTOSTART_DATABASE_PORT: Final = 27018
 """Where upstream's autostart ran its database; taken means that another one runs (iwhd.md section 12)."""

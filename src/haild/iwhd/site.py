@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from haild.iwhd.body import BodyReader
-from haild.iwhd.bucket import Buckets
-from haild.iwhd.directory import ProviderDirectory
-from haild.iwhd.health import HealthCheck
-from haild.iwhd.master import Master
 from haild.iwhd.metadata.database import Database
-from haild.iwhd.object import Objects
-from haild.iwhd.queue import ReplicationQueue
-from haild.iwhd.registration import Registration
+from haild.iwhd.registration.register import Registration
+from haild.iwhd.warehouse.body import BodyReader
+from haild.iwhd.warehouse.bucket import Buckets
+from haild.iwhd.warehouse.directory import ProviderDirectory
+from haild.iwhd.warehouse.health import HealthCheck
+from haild.iwhd.warehouse.master import Master
+from haild.iwhd.warehouse.object import Objects
+from haild.iwhd.warehouse.queue import ReplicationQueue
 
 
 @dataclass(frozen=True, slots=True)

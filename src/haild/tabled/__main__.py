@@ -43,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not options.foreground:
             lifecycle.go_to_background()
         with lifecycle.pid_file(options.pid or settings.pid_file):
-            from haild.tabled import cldaddresses
             from haild.tabled.daemon import Daemon, check_database
+            from haild.tabled.group import cldaddresses
 
             cldaddresses.check(settings)
             check_database(settings.directory)

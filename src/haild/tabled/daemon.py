@@ -22,16 +22,16 @@ from aiohttp import web
 from haild.client.cld import keep_session
 from haild.daemon.errors import DamagedDataError, StartError, refusal
 from haild.daemon.lifecycle import write_port_file
-from haild.tabled import cldaddresses
+from haild.tabled.bodies.nodes import Nodes
 from haild.tabled.configuration import Configuration
-from haild.tabled.group import Group
-from haild.tabled.http import S3Server, low_level_server
-from haild.tabled.master import GRACE
+from haild.tabled.group import cldaddresses
+from haild.tabled.group.master import GRACE
+from haild.tabled.group.membership import Group
+from haild.tabled.group.role import Role
+from haild.tabled.http.server import S3Server, low_level_server
 from haild.tabled.metadata import schema
 from haild.tabled.metadata.claim import database_file
 from haild.tabled.metadata.port import SupersededError
-from haild.tabled.nodes import Nodes
-from haild.tabled.role import Role
 from haild.tabled.status import Statistics, StatusServer
 
 FAREWELL = 0.3

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from haild.daemon.errors import StartError
-from haild.tabled import acl, configuration, users
-from haild.tabled.metadata import bodies, schema
+from haild.tabled import configuration
+from haild.tabled.metadata import bodies, schema, users
 from haild.tabled.metadata.claim import database_file
+from haild.tabled.s3 import acl
 
 USAGE_ERROR = 64
 

@@ -1,9 +1,9 @@
-"""The XML of LIST: `haild.wire.chunklist`."""
+"""The XML of LIST: `haild.wire.chunk.listing`."""
 
 from collections.abc import Iterator
 
-from haild.wire import chunklist
-from haild.wire.chunklist import ListedObject
+from haild.wire.chunk import listing as chunklist
+from haild.wire.chunk.listing import ListedObject
 
 TOKENS = tuple(
     f"<{end}{name}>".encode() for name in ("Contents", "Name", "LastModified", "ETag") for end in ("", "/")

@@ -1,9 +1,9 @@
-"""Requests of chunkd: `haild.wire.chunk.RequestDecoder`, and what the server asks of a request."""
+"""Requests of chunkd: `haild.wire.chunk.messages.RequestDecoder`, and what the server asks of a request."""
 
 from collections.abc import Iterator
 
-from haild.wire import chunk as wire
-from haild.wire.chunk import Operation
+from haild.wire.chunk import messages as wire
+from haild.wire.chunk.messages import Operation
 
 SECRET = b"u"
 TOKENS = (wire.MAGIC, b"START-TLS\0")

@@ -1,9 +1,9 @@
-"""Responses of chunkd: `haild.wire.chunk.ResponseDecoder`. The first byte says what was asked."""
+"""Responses of chunkd: `haild.wire.chunk.messages.ResponseDecoder`. The first byte says what was asked."""
 
 from collections.abc import Iterator
 
-from haild.wire import chunk as wire
-from haild.wire.chunk import Operation, Response, ResponseCode
+from haild.wire.chunk import messages as wire
+from haild.wire.chunk.messages import Operation, Response, ResponseCode
 
 TOKENS = (wire.MAGIC,)
 

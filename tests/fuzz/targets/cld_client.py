@@ -4,9 +4,11 @@ import random
 from collections.abc import Iterator
 
 from fuzz.script import Script
-from haild.client.cld_machine import FENCE, Machine, State
-from haild.wire import cld, cld_extension, cld_packet
-from haild.wire.cld import Op
+from haild.client.cld.machine import FENCE, Machine, State
+from haild.wire.cld import extension as cld_extension
+from haild.wire.cld import messages as cld
+from haild.wire.cld import packet as cld_packet
+from haild.wire.cld.messages import Op
 
 KEY = cld_packet.Key(b"u")
 OPS = [*Op, 5, 99]

@@ -1,8 +1,10 @@
-"""Bodies of CLD's messages, directories, and what hailbox adds: `haild.wire.cld`, `haild.wire.cld_extension`."""
+"""Bodies of CLD's messages, directories, and what hailbox adds (`haild.wire.cld`)."""
 
 from collections.abc import Iterator
 
-from haild.wire import cld, cld_extension, xdr
+from haild.wire.cld import extension as cld_extension
+from haild.wire.cld import messages as cld
+from haild.wire.cld import xdr
 
 BODIES = (
     cld.Generic,

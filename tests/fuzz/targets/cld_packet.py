@@ -1,8 +1,8 @@
-"""Packets of CLD and their frames on TCP: `haild.wire.cld_packet`."""
+"""Packets of CLD and their frames on TCP: `haild.wire.cld.packet`."""
 
 from collections.abc import Iterator
 
-from haild.wire import cld_packet as wire
+from haild.wire.cld import packet as wire
 
 TOKENS = (b"tkp1cDLC", b"CLDc1pkt", b"CLD1\x01", b"\0\0\0\x03", b"\0\0\0\x01")
 KEY = wire.Key(b"u")

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 from fuzz.script import Script
 from haild.cld.session import Datagrams, Stream
-from haild.wire import cld, cld_extension, cld_packet
-from haild.wire.cld import ErrorCode, Op
+from haild.wire.cld import extension as cld_extension
+from haild.wire.cld import messages as cld
+from haild.wire.cld import packet as cld_packet
+from haild.wire.cld.messages import ErrorCode, Op
 from support.cld_harness import Original, World
 
 KEY = cld_packet.Key(b"u")

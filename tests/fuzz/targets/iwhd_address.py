@@ -1,8 +1,8 @@
-"""Addresses of the image warehouse: `haild.wire.iwhd.parse_target`, and the paths it writes itself."""
+"""Addresses of the image warehouse: `haild.wire.iwhd.target.parse_target`, and the paths it writes itself."""
 
 from collections.abc import Iterator
 
-from haild.wire.iwhd import MAXIMUM_NAME, Target, is_path_segment, parse_target, path_of
+from haild.wire.iwhd.target import MAXIMUM_NAME, Target, is_path_segment, parse_target, path_of
 
 TOKENS = (b"%2e", b"%2F", b"../", b"_attrs", b"_query", b"_providers/", b"/_primary", b"_new", b"http://", b"%00")
 

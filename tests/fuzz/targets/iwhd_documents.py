@@ -1,4 +1,4 @@
-"""What the image warehouse writes, whatever names it is given: `haild.wire.iwhdxml` and `haild.wire.iwhdjson`."""
+"""What the image warehouse writes, whatever names it is given: `haild.wire.iwhd.xml` and `haild.wire.iwhd.json`."""
 
 import json
 from collections.abc import Iterator
@@ -6,9 +6,10 @@ from urllib.parse import unquote
 
 from defusedxml import ElementTree
 
-from haild.wire import iwhdjson, iwhdxml
-from haild.wire.iwhd import is_name
-from haild.wire.iwhdlist import Link, Listed, ProviderEntry
+from haild.wire.iwhd import json as iwhdjson
+from haild.wire.iwhd import xml as iwhdxml
+from haild.wire.iwhd.listing import Link, Listed, ProviderEntry
+from haild.wire.iwhd.target import is_name
 
 TOKENS = (b"<", b"&", b'"', b"'", b"]]>", b"\\", "\u2028".encode(), b"\n")
 BASE = "http://h:1"

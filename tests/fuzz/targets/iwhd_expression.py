@@ -1,9 +1,9 @@
-"""Queries and policies of the image warehouse: `haild.wire.iwhql` and `haild.wire.iwhqlvalue`."""
+"""Queries and policies of the image warehouse: `haild.wire.iwhd.query` and `haild.wire.iwhd.queryvalue`."""
 
 from collections.abc import Iterator
 
-from haild.wire.iwhql import Expression, ExpressionError, parse
-from haild.wire.iwhqlvalue import Context, Truth, evaluate
+from haild.wire.iwhd.query import Expression, ExpressionError, parse
+from haild.wire.iwhd.queryvalue import Context, Truth, evaluate
 
 TOKENS = (b"&&", b"||", b"==", b"!=", b"<=", b">=", b"$a", b"$link.a", b"#name", b'"x"', b"~now~", b"!(", b"010")
 

@@ -1,10 +1,10 @@
-"""Forms that are posted to the image warehouse: `haild.wire.iwhdform`. The first line is the content type."""
+"""Forms that are posted to the image warehouse: `haild.wire.iwhd.form`. The first line is the content type."""
 
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
-from haild.wire import iwhdform
-from haild.wire.iwhd import is_name
+from haild.wire.iwhd import form as iwhdform
+from haild.wire.iwhd.target import is_name
 
 URLENCODED = "application/x-www-form-urlencoded"
 TOKENS = (

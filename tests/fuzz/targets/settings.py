@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from haild.chunkd import configuration
 from haild.daemon import settings
-from haild.wire import chunkrecord
+from haild.wire.chunk import record as chunkrecord
 
 NAMES = ("Listen", "Port", "PortFile", "Node", "Path", "InfoPath", "NID", "CLD", "Host", "SSL", "Check", "Timeout")
 TOKENS = tuple(f"<{name}>".encode() for name in NAMES) + tuple(f"</{name}>".encode() for name in NAMES)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from fuzz.script import Script
-from haild.wire import awschunked, sigv4
+from haild.wire.s3 import awschunked, sigv4
 
 TOKENS = (b"\r\n", b"0\r\n", b";chunk-signature=", b"x-amz-checksum-crc32:", b"x-amz-trailer-signature:", b"ffffffff")
 _SEED = awschunked.Seed(b"k" * 32, "20101128T184122Z", sigv4.Scope("20101128", "r"), "a" * 64)

@@ -3,9 +3,11 @@
 import contextlib
 from collections.abc import Iterator
 
-from haild.tabled import acl, batch, cors, lifecycle, multipart
-from haild.tabled.errors import S3Error
-from haild.wire import s3xml
+from haild.tabled.operations import cors, lifecycle, multipart
+from haild.tabled.operations import deleteobjects as batch
+from haild.tabled.s3 import acl
+from haild.tabled.s3.errors import S3Error
+from haild.wire.s3 import xml as s3xml
 
 TOKENS = (
     b"<!DOCTYPE a [<!ENTITY b 'c'>]>",

@@ -3,8 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 
-from haild.tabled import addressing, conditions, routes
-from haild.tabled.errors import S3Error
+from haild.tabled.http import routes
+from haild.tabled.s3 import addressing, conditions
+from haild.tabled.s3.errors import S3Error
 
 TOKENS = (
     b"bytes=",

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from haild.tabled import addressing
-from haild.tabled.auth import Authenticator, RequestFacts
-from haild.tabled.errors import S3Error
-from haild.wire import sigv2, sigv4
+from haild.tabled.s3 import addressing
+from haild.tabled.s3.authentication import Authenticator, RequestFacts
+from haild.tabled.s3.errors import S3Error
+from haild.wire.s3 import sigv2, sigv4
 
 TOKENS = (
     b"AWS4-HMAC-SHA256 ",

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from haild.wire.iwhd import RESERVED_OBJECTS
-from haild.wire.iwhdlist import Listed
-from haild.wire.iwhql import Expression
-from haild.wire.iwhqlvalue import Context, selects
+from haild.wire.iwhd.listing import Listed
+from haild.wire.iwhd.query import Expression
+from haild.wire.iwhd.queryvalue import Context, selects
+from haild.wire.iwhd.target import RESERVED_OBJECTS
 
 DEFAULT_OBJECT: Final = "_default"
 POLICY_ATTRIBUTE: Final = "_policy"

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from haild.iwhd.provider import writeback
 from haild.iwhd.provider.base import (
     Body,
     ExistsError,
@@ -23,6 +22,7 @@ from haild.iwhd.provider.base import (
     Upload,
 )
 from haild.iwhd.settings import ProviderSettings
+from haild.transfer import writeback
 
 OWN_DIRECTORY: Final = ".iwhd"
 """Our own directory in PATH, for uploads that are not whole; no bucket can have that name."""

@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from haild.client.http import Put, RefusedError, UnreachableError
 from haild.client.iwhd import IwhdClient
-from haild.client.service import Put, RefusedError, UnreachableError
 from haild.iwhd.provider.base import ExistsError, ProviderError, Publication, UnavailableError, Upload
 from haild.iwhd.provider.service import ServiceProvider, ServiceUpload
 from haild.iwhd.settings import ProviderSettings
-from haild.wire.iwhd import MASTER_ROLE, ROLE_HEADER
+from haild.wire.iwhd.target import MASTER_ROLE, ROLE_HEADER
 
 
 class _Role:

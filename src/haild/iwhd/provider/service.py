@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
 from typing import ClassVar, Final
 
-from haild.client.service import Put, RefusedError, ServiceClient, UnreachableError
+from haild.client.http import Put, RefusedError, ServiceClient, UnreachableError
 from haild.iwhd.provider.base import (
     Body,
     ExistsError,

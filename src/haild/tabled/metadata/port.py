@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from haild.tabled.acl import Acl
 from haild.tabled.metadata.records import (
     Bucket,
     Deletion,
@@ -21,6 +20,7 @@ from haild.tabled.metadata.records import (
     Upload,
     UploadPage,
 )
+from haild.tabled.s3.acl import Acl
 
 Check = Callable[[ObjectRecord | None], None]
 """Looks at what is stored under a key now, inside the transaction that replaces it; raises to refuse."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from haild.tabled.acl import Acl
+from haild.tabled.s3.acl import Acl
 
 NULL_VERSION = "null"
 """The version id of an object that was stored while versioning was not enabled."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from haild.tabled.acl import Acl, from_text, to_text
 from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, Upload
+from haild.tabled.s3.acl import Acl, from_text, to_text
 
 FILE_NAME = "passwd"
 """Set-up scripts check for a file of this name after `tdbadm -u` (tabled.md 2.2)."""

@@ -13,7 +13,6 @@ from heapq import merge
 from pathlib import Path
 from typing import Any
 
-from haild.tabled.acl import Acl, to_text
 from haild.tabled.metadata import bodies, counting, listing, objects, schema
 from haild.tabled.metadata.port import (
     BucketExistsError,
@@ -35,6 +34,7 @@ from haild.tabled.metadata.records import (
     UploadPage,
 )
 from haild.tabled.metadata.writer import Writer
+from haild.tabled.s3.acl import Acl, to_text
 
 BLOCK = 5000
 """Body ids set aside in the database at a time; at most so many are skipped by a restart."""

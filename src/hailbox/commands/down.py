@@ -1,0 +1,152 @@
+"""`down`: stops and removes the containers, keeps the data; `destroy`: nothing is left."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from hailbox.context import Context
+from hailbox.engine.port import Container, ContainerState, Engine
+from hailbox.helper import lostprocesses as strays
+from hailbox.helper import run as helpers
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.progress import Phase
+from hailbox.observe import Observed, observe, present
+from hailbox.stack import lock
+
+STOP_TIMEOUT = 3
+"""Seconds that a daemon gets to stop cleanly; ours take less than one."""
+
+_KILLED = 137
+"""Exit status of a process that SIGKILL ended."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What a command removed, or with `--dry-run` would remove, by name."""
+
+    stack: str
+    dry_run: bool
+    containers: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    killed: tuple[str, ...] = ()
+    """Replicas that did not stop when asked and had to be killed."""
+
+
+def each(work: Callable[[T], object], things: Iterable[T]) -> None:
+    """Do `work` for all things at once; raises the first error after all have ended."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        list(pool.map(work, things))
+
+
+def down(context: Context) -> Removal:
+    """Stop all services and remove their containers and the network; data and credentials stay.
+
+    The one-shot container, which has ended, stays as the record of profile and ports.
+    """
+    with lock.exclusive(context):
+        observed = present(context.engine, context.stack)
+        if strays.end_suspected(context, observed):
+            observed = present(context.engine, context.stack)
+        if any(names.HELPER in container.labels for container in observed.containers):
+            helpers.settle(context, observed)
+            observed = present(context.engine, context.stack)
+        services = [c for c in observed.containers if c.labels.get(names.REPLICA) != ONE_SHOT]
+        killed: list[str] = []
+
+        def stop(container: Container) -> None:
+            if stop_cleanly(context, container):
+                killed.append(container.labels.get(names.REPLICA, container.name))
+
+        # Clients of cld end their sessions only while it is there; a session that was not ended keeps its locks
+        # for the rest of its lease, and the next `up` would wait for that.
+        needed_last = [c for c in services if not _needs(context, c)]
+        each(stop, [container for container in services if container not in needed_last])
+        each(stop, needed_last)
+        each(context.engine.remove_network, [network.id for network in observed.networks])
+    return Removal(
+        context.stack,
+        False,
+        containers=tuple(sorted(c.name for c in services)),
+        networks=tuple(sorted(network.name for network in observed.networks)),
+        killed=tuple(sorted(killed)),
+    )
+
+
+def _needs(context: Context, container: Container) -> tuple[str, ...]:
+    service = context.catalog.services.get(container.labels.get(names.SERVICE, ""))
+    return service.needs if service else ()
+
+
+def stop_cleanly(context: Context, container: Container) -> bool:
+    """Stop and remove one container; returns whether it had to be killed."""
+    engine, replica = context.engine, container.labels.get(names.REPLICA, container.name)
+    context.tell(replica, Phase.STOPPING)
+    running = container.state.has_process
+    if container.state is ContainerState.PAUSED:
+        engine.unpause_container(container.id)
+    began = time.monotonic()
+    engine.stop_container(container.id, stop_timeout=STOP_TIMEOUT)
+    overdue = time.monotonic() - began >= STOP_TIMEOUT
+    killed = running and overdue and engine.container_details(container.id).exit_code == _KILLED
+    engine.remove_container(container.id)
+    context.tell(replica, Phase.REMOVED, f"killed after {STOP_TIMEOUT} s" if killed else "")
+    return killed
+
+
+def discard(engine: Engine, volumes: Iterable[str], containers: Sequence[Container]) -> None:
+    """Kill and remove these containers and volumes. Needs no graceful stop of what it throws away."""
+    used = Counter(volume for container in containers for volume in container.mounts)
+    wanted = dict.fromkeys(volumes)
+
+    def remove(container: Container) -> None:
+        engine.remove_container(container.id)
+        each(engine.remove_volume, [name for name in container.mounts if name in wanted and used[name] == 1])
+
+    each(remove, containers)
+    each(engine.remove_volume, [name for name in wanted if used[name] != 1])
+
+
+def _unused_images(engine: Engine, observed: Observed) -> list[str]:
+    """The tags of our images without those that other containers were made from, and what those were built on."""
+    made = engine.images({names.IMAGE: None})
+    ours = {container.id for container in observed.containers}
+    used = {container.image_id for container in engine.containers({}) if container.id not in ours}
+    shared = {"base", "runtime"} if any(image.id in used for image in made) else set()
+    unused = [image for image in made if image.id not in used and image.labels[names.IMAGE] not in shared]
+    return sorted(tag for image in unused for tag in image.tags)
+
+
+def destroy(context: Context, *, dry_run: bool = False, images: bool = False) -> Removal:
+    """Remove everything of the stack; with `images` also the images that hailbox made and nobody else uses.
+
+    Raises UnknownStackError.
+    """
+    engine = context.engine
+    with lock.exclusive(context):
+        observed = present(engine, context.stack) if not images else observe(engine, context.stack)
+        made = _unused_images(engine, observed) if images else []
+        volumes = sorted(volume.name for volume in observed.volumes)
+        if not dry_run:
+            strays.end_suspected(context, observed)
+            discard(engine, volumes, observed.containers)
+            each(engine.remove_network, [network.id for network in observed.networks])
+            for reference in reversed(made):
+                engine.remove_image(reference)
+    return Removal(
+        context.stack,
+        dry_run,
+        containers=tuple(sorted(c.name for c in observed.containers)),
+        volumes=tuple(volumes),
+        networks=tuple(sorted(network.name for network in observed.networks)),
+        images=tuple(made),
+    )

@@ -1,0 +1,100 @@
+"""`reset`: discards the data, of all services or of some, and brings the stack up again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from hailbox.commands.down import Removal
+from hailbox.commands.result import StackResult
+from hailbox.commands.up import bring_up
+from hailbox.context import Context
+from hailbox.helper import lostprocesses as strays
+from hailbox.helper import run as helpers
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.errors import UnknownServiceError
+from hailbox.model.progress import Phase
+from hailbox.observe import Observed, observe
+from hailbox.stack import lock, plan
+from hailbox.stack.recreate import discard_to_renew, renew
+from hailbox.stack.situation import prepare
+
+
+@dataclass(frozen=True)
+class ResetResult:
+    """What was discarded, and the stack afterwards (None with `--dry-run`)."""
+
+    removal: Removal
+    stack: StackResult | None
+
+
+def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False) -> ResetResult:
+    """Discard the data of the services or replicas in `wanted` (none: of all), and bring the stack up.
+
+    The credentials stay, so that what a user's programs were told remains true. Works from any state.
+    Raises UnknownServiceError, and what `up` raises.
+    """
+    with lock.exclusive(context):
+        observed = observe(context.engine, context.stack)
+        replicas = _replicas(context, observed, wanted)
+        containers = [c for c in observed.containers if c.labels.get(names.REPLICA) in replicas]
+        volumes = sorted(volume.name for volume in observed.data_volumes(replicas))
+        removal = Removal(
+            context.stack,
+            dry_run,
+            containers=tuple(sorted(c.name for c in containers)),
+            volumes=tuple(volumes),
+        )
+        if dry_run:
+            return ResetResult(removal, None)
+        if strays.end_suspected(context, observed):
+            observed = observe(context.engine, context.stack)
+        observed = _without_helpers(context, observed, partly=bool(wanted))
+        for container in containers:
+            context.tell(container.labels.get(names.REPLICA, container.name), Phase.REMOVED)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # What is to come can be worked out while the engine removes what has been.
+            discarding = pool.submit(discard_to_renew, context.engine, observed, volumes, containers)
+            prepared = prepare(context, observed, leaving=containers)
+            with context.span("discard"):
+                gone = discarding.result()
+        return ResetResult(removal, bring_up(context, replicas, renew(context, prepared, gone)))
+
+
+def _without_helpers(context: Context, observed: Observed, *, partly: bool) -> Observed:
+    """No fault survives, and none of the volumes may be in use. What was being restored is discarded with them."""
+    left = [container for container in observed.containers if names.HELPER in container.labels]
+    if not left:
+        return observed
+    if partly:
+        helpers.settle(context, observed)
+    else:
+        helpers.end_faults(context, observed)
+        for container in left:
+            context.engine.remove_container(container.id)
+    return observe(context.engine, context.stack)
+
+
+def _replicas(context: Context, observed: Observed, wanted: Sequence[str]) -> frozenset[str]:
+    """The names of the replicas in question: those of the profile, and whatever else there is."""
+    profile, _ = plan.chosen_profile(context, observed)
+    known = {replica.name: replica.service for replica in profile.replicas}
+    labelled = [container.labels for container in observed.containers]
+    labelled += [volume.labels for volume in observed.volumes]
+    for labels in labelled:
+        if (name := labels.get(names.REPLICA)) and name != ONE_SHOT:
+            known.setdefault(name, labels.get(names.SERVICE, ""))
+    if not wanted:
+        return frozenset(known)
+    chosen: set[str] = set()
+    for word in wanted:
+        found = {name for name, service in known.items() if word in (name, service)}
+        if not found:
+            listed = ", ".join(dict.fromkeys([*known.values(), *known]))
+            raise UnknownServiceError(f"stack {context.stack} has no service {word!r}", f"it has: {listed}")
+        chosen |= found
+    # Those of a group have one volume; none of them may be left with the data of the others gone.
+    keepers = {context.catalog.keeper(name) for name in chosen}
+    return frozenset(name for name in known if context.catalog.keeper(name) in keepers)

@@ -1,0 +1,161 @@
+"""`status` and `wait`: how a stack is, without changing it; `ls`: which stacks there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import tenacity
+
+from hailbox.commands.result import ReplicaResult, StackResult, endpoints
+from hailbox.context import Context
+from hailbox.diagnosis import evidence as diagnosis
+from hailbox.engine.port import ContainerState, Engine
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT, Profile
+from hailbox.model.errors import NotWorkingError, StackDownError
+from hailbox.model.progress import Phase
+from hailbox.observe import Observed, observe, present
+from hailbox.probe import watch as probes
+from hailbox.probe.outcome import Outcome, Reached
+from hailbox.probe.watch import Target
+from hailbox.stack import credentials, plan
+from hailbox.stack.ports import recorded
+
+
+@dataclass(frozen=True)
+class StackSummary:
+    """One stack on the engine, as a listing shows it; not probed."""
+
+    stack: str
+    profile: str
+    running: int
+    containers: int
+    volumes: int
+    endpoints: Mapping[str, str]
+
+
+def status(context: Context) -> StackResult:
+    """Probe every replica once. Raises UnknownStackError."""
+    return examine(context, present(context.engine, context.stack))
+
+
+def examine(context: Context, observed: Observed, outcomes: Mapping[str, Outcome] | None = None) -> StackResult:
+    """The same for a stack that was observed already, and perhaps probed."""
+    profile = plan.chosen_profile(context, observed)[0]
+    outcomes = outcomes or probe(context, observed, profile)
+    where = endpoints(recorded(observed))
+    replicas = tuple(
+        ReplicaResult(
+            replica.name,
+            replica.service,
+            outcomes[replica.name].working,
+            where.get(replica.name, ""),
+            outcomes[replica.name].seconds,
+            outcomes[replica.name].reason,
+        )
+        for replica in profile.replicas
+    )
+    return StackResult(context.stack, profile.name, replicas, down=observed.down)
+
+
+def stack_down(stack: str) -> StackDownError:
+    """The error for a stack that is down."""
+    return StackDownError(
+        f"stack {stack} is down: none of its services has a container", f"start it with: hailbox --stack {stack} up"
+    )
+
+
+def probe(context: Context, observed: Observed, profile: Profile) -> dict[str, Outcome]:
+    """Probe every replica of the profile once; outcomes by replica, also of those that have no container."""
+    ports = recorded(observed)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # The engine takes long to hand out a file.
+        reading = pool.submit(credentials.read, context.engine, observed)
+        probes.load(profile.services)
+        secrets = reading.result()
+    outcomes: dict[str, Outcome] = {}
+    targets: list[Target] = []
+    for replica in profile.replicas:
+        containers = observed.of(replica.name)
+        port = next((number for (name, _), number in ports.items() if name == replica.name), None)
+        if not containers:
+            outcomes[replica.name] = Outcome(replica.name, Reached.NOTHING, "it has no container", 0.0)
+        elif containers[0].state is not ContainerState.RUNNING:
+            reason = f"its container is {containers[0].state.value}"
+            outcomes[replica.name] = Outcome(replica.name, Reached.NOTHING, reason, 0.0)
+        elif secrets is None or port is None:
+            outcomes[replica.name] = Outcome(replica.name, Reached.NOTHING, "its credentials are missing", 0.0)
+        else:
+            targets.append(Target(replica.name, replica.service, port))
+    if targets and secrets is not None:
+        outcomes |= context.watch(targets, secrets, deadline=0, on_change=lambda outcome: None)
+    return outcomes
+
+
+def wait(context: Context, *, deadline: float) -> StackResult:
+    """Wait until the stack works, `deadline` seconds at most; then raises NotWorkingError."""
+
+    def look() -> tuple[Observed, StackResult | None]:
+        observed = observe(context.engine, context.stack)
+        return observed, None if observed.empty else examine(context, observed)
+
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_result(lambda seen: seen[1] is None or not seen[1].working),
+        wait=tenacity.wait_random_exponential(multiplier=0.05, max=0.5),
+        stop=tenacity.stop_after_delay(deadline),
+        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+    )
+    context.tell(context.stack, Phase.WAITING)
+    observed, result = attempts(look)
+    if result is None:
+        raise NotWorkingError(
+            f"there is still no stack {context.stack!r} after {deadline:g} s",
+            f"bring it up with: hailbox --stack {context.stack} up",
+        )
+    if result.down:
+        raise stack_down(context.stack)
+    if not result.working:
+        outcomes = {
+            replica.replica: Outcome(
+                replica.replica,
+                Reached.FUNCTION if replica.working else Reached.NOTHING,
+                replica.reason,
+                replica.seconds,
+            )
+            for replica in result.replicas
+        }
+        profile = plan.chosen_profile(context, observed)[0]
+        raise diagnosis.explain(context.engine, observed, outcomes, profile, context.catalog, ())
+    return result
+
+
+def ls(engine: Engine) -> list[StackSummary]:
+    """All stacks of which the engine holds anything."""
+    every = {names.STACK: None}
+    containers, volumes, networks = engine.containers(every), engine.volumes(every), engine.networks(every)
+    labelled = [thing.labels[names.STACK] for thing in containers]
+    labelled += [thing.labels[names.STACK] for thing in volumes]
+    labelled += [thing.labels[names.STACK] for thing in networks]
+    summaries = []
+    for name in sorted(set(labelled)):
+        observed = Observed(
+            name,
+            tuple(thing for thing in containers if thing.labels[names.STACK] == name),
+            tuple(thing for thing in volumes if thing.labels[names.STACK] == name),
+            tuple(thing for thing in networks if thing.labels[names.STACK] == name),
+        )
+        services = [c for c in observed.containers if c.labels.get(names.REPLICA, ONE_SHOT) != ONE_SHOT]
+        running = sum(container.state is ContainerState.RUNNING for container in services)
+        summaries.append(
+            StackSummary(
+                stack=name,
+                profile=observed.record.get(names.PROFILE, "?"),
+                running=running,
+                containers=len(services),
+                volumes=len(observed.volumes),
+                endpoints=endpoints(recorded(observed)) if running else {},
+            )
+        )
+    return summaries

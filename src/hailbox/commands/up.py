@@ -1,0 +1,116 @@
+"""`up`: from whatever is there to a stack of which every service works. Never discards data."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from hailbox.commands.result import ReplicaResult, StackResult, endpoints
+from hailbox.context import Context
+from hailbox.engine.port import Container, ContainerState
+from hailbox.helper import lostprocesses as strays
+from hailbox.helper import run as helpers
+from hailbox.model.catalog import ONE_SHOT
+from hailbox.observe import Observed, observe
+from hailbox.probe.outcome import Outcome
+from hailbox.stack import converge, credentials, lock, plan
+from hailbox.stack.heal import Healer
+from hailbox.stack.plan import Plan
+from hailbox.stack.situation import Prepared, prepare
+
+FRESH_DEADLINE = 20.0
+"""Seconds in which a service that was just started has to work before it is restarted."""
+
+STEADY_DEADLINE = 2.5
+"""The same for one that has been running."""
+
+
+def up(context: Context) -> StackResult:
+    """Make every service of the stack work, and return where each is reached.
+
+    Raises HailboxError: NotWorkingError or DataDamagedError where a service cannot be made to work, ClockSkewError
+    where all work and refuse our requests as too old or too new.
+    """
+    with lock.exclusive(context):
+        return bring_up(context)
+
+
+def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepared | None = None) -> StackResult:
+    """The same for a command that holds the stack's lock already, and has `discarded` these replicas' data.
+
+    `prepared` is what it may have worked out before.
+    """
+    prepared = prepared or prepare(context)
+    observed, planned, kept = prepared.observed, prepared.planned, prepared.kept
+    known = kept.credentials if kept else None
+    changed = plan.outdated(planned, observed)
+    lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
+    if changed:
+        usable = kept if ONE_SHOT not in changed else None
+        planned, secrets = converge.converge(context, planned, observed, prepared.references, usable)
+    else:
+        secrets = known or _new_credentials(context)
+    restarted = secrets != known and _restart_what_ran(context, observed)
+    fresh = changed or restarted or prepared.restored or prepared.renewed
+    healer = Healer(context, planned, secrets)
+    with _ending(context, prepared.restored), context.span("probe until all work"):
+        outcomes = healer.wait(FRESH_DEADLINE if fresh else STEADY_DEADLINE)
+    healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
+    if healed:
+        with context.span("heal"):
+            outcomes = healer.heal(outcomes)
+    # That an engine starts one again and again shows only a while behind its first start.
+    if fresh and strays.end_suspected(context, observe(context.engine, context.stack)):
+        converge.make(context, planned)
+        outcomes = healer.heal(healer.wait(FRESH_DEADLINE))
+    return replace(
+        _result(planned, outcomes),
+        changed=(*prepared.renewed, *changed),
+        healed=healed,
+        lost=tuple(lost),
+        ended_faults=prepared.ended_faults,
+        timings=tuple(context.spans),
+    )
+
+
+@contextlib.contextmanager
+def _ending(context: Context, restored: Collection[Container]) -> Iterator[None]:
+    """Meanwhile end the helpers that have restored a snapshot."""
+    if not restored:
+        yield
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ending = pool.submit(helpers.end_restores, context, restored)
+        yield
+        ending.result()
+
+
+def _new_credentials(context: Context) -> Mapping[str, str]:
+    for container in observe(context.engine, context.stack).of(ONE_SHOT):
+        if container.state is ContainerState.EXITED:
+            context.engine.start_container(container.id)
+    return credentials.await_them(context.engine, context.stack)
+
+
+def _restart_what_ran(context: Context, before: Observed) -> bool:
+    """Restart the services that ran before and do now: they have read credentials that are no more."""
+    engine = context.engine
+    running = {c.id for c in observe(engine, context.stack).containers if c.state is ContainerState.RUNNING}
+    stale = [c.id for c in before.containers if c.state is ContainerState.RUNNING and c.id in running]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda identifier: engine.restart_container(identifier, stop_timeout=1), stale))
+    return bool(stale)
+
+
+def _result(planned: Plan, outcomes: dict[str, Outcome]) -> StackResult:
+    where = endpoints(planned.blueprint.ports)
+    replicas = tuple(
+        ReplicaResult(replica.name, replica.service, outcome.working, where[replica.name], outcome.seconds)
+        for replica in planned.blueprint.profile.replicas
+        if (outcome := outcomes.get(replica.name))
+    )
+    return StackResult(
+        planned.blueprint.stack, planned.blueprint.profile.name, replicas, substitutions=planned.substitutions
+    )

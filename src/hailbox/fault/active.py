@@ -1,0 +1,62 @@
+"""Which faults are in effect, and ending them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hailbox.context import Context
+from hailbox.fault.result import Fault
+from hailbox.helper import run as helpers
+from hailbox.model import names
+from hailbox.model.errors import UnknownFaultError
+from hailbox.observe import present
+from hailbox.stack import lock
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """The faults that were ended, by id."""
+
+    faults: tuple[str, ...]
+
+
+def described(container_name: str, stack: str, labels: Mapping[str, str]) -> Fault:
+    """A fault from its helper's labels."""
+    return Fault(
+        id=container_name.removeprefix(names.fault_container(stack, "")),
+        kind=labels[names.FAULT_KIND],
+        targets=tuple(labels[names.FAULT_TARGETS].split()),
+        detail=labels.get(names.FAULT_DETAIL, ""),
+        until=float(labels[names.FAULT_UNTIL]) if names.FAULT_UNTIL in labels else None,
+    )
+
+
+def ls(context: Context) -> list[Fault]:
+    """The faults that are in effect. Raises UnknownStackError."""
+    observed = present(context.engine, context.stack)
+    found = [described(c.name, context.stack, c.labels) for c in helpers.active_faults(observed)]
+    return sorted(found, key=lambda fault: fault.id)
+
+
+def clear(context: Context, wanted: Sequence[str] = ()) -> Cleared:
+    """End these faults, by id or by a replica that they are about; none given: all.
+
+    Raises UnknownFaultError, UnknownStackError.
+    """
+    with lock.exclusive(context):
+        observed = present(context.engine, context.stack)
+        present_helpers = helpers.of_kind(observed, names.FAULT)
+        chosen = []
+        for word in wanted:
+            meant = [
+                container
+                for container in present_helpers
+                if word == helpers.fault_id(container) or word in container.labels[names.FAULT_TARGETS].split()
+            ]
+            if not meant:
+                active = ", ".join(sorted(helpers.fault_id(c) for c in helpers.active_faults(observed)))
+                raise UnknownFaultError(f"there is no fault {word!r} in effect", f"there are: {active or 'none'}")
+            chosen += meant
+        unique = list({container.id: container for container in chosen}.values())
+        return Cleared(helpers.end_faults(context, observed, unique if wanted else None))

@@ -1,0 +1,81 @@
+"""What comes before anything is changed: what there is, what should be, and all that is needed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from hailbox.context import Context, Span
+from hailbox.engine.port import Container
+from hailbox.helper import lostprocesses as strays
+from hailbox.helper import run as helpers
+from hailbox.model import names
+from hailbox.observe import Observed, observe
+from hailbox.probe import watch as probes
+from hailbox.stack import credentials, plan, preflight
+from hailbox.stack.plan import Plan
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What there is, and what should be."""
+
+    observed: Observed
+    planned: Plan
+    references: dict[str, str]
+    """The images by service."""
+    kept: credentials.Kept | None
+    """The credentials and configuration files; None if there are none yet."""
+    ended_faults: tuple[str, ...]
+    restored: tuple[Container, ...]
+    """The helpers that have restored a snapshot; they are to be ended when the services are started."""
+    renewed: tuple[str, ...] = ()
+    """The replicas that the command has made anew already."""
+
+    def without(self, containers: Collection[Container], volumes: Collection[str]) -> Prepared:
+        """The same when these are gone."""
+        return replace(self, observed=self.observed.without(containers, volumes))
+
+
+def prepare(context: Context, observed: Observed | None = None, leaving: Collection[Container] = ()) -> Prepared:
+    """Look at what there is, end all faults, have the images, and make the plan.
+
+    What a command has `observed` already it gives, and those of the containers that are `leaving` meanwhile.
+    Raises what `preflight`, `images.build` and `ports` raise.
+    """
+    engine = context.engine
+    context.spans.append(Span("until here", 0.0, context.elapsed))
+    with ThreadPoolExecutor() as pool:
+        with context.span("ask the engine"):
+            checking = pool.submit(preflight.check_engine, engine)
+            looked = observed is not None
+            observed = observed or observe(engine, context.stack)
+            # The engine takes long to hand out a file; what comes next does not need it.
+            reading = pool.submit(credentials.look, engine, observed.without(leaving))
+            # Before a container is started or removed: either would make it worse. A command that has begun to has
+            # looked, and the look would keep it from removing volumes.
+            if not looked and strays.end_suspected(context, observed):
+                observed = observe(engine, context.stack)
+            checking.result()
+        settling = pool.submit(helpers.finish, context, observed)
+        profile, _ = plan.chosen_profile(context, observed)
+        complete = all(observed.of(replica.name) for replica in profile.replicas)
+        finding = None if complete else pool.submit(engine.compose_version)
+        with context.span("load the probes"):
+            probes.load(profile.services)
+        if finding is not None:
+            with context.span("find Compose"):
+                finding.result()
+        ended = settling.result()
+        if any(names.HELPER in container.labels for container in observed.containers):
+            observed = observe(engine, context.stack)
+        restored = helpers.of_kind(observed, names.RESTORE)
+        observed = observed.without(restored)
+        with context.span("images"):
+            references = plan.image_references(context, observed)
+        with context.span("plan"):
+            planned = plan.make(context, observed, references)
+        with context.span("read credentials"):
+            kept = reading.result()
+    return Prepared(observed, planned, references, kept, ended, tuple(restored))

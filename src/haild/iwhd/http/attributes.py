@@ -1,0 +1,82 @@
+"""Requests on attributes (iwhd.md 7.5 and 7.6)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from functools import partial
+
+from aiohttp import web
+
+from haild.iwhd.http import reply
+from haild.iwhd.http.reply import Reply
+from haild.iwhd.http.root import JSON, XML
+from haild.iwhd.metadata import records
+from haild.iwhd.site import Site, base_address, wants_json
+from haild.wire.iwhd import json as iwhdjson
+from haild.wire.iwhd import xml as iwhdxml
+from haild.wire.iwhd.target import RESERVED_ATTRIBUTES, VALUE_HEADER, Target
+
+
+async def store(
+    site: Site, bucket: str, key: str, attributes: Mapping[str, bytes], policy_override: str | None = None
+) -> None:
+    """Set attributes and evaluate the policy, in one transaction. Raises DatabaseError."""
+
+    def change(connection: sqlite3.Connection) -> None:
+        records.set_attributes(connection, bucket, key, attributes.items())
+        site.queue.object_changed(connection, bucket, key, policy_override)
+
+    await site.database.write(change)
+    site.queue.announce()
+
+
+async def put_attribute(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+    """Set an attribute to the body, or to the value of a header."""
+    if target.name in RESERVED_ATTRIBUTES:
+        return Reply(400, close=True)
+    in_header = request.headers.get(VALUE_HEADER)
+    if in_header is not None:
+        value = in_header.encode("utf-8", "surrogateescape")
+    else:
+        value = await site.bodies.collected(request)
+    await store(site, target.bucket, target.key, {target.name: value.partition(b"\0")[0]})
+    return Reply(201, close=in_header is not None)
+
+
+async def get_attribute(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+    """The bare value; an empty one counts as missing."""
+    value = await site.database.read(
+        partial(records.attribute, bucket=target.bucket, key=target.key, name=target.name)
+    )
+    if not value:
+        return Reply(404)
+    return Reply(200, value, "text/plain")
+
+
+async def delete_attribute(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+    """Remove an attribute (our addition)."""
+    if target.name in RESERVED_ATTRIBUTES:
+        return Reply(400)
+
+    def change(connection: sqlite3.Connection) -> bool:
+        removed = records.unset_attribute(connection, target.bucket, target.key, target.name)
+        if removed:
+            site.queue.attribute_unset(connection, target.bucket, target.key, target.name)
+        return removed
+
+    if not await site.database.write(change):
+        return Reply(404)
+    site.queue.announce()
+    return Reply()
+
+
+async def get_attributes(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+    """The names of all attributes."""
+    stored = await site.database.read(partial(records.attributes, bucket=target.bucket, key=target.key))
+    if stored is None:
+        return Reply(404)
+    base = base_address(request)
+    if wants_json(request):
+        return reply.pieces(iwhdjson.attributes(base, target.bucket, target.key, stored), JSON)
+    return reply.pieces(iwhdxml.attributes(base, target.bucket, target.key, stored), XML)

@@ -1,0 +1,140 @@
+"""Requests on buckets: create, delete, list, query, and attributes set through the bucket (iwhd.md 6 and 7.4)."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator
+from functools import partial
+
+from aiohttp import web
+
+from haild.iwhd.http import reply
+from haild.iwhd.http.attributes import store
+from haild.iwhd.http.reply import Reply
+from haild.iwhd.http.root import JSON, XML
+from haild.iwhd.metadata import records
+from haild.iwhd.metadata.database import Database
+from haild.iwhd.metadata.records import Page
+from haild.iwhd.provider.base import MissingError, ProviderError, UnavailableError
+from haild.iwhd.site import Site, wants_json
+from haild.iwhd.warehouse.bucket import NotEmptyError
+from haild.wire.iwhd import json as iwhdjson
+from haild.wire.iwhd import query as iwhql
+from haild.wire.iwhd import xml as iwhdxml
+from haild.wire.iwhd.query import Expression, ExpressionError
+from haild.wire.iwhd.target import MAXIMUM_NAME, RESERVED_ATTRIBUTES, RESERVED_BUCKETS, Target, is_path_segment
+
+logger = logging.getLogger(__name__)
+
+
+async def put_bucket(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+    """Create a bucket; a body is not looked at."""
+    return await _create(site, target.bucket)
+
+
+async def _create(site: Site, bucket: str) -> Reply:
+    if bucket in RESERVED_BUCKETS or not is_path_segment(bucket):
+        return Reply(400, close=True)
+    try:
+        await site.buckets.create(bucket)
+    except UnavailableError as error:
+        logger.warning("bucket %s: %s", bucket, error)
+        return Reply(503, close=True)
+    except ProviderError as error:
+        # Upstream's status for a bucket that exists, and what clients take it for.
+        logger.debug("bucket %s: %s", bucket, error)
+        return Reply(500, close=True)
+    return Reply(201, close=True)
+
+
+async def delete_bucket(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+    """Delete an empty bucket (our addition)."""
+    try:
+        await site.buckets.delete(target.bucket)
+    except MissingError:
+        return Reply(404)
+    except NotEmptyError as error:
+        return reply.text(f"{error}\n", status=409)
+    return Reply()
+
+
+async def post_bucket(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+    """Create the bucket that the form names (`_new`), or set attributes of the object that it names."""
+    form = await site.bodies.form(request)
+    if target.bucket == "_new":
+        name = form.get("name")
+        if name is None:
+            return Reply(400)
+        return await _create(site, name.decode("utf-8", "replace"))
+    raw_key = form.pop("_key", None)
+    if raw_key is None or form.keys() & RESERVED_ATTRIBUTES:
+        return Reply(400)
+    key = raw_key[:MAXIMUM_NAME].decode("utf-8", "ignore")
+    if not is_path_segment(key):
+        return Reply(400)
+    policy = form.get(records.POLICY_ATTRIBUTE)
+    override = None if policy is None else policy.decode("utf-8", "surrogateescape")
+    await store(site, target.bucket, key, form, override)
+    return Reply()
+
+
+async def get_bucket(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+    """List the objects of a bucket."""
+
+    def first(connection: sqlite3.Connection) -> Page | None:
+        return records.page(connection, target.bucket) if records.is_bucket(connection, target.bucket) else None
+
+    page = await site.database.read(first)
+    if page is None:
+        return Reply(404)
+    return _listed(site.database, request, target.bucket, page, None)
+
+
+async def post_query(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+    """List the objects that an expression selects; 404 if there is none. What cannot be parsed selects none."""
+    body = await site.bodies.collected(request)
+    source = body.decode("utf-8", "surrogateescape").strip()
+    if not source:
+        return Reply(400)
+    try:
+        expression = iwhql.parse(source)
+    except ExpressionError as error:
+        logger.debug("query on %s: %s", target.bucket, error)
+        return Reply(404)
+    page = await site.database.read(partial(_first_match, bucket=target.bucket, expression=expression))
+    if page is None:
+        return Reply(404)
+    return _listed(site.database, request, target.bucket, page, expression)
+
+
+def _first_match(connection: sqlite3.Connection, bucket: str, expression: Expression) -> Page | None:
+    """The first page in which anything was found."""
+    page = records.page(connection, bucket, expression=expression)
+    while not page.found:
+        if page.position is None:
+            return None
+        page = records.page(connection, bucket, page.position, expression)
+    return page
+
+
+def _listed(
+    database: Database, request: web.BaseRequest, bucket: str, first: Page, expression: Expression | None
+) -> Reply:
+    form = iwhdjson if wants_json(request) else iwhdxml
+
+    async def parts() -> AsyncIterator[bytes]:
+        page, empty = first, True
+        text = form.objects_begin()
+        while True:
+            text += form.objects(page.listed, first=empty)
+            empty = empty and not page.listed
+            if page.position is None:
+                break
+            yield text.encode()
+            text = ""
+            following = partial(records.page, bucket=bucket, position=page.position, expression=expression)
+            page = await database.read(following)
+        yield (text + form.objects_end(empty=empty)).encode()
+
+    return Reply(200, parts(), JSON if form is iwhdjson else XML)

@@ -1,0 +1,143 @@
+"""Requests on the root, the provider list and the health check (iwhd.md section 5)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+
+from haild.iwhd import provider
+from haild.iwhd.configuration import from_values
+from haild.iwhd.http import reply
+from haild.iwhd.http.reply import Reply
+from haild.iwhd.metadata import records
+from haild.iwhd.metadata.database import DatabaseError
+from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
+from haild.iwhd.site import Site, base_address, wants_json
+from haild.iwhd.warehouse.health import UnhealthyError
+from haild.wire.iwhd import json as iwhdjson
+from haild.wire.iwhd import xml as iwhdxml
+from haild.wire.iwhd.form import Form
+from haild.wire.iwhd.listing import Link, ProviderEntry
+from haild.wire.iwhd.target import Target, path_of
+
+XML: Final = "application/xml"
+JSON: Final = "application/json"
+
+PRIMARY: Final = "_primary"
+"""Stands for the name of whatever provider is the primary."""
+
+_MAXIMUM_PORT_TEXT: Final = 5
+
+
+logger = logging.getLogger(__name__)
+
+
+async def get_root(site: Site, request: web.BaseRequest, _target: Target) -> Reply:
+    """Two fixed links and one per bucket; without the database the fixed ones only."""
+    base = base_address(request)
+    links = [Link("bucket_factory", f"{base}/_new"), Link("provider_list", f"{base}/_providers")]
+    try:
+        buckets = await site.database.read(records.buckets)
+    except DatabaseError:
+        buckets = []
+    links += [Link("bucket", base + path_of(bucket)) for bucket in buckets]
+    if wants_json(request):
+        return reply.pieces(iwhdjson.root(links), JSON)
+    return reply.pieces(iwhdxml.root(links), XML)
+
+
+async def post_root(site: Site, request: web.BaseRequest, _target: Target) -> Reply:
+    """The control operation `rep_status`."""
+    form = await site.bodies.form(request)
+    operation = form.get("op")
+    if operation is None:
+        return reply.text("missing op", status=400)
+    if operation != b"rep_status":
+        return reply.text("unknown op", status=400)
+    return reply.text(f"{await site.queue.length()} requests\n")
+
+
+async def get_health(site: Site, _request: web.BaseRequest, _target: Target) -> Reply:
+    """A round trip through the primary: 200, or 503 with the reason (our addition)."""
+    try:
+        await site.health.check()
+    except UnhealthyError as error:
+        return reply.text(f"{error}\n", status=503)
+    return reply.text("ok\n")
+
+
+async def get_providers(site: Site, request: web.BaseRequest, _target: Target) -> Reply:
+    """All providers, sorted bytewise by name."""
+    entries = sorted((_entry(provider.settings) for provider in site.directory), key=lambda each: each.name.encode())
+    if wants_json(request):
+        return reply.pieces(iwhdjson.providers(entries), JSON)
+    return reply.pieces(iwhdxml.providers(entries), XML)
+
+
+def _entry(settings: ProviderSettings) -> ProviderEntry:
+    return ProviderEntry(settings.name, settings.type, settings.host, settings.port, settings.key, settings.secret)
+
+
+async def get_provider(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+    """The name of the primary; nothing else can be asked for."""
+    if target.name != PRIMARY:
+        return Reply(400)
+    return reply.text(site.directory.primary.name)
+
+
+async def post_provider(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+    """Add a provider, or replace the one of that name."""
+    form = await site.bodies.form(request)
+    if target.name == PRIMARY:
+        return Reply(400)
+    try:
+        await site.directory.add(_added(target.name, form))
+    except ProviderSettingsError as error:
+        logger.warning("provider not added: %s", error)
+        return Reply(400)
+    site.queue.announce()
+    return Reply()
+
+
+def _added(name: str, form: Form) -> ProviderSettings:
+    """Settings from a form. Raises ProviderSettingsError."""
+    try:
+        fields = {key: value.decode() for key, value in form.items()}
+    except UnicodeDecodeError as error:
+        raise ProviderSettingsError("a value is not UTF-8") from error
+    port = fields.get("port", "")
+    if not (port.isascii() and port.isdecimal() and len(port) <= _MAXIMUM_PORT_TEXT):
+        raise ProviderSettingsError("port must be a positive number")
+    if "name" in fields:
+        raise ProviderSettingsError("the name is in the address")
+    kind = fields.get("type", "").lower()
+    back_end = provider.back_end(kind)
+    if back_end is None or kind != back_end.types[0]:
+        raise ProviderSettingsError(f"no provider of type {kind!r} can be added")
+    reserved: Mapping[str, object] = {
+        key: fields[key] for key in ("type", "host", "key", "secret", "path") if key in fields
+    }
+    own = {key: value for key, value in fields.items() if key not in reserved and key != "port"}
+    known = {**reserved, "name": name, "port": int(port)}
+    return from_values(f"provider {name}", known, own, needed=("name", "type", "port"))
+
+
+async def delete_provider(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+    """Delete a provider; not the primary."""
+    if not await site.directory.remove(target.name):
+        return Reply(404)
+    site.queue.announce()
+    return Reply()
+
+
+async def put_primary(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+    """Make a provider the primary for all following requests."""
+    provider = site.directory.get(target.name)
+    if provider is None:
+        return Reply(400)
+    await site.bodies.collected(request)
+    site.directory.primary = provider
+    return Reply()

@@ -1,0 +1,154 @@
+"""What exists only while this member of the group is master: the metadata open for writing, the jobs, the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from haild.daemon.settings import await_file
+from haild.tabled.bodies.cache import BodyCache
+from haild.tabled.bodies.collector import Collector
+from haild.tabled.bodies.nodes import Nodes
+from haild.tabled.bodies.placement import Placement
+from haild.tabled.bodies.repair import Repairer
+from haild.tabled.configuration import Configuration
+from haild.tabled.http.server import S3Server, low_level_server
+from haild.tabled.metadata import users
+from haild.tabled.metadata.claim import Claim, occupy
+from haild.tabled.metadata.port import SupersededError
+from haild.tabled.metadata.sqlite import SqliteMetadata
+from haild.tabled.operations.call import REGION, Services
+from haild.tabled.operations.lifecycle import Lifecycle
+
+BACKLOG = 1024
+GRACE = 0.2
+"""Seconds that requests under way get when this process stops serving."""
+
+logger = logging.getLogger(__name__)
+
+
+class Master:
+    """One term as master, from `start` to `stop`."""
+
+    def __init__(self, configuration: Configuration, nodes: Nodes, server: S3Server) -> None:
+        self._configuration = configuration
+        self._nodes = nodes
+        self._server = server
+        self._stack = contextlib.AsyncExitStack()
+        self.claim: Claim
+        self.protocol: web.Server
+
+    async def start(
+        self,
+        sockets: Sequence[socket.socket],
+        *,
+        supersede: bool,
+        lost: Callable[[], None],
+    ) -> None:
+        """Serve on these sockets, which stay open and listening when this ends.
+
+        `supersede`: a process that still holds the metadata is no longer the master. `lost` is called, in any thread,
+        when another process is found to have become master. Raises OSError, sqlite3.Error, DatabaseVersionError and
+        SupersededError.
+        """
+        configuration = self._configuration
+        try:
+            place = await self._stack.enter_async_context(
+                occupy(configuration.directory, supersede=supersede, lost=lost)
+            )
+            self.claim = place.claim
+            metadata = self.metadata = await _open_metadata(configuration, place.database, place.claim)
+            self._stack.push_async_callback(metadata.close)
+            self._server.serve(self._services(metadata))
+            self._stack.callback(self._server.serve, None)
+            await self._listen(sockets)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    def _services(self, metadata: SqliteMetadata) -> Services:
+        """What requests need, and the tasks that run beside them."""
+        configuration, nodes = self._configuration, self._nodes
+        cache = BodyCache(configuration.body_cache << 20)
+        self._stack.callback(nodes.listen(lambda node: cache.clear()))
+        placement = Placement(
+            nodes,
+            cache,
+            copies=configuration.copies,
+            acknowledge=configuration.acknowledge,
+        )
+        placement.confirm = self.claim.require
+        placement.on_leftover = metadata.add_garbage
+        collector = Collector(metadata, placement, time.time)
+        repairer = Repairer(
+            metadata, placement, collector, delay=configuration.repair_delay, own=metadata.own_bodies()
+        )
+        lifecycle = Lifecycle(metadata, collector, time.time)
+        placement.on_short = repairer.short
+        placement.on_bad_copy = repairer.bad_copy
+        self._stack.callback(nodes.listen(collector.node_changed))
+        self._stack.callback(nodes.listen(repairer.node_changed))
+        for job in (collector.run, collector.abort_stale_uploads, repairer.run, lifecycle.run):
+            self._stack.push_async_callback(_end, asyncio.create_task(_survive(job), name=job.__qualname__))
+        self.repairer = repairer
+        return Services(
+            metadata,
+            placement,
+            time.time,
+            collector.wake,
+            lifecycle.changed.set,
+            configuration.region or REGION,
+            lambda: self.claim.valid,
+        )
+
+    async def _listen(self, sockets: Sequence[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        protocol = self.protocol = low_level_server(self._server)
+        self._stack.push_async_callback(protocol.shutdown, GRACE)
+        for sock in sockets:
+            listener = await loop.create_server(protocol, sock=sock.dup(), backlog=BACKLOG, start_serving=False)
+            self._stack.callback(listener.close)
+            await listener.start_serving()
+            logger.info("serving on port %d", sock.getsockname()[1])
+        self._stack.callback(protocol.pre_shutdown)
+
+    async def stop(self) -> None:
+        """Stop listening, cut off what still runs, close the metadata."""
+        await self._stack.aclose()
+
+
+async def _survive(job: Callable[[], Awaitable[None]]) -> None:
+    """Run a background job again when it fails: trouble with the database or a node must not end it for good."""
+    pause = 1.0
+    while True:
+        try:
+            await job()
+        except SupersededError:
+            return
+        except Exception:
+            logger.exception("%s failed; again in %.0f s", job.__qualname__, pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 60.0)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _open_metadata(configuration: Configuration, database: Path, claim: Claim) -> SqliteMetadata:
+    """Open the database and take in the users' file. Raises sqlite3.Error and OSError."""
+    if configuration.users_file is not None:
+        path = configuration.users_file
+        await asyncio.to_thread(await_file, path)
+        with path.open(encoding="utf-8") as lines:
+            users.replace(database, users.parse(lines))
+    return SqliteMetadata(database, claim.require)

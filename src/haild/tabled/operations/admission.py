@@ -1,0 +1,105 @@
+"""Who may do what: ACLs of buckets and objects (tabled.md sections 8 and 17.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from haild.tabled.metadata.records import Bucket, ObjectRecord
+from haild.tabled.operations import policy
+from haild.tabled.operations.call import OWNER, Call, access_denied
+from haild.tabled.s3.errors import S3Error
+
+AUTHENTICATED = "AUTHENTICATED"
+"""Pseudo-permission: any user, no bucket needed."""
+__all__ = ["AUTHENTICATED", "OBJECT", "OWNER", "admit", "check_owner", "load_policy", "no_such_key", "readable"]
+
+OBJECT = "OBJECT"
+"""Pseudo-permission: the operation asks for itself, on the object's list."""
+
+
+async def admit(call: Call, permission: str) -> None:
+    """Find the bucket and let the requester in, or raise NoSuchBucket or AccessDenied."""
+    if permission == AUTHENTICATED:
+        _ = call.user
+        return
+    call.found_bucket = await call.metadata.bucket(call.address.bucket)
+    bucket = call.bucket
+    check_owner(call, "x-amz-expected-bucket-owner", bucket)
+    if policy.SETTING in bucket.settings:
+        await load_policy(call, bucket)
+    if permission == OBJECT:
+        return
+    owner_keeps = call.identity.user == bucket.owner and call.action.endswith("BucketPolicy")
+    if not owner_keeps and not call.may(call.action, permission, call.key):
+        refusal = access_denied()
+        if call.method == "HEAD" and not call.key:  # where the bucket is may be told (tabled.md 17.1)
+            refusal.headers["x-amz-bucket-region"] = call.services.region
+        raise refusal
+
+
+def check_owner(call: Call, name: str, bucket: Bucket) -> None:
+    """Raise AccessDenied where the request expects the bucket to be another user's.
+
+    `name` is that of the header (S3 user guide, "Verifying bucket ownership with bucket owner condition"). Some
+    SDKs put it into the query of presigned URLs.
+    """
+    for given in (call.headers, call.query):
+        if given.get(name, bucket.owner) != bucket.owner:
+            raise access_denied()
+
+
+async def load_policy(call: Call, bucket: Bucket) -> None:
+    """Have `call.may` ask the bucket's policy."""
+    text = await call.metadata.setting(bucket.name, policy.SETTING)
+    if text is None:
+        return
+    document = policy.parse(text, bucket.name)
+    context = {name.lower(): value for name, value in _context(call)}
+
+    def decide(user: str | None, action: str, key: str) -> bool | None:
+        return document.decide(user, action, f"{bucket.name}/{key}" if key else bucket.name, context)
+
+    call.policies[bucket.name] = decide
+
+
+def _context(call: Call) -> Iterator[tuple[str, str]]:
+    for name in ("prefix", "delimiter", "versionId"):
+        if name in call.query:
+            yield f"s3:{name}", call.query[name]
+    if "x-amz-acl" in call.headers:
+        yield "s3:x-amz-acl", call.headers["x-amz-acl"]
+    if call.identity.user is not None:
+        yield "aws:username", call.identity.user
+
+
+async def readable(call: Call, permission: str = "READ") -> ObjectRecord:
+    """The object (or version) that the request names, if the requester has the permission on it.
+
+    Raises NoSuchKey (AccessDenied to those who may not list the bucket, so that existence does not leak),
+    NoSuchVersion, MethodNotAllowed for a delete marker.
+    """
+    version = call.query.get("versionId", "")
+    record = await call.metadata.object(call.address.bucket, call.key, version)
+    if record is None:
+        if not call.may("s3:ListBucket", "READ"):
+            raise access_denied()
+        if version:
+            raise S3Error(
+                "NoSuchVersion",
+                "The specified version does not exist.",
+                fields={"Key": call.key, "VersionId": version},
+            )
+        raise no_such_key(call.key)
+    if record.marker:
+        headers = {"x-amz-delete-marker": "true", "x-amz-version-id": record.version}
+        if version:
+            raise S3Error("MethodNotAllowed", "This version is a delete marker.", headers=headers)
+        raise no_such_key(call.key, headers)
+    if not call.may(call.action, permission, call.key, acl=record.acl):
+        raise access_denied()
+    return record
+
+
+def no_such_key(key: str, headers: dict[str, str] | None = None) -> S3Error:
+    """There is no such object."""
+    return S3Error("NoSuchKey", "The specified key does not exist.", fields={"Key": key}, headers=headers)

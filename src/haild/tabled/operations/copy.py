@@ -1,0 +1,138 @@
+"""CopyObject, and the source of copies in general (tabled.md 17.7).
+
+Bodies are never changed, so a copy shares them: no byte moves, whatever the size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
+
+from haild.tabled.metadata.port import BodyMissingError
+from haild.tabled.metadata.records import Bucket, ObjectRecord
+from haild.tabled.operations import admission as access
+from haild.tabled.operations import object as objects
+from haild.tabled.operations import policy
+from haild.tabled.operations.call import Answer, Call, access_denied, quoted, xml
+from haild.tabled.s3 import addressing, conditions
+from haild.tabled.s3.errors import S3Error
+from haild.wire.s3 import xml as s3xml
+
+MAXIMUM = 5 << 30
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What x-amz-copy-source names."""
+
+    bucket: str
+    key: str
+    version: str
+
+
+def parse_source(text: str) -> Source:
+    """`bucket/key` or `/bucket/key`, percent-encoded, maybe with `?versionId=`. Raises InvalidArgument."""
+    path, _, query = text.partition("?")
+    version = ""
+    if query:
+        name, _, version = query.partition("=")
+        if name != "versionId" or not version:
+            raise S3Error("InvalidArgument", "The query of x-amz-copy-source is not versionId=.")
+    try:
+        bucket, slash, key = addressing.decode(path).removeprefix("/").partition("/")
+    except S3Error:
+        raise S3Error("InvalidArgument", "x-amz-copy-source is not UTF-8.") from None
+    if not (bucket and slash and key):
+        raise S3Error("InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+    addressing.check_bucket_name(bucket)
+    addressing.check_key(key)
+    return Source(bucket, key, unquote(version))
+
+
+async def find_source(call: Call, source: Source) -> tuple[Bucket, ObjectRecord]:
+    """The object to copy from, if the requester may read it and the source's conditions hold. Raises S3Error."""
+    bucket = await call.metadata.bucket(source.bucket)
+    if bucket is None:
+        raise S3Error("NoSuchBucket", "The specified bucket does not exist.", fields={"BucketName": source.bucket})
+    access.check_owner(call, "x-amz-source-expected-bucket-owner", bucket)
+    if policy.SETTING in bucket.settings and bucket.name not in call.policies:
+        await access.load_policy(call, bucket)
+    record = await call.metadata.object(source.bucket, source.key, source.version)
+    if record is None or record.marker:
+        if not call.may("s3:ListBucket", "READ", of=bucket):
+            raise access_denied()
+        if source.version:
+            raise S3Error("NoSuchVersion", "The specified version does not exist.")
+        raise access.no_such_key(source.key)
+    action = "s3:GetObjectVersion" if source.version else "s3:GetObject"
+    if not call.may(action, "READ", source.key, acl=record.acl, of=bucket):
+        raise access_denied()
+    conditions.check_read(call.headers, record.etag, record.modified, "x-amz-copy-source-")
+    return bucket, record
+
+
+def _directive(headers: Mapping[str, str], name: str) -> bool:
+    """True for REPLACE."""
+    value = headers.get(name, "COPY").upper()
+    if value not in ("COPY", "REPLACE"):
+        raise S3Error("InvalidArgument", f"Unknown {name}.")
+    return value == "REPLACE"
+
+
+async def copy_object(call: Call) -> Answer:
+    """PUT object with x-amz-copy-source."""
+    source = parse_source(call.headers["x-amz-copy-source"])
+    if call.headers.get("Content-Length", "0") != "0":
+        raise S3Error("InvalidRequest", "A copy has no body.")
+    given = objects.attributes(call)
+    new_headers = _directive(call.headers, "x-amz-metadata-directive")
+    new_tags = _directive(call.headers, "x-amz-tagging-directive")
+    check = objects.write_check(call)
+    for attempt in range(ATTEMPTS):
+        bucket, record = await find_source(call, source)
+        _refuse_senseless(call, source, record, changed=new_headers)
+        copy = replace(
+            record,
+            bucket=call.address.bucket,
+            key=call.key,
+            modified=call.services.clock(),
+            acl=given.acl,
+            headers=given.headers if new_headers else record.headers,
+            tags=given.tags if new_tags else record.tags,
+            upload="",
+        )
+        try:
+            version = await objects.commit(call, copy, None, check)
+            break
+        except BodyMissingError:  # the source was replaced in this moment: copy what is there now
+            if attempt == ATTEMPTS - 1:
+                raise S3Error("SlowDown", "The source is being replaced; please retry.") from None
+    headers = objects.version_header(call, version)
+    if bucket.versioning:
+        headers["x-amz-copy-source-version-id"] = record.version
+    answer = xml(s3xml.document("CopyObjectResult", *_result(copy)))
+    answer.headers.update(headers)
+    return answer
+
+
+def _result(copy: ObjectRecord) -> list[str]:
+    parts = [
+        s3xml.element("LastModified", s3xml.timestamp(copy.modified)),
+        s3xml.element("ETag", quoted(copy.etag)),
+    ]
+    parts += [s3xml.element(f"Checksum{n.upper()}", v) for n, v in copy.checksum.items() if n != "type"]
+    return parts
+
+
+def _refuse_senseless(call: Call, source: Source, record: ObjectRecord, *, changed: bool) -> None:
+    if record.size > MAXIMUM:
+        raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
+    itself = (source.bucket, source.key) == (call.address.bucket, call.key)
+    if itself and not changed and not source.version:
+        raise S3Error(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the "
+            "object's metadata, storage class, website redirect location or encryption attributes.",
+        )

@@ -1,0 +1,362 @@
+"""Multipart uploads: begin, parts, complete, abort (tabled.md 17.6).
+
+A part is a body of its own; completing writes a manifest of the parts' bodies, so it takes the time of one commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from haild.tabled.metadata.port import BodyMissingError, BucketMissingError, UploadMissingError
+from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, StoredBody, Upload
+from haild.tabled.operations import copy
+from haild.tabled.operations import object as objects
+from haild.tabled.operations.call import Answer, Call, quoted, read_document, xml
+from haild.tabled.s3 import checksums
+from haild.tabled.s3.errors import S3Error
+from haild.wire.s3 import xml as s3xml
+
+MOST_PARTS = 10_000
+LEAST_PART = 5 << 20
+"""Bytes of every part but the last."""
+MAXIMUM_OBJECT = 5 << 40
+DOCUMENT_LIMIT = 4 << 20
+_SOURCE_RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})")
+
+
+async def create_upload(call: Call) -> Answer:
+    """POST ?uploads."""
+    given = objects.attributes(call)
+    algorithm = call.headers.get("x-amz-checksum-algorithm", "").lower()
+    if algorithm and algorithm not in checksums.ALGORITHMS:
+        raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported.")
+    kind = call.headers.get("x-amz-checksum-type", "").upper()
+    if kind not in ("", "COMPOSITE", "FULL_OBJECT"):
+        raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
+    if algorithm and not kind:
+        kind = "FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE"
+    if kind == "FULL_OBJECT" and algorithm not in checksums.COMBINABLE:
+        raise S3Error("InvalidRequest", f"The FULL_OBJECT type cannot be used with the {algorithm} algorithm.")
+    upload = Upload(
+        upload=secrets.token_hex(24),
+        bucket=call.address.bucket,
+        key=call.key,
+        initiated=call.now,
+        acl=given.acl,
+        headers=given.headers,
+        tags=given.tags,
+        checksum_algorithm=algorithm,
+        checksum_type=kind,
+    )
+    try:
+        await call.metadata.create_upload(upload)
+    except BucketMissingError:
+        raise S3Error("NoSuchBucket", "The specified bucket does not exist.") from None
+    answer = xml(
+        s3xml.document(
+            "InitiateMultipartUploadResult",
+            s3xml.element("Bucket", upload.bucket),
+            s3xml.element("Key", upload.key),
+            s3xml.element("UploadId", upload.upload),
+        )
+    )
+    if algorithm:
+        answer.headers["x-amz-checksum-algorithm"] = algorithm.upper()
+        answer.headers["x-amz-checksum-type"] = kind
+    return answer
+
+
+async def find(call: Call) -> Upload:
+    """The upload that the request names. Raises NoSuchUpload."""
+    upload = await _in_progress(call)
+    if upload is None:
+        raise no_such_upload()
+    return upload
+
+
+async def _in_progress(call: Call) -> Upload | None:
+    upload = await call.metadata.upload(call.query.get("uploadId", ""))
+    if upload is None or (upload.bucket, upload.key) != (call.address.bucket, call.key):
+        return None
+    return upload
+
+
+def no_such_upload() -> S3Error:
+    """The upload is not there (any more)."""
+    return S3Error(
+        "NoSuchUpload",
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+        "completed.",
+    )
+
+
+def _part_number(call: Call) -> int:
+    text = call.query.get("partNumber", "")
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST_PARTS):
+        raise S3Error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
+    return int(text)
+
+
+async def upload_part(call: Call) -> Answer:
+    """PUT ?partNumber&uploadId, with a body or from another object."""
+    number = _part_number(call)
+    upload = await find(call)
+    if "x-amz-copy-source" in call.headers:
+        return await _copy_part(call, upload, number)
+    body = call.upload()
+    stored = await objects.store_body(call, body)
+    sums = body.checksums
+    part = Part(number, body.length, body.md5, call.services.clock(), objects.whole(stored), sums)
+    try:
+        await _put_part(call, upload, part, stored)
+    finally:
+        if stored is not None:
+            call.services.placement.being_stored.discard(stored.body)
+    headers = {"ETag": quoted(part.etag)}
+    headers.update({checksums.HEADER_PREFIX + name: value for name, value in sums.items()})
+    return Answer(headers=headers)
+
+
+async def _put_part(call: Call, upload: Upload, part: Part, stored: StoredBody | None) -> None:
+    try:
+        await call.metadata.put_part(upload.upload, part, () if stored is None else (stored,))
+    except UploadMissingError:
+        await objects.discard(call, stored)
+        raise no_such_upload() from None
+    call.services.collect()
+
+
+async def _copy_part(call: Call, upload: Upload, number: int) -> Answer:
+    source = copy.parse_source(call.headers["x-amz-copy-source"])
+    bucket, record = await copy.find_source(call, source)
+    first, last = _source_range(call.headers.get("x-amz-copy-source-range"), record.size)
+    segments = cut(record.segments, first, last - first + 1)
+    # The MD5 of a part that is a whole object is known; any other must be read once.
+    whole = last - first + 1 == record.size and len(record.etag) == 32
+    etag = record.etag if whole else await _md5(call, segments)
+    part = Part(number, last - first + 1, etag, call.services.clock(), segments)
+    try:
+        await _put_part(call, upload, part, None)
+    except BodyMissingError:
+        raise S3Error("SlowDown", "The source is being replaced; please retry.") from None
+    result = s3xml.document(
+        "CopyPartResult",
+        s3xml.element("LastModified", s3xml.timestamp(part.modified)),
+        s3xml.element("ETag", quoted(part.etag)),
+    )
+    answer = xml(result)
+    if bucket.versioning:
+        answer.headers["x-amz-copy-source-version-id"] = record.version
+    return answer
+
+
+def _source_range(text: str | None, size: int) -> tuple[int, int]:
+    """First and last byte of the source. Raises S3Error: what is asked for must be there whole."""
+    first, last = 0, size - 1
+    if text is not None:
+        match = _SOURCE_RANGE.fullmatch(text.strip())
+        if not match or int(match[1]) > int(match[2]):
+            raise S3Error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last")
+        first, last = int(match[1]), int(match[2])
+        if last >= size:
+            raise S3Error("InvalidArgument", f"Range specified is not valid for source object of size: {size}")
+    if last - first >= copy.MAXIMUM:
+        raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
+    return first, last
+
+
+async def _md5(call: Call, segments: tuple[Segment, ...]) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    length = sum(segment.length for segment in segments)
+    async for block in objects.content(call, call.services.placement.read, segments, 0, length):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def cut(segments: Sequence[Segment], first: int, length: int) -> tuple[Segment, ...]:
+    """The segments that make up `length` bytes from byte `first` on of what `segments` make up."""
+    found, start = [], 0
+    for segment in segments:
+        begin, end = max(first, start), min(first + length, start + segment.length)
+        if begin < end:
+            found.append(Segment(segment.body, segment.offset + begin - start, end - begin))
+        start += segment.length
+    return tuple(found)
+
+
+async def abort_upload(call: Call) -> Answer:
+    """DELETE ?uploadId."""
+    upload = await find(call)
+    try:
+        await call.metadata.abort_upload(upload.upload)
+    except UploadMissingError:
+        raise no_such_upload() from None
+    call.services.collect()
+    return Answer(204)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    number: int
+    etag: str
+    checksum: tuple[str, str] | None
+
+
+def read_parts(root: s3xml.Element) -> list[_Named]:
+    """The parts that a CompleteMultipartUpload names. Raises MalformedXML and InvalidPartOrder."""
+    named = []
+    for element in root.all("Part"):
+        number, etag = element.value("PartNumber").strip(), element.value("ETag").strip().strip('"')
+        if not (number.isascii() and number.isdecimal() and len(number) < 7 and etag):
+            raise S3Error("MalformedXML", "A Part needs a PartNumber and an ETag.")
+        sums = [(name, element.value(f"Checksum{name.upper()}").strip()) for name in checksums.ALGORITHMS]
+        named.append(_Named(int(number), etag, next((pair for pair in sums if pair[1]), None)))
+    if not named:
+        raise S3Error("MalformedXML", "You must specify at least one part")
+    if any(a.number >= b.number for a, b in pairwise(named)):
+        raise S3Error("InvalidPartOrder", "The list of parts was not in ascending order.")
+    return named
+
+
+async def complete_upload(call: Call) -> Answer:
+    """POST ?uploadId: the parts that are named become the object.
+
+    A client whose answer was lost asks again, and gets the same answer as long as the object is there.
+    """
+    found = await _in_progress(call) or await _completed(call)
+    # A checksum in the headers is the object's to be.
+    root = read_document(await call.upload(promised=False).read(DOCUMENT_LIMIT), "CompleteMultipartUpload")
+    named = read_parts(root)
+    record = await _complete(call, found, named) if isinstance(found, Upload) else _again(found, named)
+    host = call.headers.get("Host", "")
+    fields = [
+        s3xml.element("Location", f"http://{host}{call.target.partition('?')[0]}"),
+        s3xml.element("Bucket", record.bucket),
+        s3xml.element("Key", record.key),
+        s3xml.element("ETag", quoted(record.etag)),
+    ]
+    for name, value in record.checksum.items():
+        fields.append(s3xml.element("ChecksumType" if name == "type" else f"Checksum{name.upper()}", value))
+    answer = xml(s3xml.document("CompleteMultipartUploadResult", *fields))
+    answer.headers.update(objects.version_header(call, record.version))
+    return answer
+
+
+async def _complete(call: Call, upload: Upload, named: list[_Named]) -> ObjectRecord:
+    known = {part.number: part for part in await call.metadata.parts(upload.upload, 0, MOST_PARTS)}
+    if not known and await call.metadata.upload(upload.upload) is None:
+        return _again(await _completed(call), named)
+    parts = [_chosen(item, known) for item in named]
+    for part in parts[:-1]:
+        if part.size < LEAST_PART:
+            raise S3Error(
+                "EntityTooSmall",
+                "Your proposed upload is smaller than the minimum allowed size",
+                fields={"PartNumber": str(part.number), "ProposedSize": str(part.size), "ETag": part.etag},
+            )
+    record = _assemble(call, upload, parts)
+    try:
+        version = await call.metadata.complete_upload(upload.upload, record, objects.write_check(call))
+    except UploadMissingError:
+        return _again(await _completed(call), named)
+    except BodyMissingError:
+        raise S3Error("InvalidPart", "A part was replaced while the upload was completed.") from None
+    except BucketMissingError:
+        raise S3Error("NoSuchBucket", "The specified bucket does not exist.") from None
+    call.services.collect()
+    return replace(record, version=version)
+
+
+async def _completed(call: Call) -> ObjectRecord:
+    """What the upload that the request names became. Raises NoSuchUpload."""
+    upload = call.query.get("uploadId")  # every other object has an empty id
+    record = await call.metadata.completed_upload(call.address.bucket, call.key, upload) if upload else None
+    if record is None:
+        raise no_such_upload()
+    return record
+
+
+def _again(record: ObjectRecord, named: list[_Named]) -> ObjectRecord:
+    """The record, if the parts named are those it was made of. Raises NoSuchUpload."""
+    same_numbers = [part.number for part in record.parts] == [item.number for item in named]
+    if not same_numbers or record.etag != _etag([item.etag for item in named]):
+        raise no_such_upload()
+    return record
+
+
+def _etag(parts: Sequence[str]) -> str:
+    """The tag of an object made of parts with these tags; empty if one of them is no tag of a part."""
+    try:
+        digests = b"".join(bytes.fromhex(etag) for etag in parts)
+    except ValueError:
+        return ""
+    return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
+def _chosen(item: _Named, known: dict[int, Part]) -> Part:
+    part = known.get(item.number)
+    wrong_sum = part is not None and item.checksum is not None and _differs(part, item.checksum)
+    if part is None or part.etag != item.etag or wrong_sum:
+        raise S3Error(
+            "InvalidPart",
+            "One or more of the specified parts could not be found. The part may not have been uploaded, or the "
+            "specified entity tag may not match the part's entity tag.",
+            fields={"PartNumber": str(item.number), "ETag": item.etag},
+        )
+    return part
+
+
+def _differs(part: Part, checksum: tuple[str, str]) -> bool:
+    name, value = checksum
+    return name in part.checksum and part.checksum[name] != value
+
+
+def _assemble(call: Call, upload: Upload, parts: list[Part]) -> ObjectRecord:
+    size = sum(part.size for part in parts)
+    if size > MAXIMUM_OBJECT:
+        raise S3Error("EntityTooLarge", "An object has at most 5 TiB.")
+    announced = call.headers.get("x-amz-mp-object-size")
+    if announced is not None and announced != str(size):
+        raise S3Error("InvalidRequest", "The size of the parts is not x-amz-mp-object-size.")
+    algorithm = upload.checksum_algorithm
+    return ObjectRecord(
+        bucket=upload.bucket,
+        key=upload.key,
+        size=size,
+        etag=_etag([part.etag for part in parts]),
+        modified=call.services.clock(),
+        acl=upload.acl,
+        headers=upload.headers,
+        segments=tuple(segment for part in parts for segment in part.segments),
+        parts=tuple(PartSize(part.number, part.size, part.checksum.get(algorithm, "")) for part in parts),
+        checksum=_checksum(call, upload, parts),
+        tags=upload.tags,
+        upload=upload.upload,
+    )
+
+
+def _checksum(call: Call, upload: Upload, parts: list[Part]) -> dict[str, str]:
+    """The object's checksum from its parts'. Raises BadDigest where the client promised another."""
+    algorithm = upload.checksum_algorithm
+    if not algorithm or any(algorithm not in part.checksum for part in parts):
+        return {}
+    values = [b64decode(part.checksum[algorithm]) for part in parts]
+    if upload.checksum_type == "FULL_OBJECT":
+        whole = values[0]
+        for value, part in zip(values[1:], parts[1:], strict=True):
+            whole = checksums.combine(algorithm, whole, value, part.size)
+        text = b64encode(whole).decode()
+    else:
+        composite = checksums.new(algorithm)
+        composite.update(b"".join(values))
+        text = f"{checksums.text(composite)}-{len(parts)}"
+    promised = call.headers.get(checksums.HEADER_PREFIX + algorithm)
+    if promised is not None and promised not in (text, text.partition("-")[0]):
+        raise S3Error("BadDigest", f"The {algorithm.upper()} you specified did not match the calculated checksum.")
+    return {algorithm: text, "type": upload.checksum_type}

@@ -1,0 +1,382 @@
+"""Operations on one object: put, get, head, delete (tabled.md 9.5 to 9.8, 17.3, 17.7)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+from haild.tabled.bodies.cache import SMALL
+from haild.tabled.metadata.port import BucketMissingError, Check
+from haild.tabled.metadata.records import NULL_VERSION, ObjectRecord, Segment, StoredBody
+from haild.tabled.operations import admission as access
+from haild.tabled.operations import bucket
+from haild.tabled.operations.call import Answer, Call, number, quoted
+from haild.tabled.s3 import acl, checksums, conditions
+from haild.tabled.s3.errors import S3Error
+from haild.tabled.s3.upload import Upload
+
+KEPT = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+    "x-amz-website-redirect-location",
+)
+"""Headers kept with an object, beside x-amz-meta-*."""
+METADATA_LIMIT = 2048
+"""Bytes of all x-amz-meta-* names and values (tabled.md 17.3)."""
+DEFAULT_TYPE = "binary/octet-stream"
+TAG_LIMIT = 10
+
+_OVERRIDES = {
+    "response-cache-control": "Cache-Control",
+    "response-content-disposition": "Content-Disposition",
+    "response-content-encoding": "Content-Encoding",
+    "response-content-language": "Content-Language",
+    "response-content-type": "Content-Type",
+    "response-expires": "Expires",
+}
+
+_ON_NOT_MODIFIED = frozenset(("etag", "last-modified", "cache-control", "expires", "x-amz-version-id"))
+
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a request says about the object it makes."""
+
+    headers: dict[str, str]
+    acl: acl.Acl
+    tags: tuple[tuple[str, str], ...]
+
+
+def attributes(call: Call, headers: Mapping[str, str] | None = None) -> Attributes:
+    """Read and check the headers that are kept or must be refused. Raises S3Error."""
+    headers = call.headers if headers is None else headers
+    if headers.get("x-amz-storage-class", "STANDARD") not in ("STANDARD", "REDUCED_REDUNDANCY"):
+        raise S3Error("InvalidStorageClass", "The storage class you specified is not valid.")
+    bucket.refuse_grants(call)
+    owner = call.identity.user or call.bucket.owner
+    rights = acl.canned(headers.get("x-amz-acl", ""), owner, call.bucket.owner)
+    return Attributes(kept_headers(headers), rights, parse_tags(headers.get("x-amz-tagging", "")))
+
+
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers to keep, names as received; equal metadata names are joined. Raises MetadataTooLarge."""
+    kept: dict[str, str] = {}
+    names: dict[str, str] = {}
+    size = 0
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower.startswith("x-amz-meta-"):
+            size += len(name) - len("x-amz-meta-") + len(value)
+        elif lower not in KEPT:
+            continue
+        if lower == "content-encoding":
+            value = ",".join(c.strip() for c in value.split(",") if c.strip().lower() != "aws-chunked")
+            if not value:
+                continue
+        known = names.setdefault(lower, name)
+        kept[known] = f"{kept[known]},{value}" if known in kept else value
+    if size > METADATA_LIMIT:
+        raise S3Error("MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size.")
+    if "content-type" not in names:
+        kept["Content-Type"] = DEFAULT_TYPE
+    return kept
+
+
+def parse_tags(text: str) -> tuple[tuple[str, str], ...]:
+    """The tags of an x-amz-tagging header. Raises InvalidTag."""
+    if not text:
+        return ()
+    try:
+        tags = parse_qsl(text, keep_blank_values=True, max_num_fields=100, errors="strict")
+    except ValueError:
+        raise S3Error("InvalidTag", "The tags are too many, or not UTF-8.") from None
+    return check_tags(tags, TAG_LIMIT)
+
+
+def check_tags(tags: list[tuple[str, str]], limit: int) -> tuple[tuple[str, str], ...]:
+    """The tags, if they keep S3's limits. Raises InvalidTag."""
+    if len(tags) > limit:
+        raise S3Error("InvalidTag", f"There can be at most {limit} tags.")
+    if len({name for name, _ in tags}) != len(tags):
+        raise S3Error("InvalidTag", "Cannot provide multiple Tags with the same key")
+    for name, value in tags:
+        if not 0 < len(name) <= 128 or len(value) > 256:
+            raise S3Error("InvalidTag", "A tag's key has 1 to 128 characters and its value at most 256.")
+    return tuple(tags)
+
+
+async def store_body(call: Call, upload: Upload) -> StoredBody | None:
+    """Stream a body to the storage nodes; None for an empty one. The caller calls `stored_or_not` when done."""
+    if upload.length == 0:
+        async for _ in upload.pieces():
+            pass
+        return None
+    placement = call.services.placement
+    body = await call.metadata.new_body()
+    placement.being_stored.add(body)
+    try:
+        if upload.length <= SMALL:
+            return await placement.store_small(body, await upload.read(SMALL))
+        return await placement.store(body, upload.length, upload.pieces())
+    except BaseException:
+        placement.being_stored.discard(body)
+        raise
+
+
+def whole(stored: StoredBody | None) -> tuple[Segment, ...]:
+    """The segments of an object that is one body."""
+    return () if stored is None else (Segment(stored.body, 0, stored.size),)
+
+
+async def discard(call: Call, stored: StoredBody | None) -> None:
+    """Have a stored body deleted that no metadata will name."""
+    if stored is not None:
+        await call.metadata.add_garbage([(stored.body, node) for node in stored.nodes])
+        call.services.collect()
+
+
+def write_check(call: Call) -> Check | None:
+    """The condition of a write, to be checked in its transaction."""
+    if "If-Match" not in call.headers and "If-None-Match" not in call.headers:
+        return None
+    headers = {name: call.headers[name] for name in ("If-Match", "If-None-Match") if name in call.headers}
+    return lambda present: conditions.check_write(headers, None if present is None else present.etag)
+
+
+def _unless_overtaken(check: Check) -> Check:
+    """A condition that held when the body began to come, and is broken now: by another request, meanwhile."""
+
+    def again(present: ObjectRecord | None) -> None:
+        try:
+            check(present)
+        except S3Error:
+            raise S3Error(
+                "ConditionalRequestConflict", "Another request has changed the object meanwhile; please retry."
+            ) from None
+
+    return again
+
+
+async def put_object(call: Call) -> Answer:
+    """PUT object."""
+    if "partNumber" in call.query or "versionId" in call.query:
+        raise S3Error("InvalidArgument", "This operation takes neither a part number nor a version id.")
+    given = attributes(call)
+    check = write_check(call)
+    if check is not None:  # refuse before the body is read where that is possible already
+        present = await call.metadata.object(call.address.bucket, call.key)
+        check(None if present is None or present.marker else present)
+        check = _unless_overtaken(check)
+    upload = call.upload()
+    stored = await store_body(call, upload)
+    sums = upload.checksums
+    record = ObjectRecord(
+        bucket=call.address.bucket,
+        key=call.key,
+        size=upload.length,
+        etag=upload.md5,
+        modified=call.services.clock(),
+        acl=given.acl,
+        headers=given.headers,
+        segments=whole(stored),
+        checksum={**sums, "type": "FULL_OBJECT"} if sums else {},
+        tags=given.tags,
+    )
+    version = await commit(call, record, stored, check)
+    headers = {"ETag": quoted(record.etag)}
+    headers.update(version_header(call, version))
+    headers.update({checksums.HEADER_PREFIX + name: value for name, value in sums.items()})
+    if sums:
+        headers["x-amz-checksum-type"] = "FULL_OBJECT"
+    return Answer(headers=headers)
+
+
+async def commit(call: Call, record: ObjectRecord, stored: StoredBody | None, check: Check | None = None) -> str:
+    """Make a record current; its body is discarded if that is refused. Returns the version id."""
+    placement = call.services.placement
+    try:
+        version = await call.metadata.put_object(record, () if stored is None else (stored,), check)
+    except BucketMissingError:
+        await discard(call, stored)
+        raise S3Error("NoSuchBucket", "The specified bucket does not exist.") from None
+    except S3Error:
+        await discard(call, stored)
+        raise
+    finally:
+        if stored is not None:
+            placement.being_stored.discard(stored.body)
+    call.services.collect()
+    return version
+
+
+def version_header(call: Call, version: str) -> dict[str, str]:
+    """x-amz-version-id where the bucket has ever been versioned."""
+    return {"x-amz-version-id": version} if call.bucket.versioning else {}
+
+
+def describe(call: Call, record: ObjectRecord) -> dict[str, str]:
+    """The headers that tell of an object."""
+    headers = dict(record.headers)
+    headers["ETag"] = quoted(record.etag)
+    headers["Last-Modified"] = conditions.http_date(record.modified)
+    headers["Accept-Ranges"] = "bytes"
+    headers.update(version_header(call, record.version))
+    if record.tags:
+        headers["x-amz-tagging-count"] = str(len(record.tags))
+    if call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+        for name, value in record.checksum.items():
+            headers["x-amz-checksum-" + name] = value
+    return headers
+
+
+def _override(call: Call, headers: dict[str, str]) -> None:
+    wanted = {name: call.query[name] for name in _OVERRIDES if name in call.query}
+    if not wanted:
+        return
+    if call.identity.user is None:
+        raise S3Error("InvalidRequest", "Request specific response headers cannot be used for anonymous requests.")
+    for name, value in wanted.items():
+        header = _OVERRIDES[name]
+        if any(ord(character) < 32 for character in value):
+            raise S3Error("InvalidArgument", f"{name} has control characters.")
+        for known in [k for k in headers if k.lower() == header.lower()]:
+            del headers[known]
+        headers[header] = value
+
+
+def _part_range(record: ObjectRecord, wanted: int) -> tuple[int, int]:
+    """First and last byte of a part."""
+    if not record.parts:
+        if wanted == 1:
+            return 0, record.size - 1
+    else:
+        start = 0
+        for position, part in enumerate(record.parts, 1):
+            if position == wanted:
+                return start, start + part.size - 1
+            start += part.size
+    raise S3Error("InvalidRange", "The requested partnumber is not satisfiable.")
+
+
+def _conditions(call: Call, record: ObjectRecord, headers: dict[str, str]) -> None:
+    try:
+        conditions.check_read(call.headers, record.etag, record.modified)
+    except S3Error as error:
+        if error.code == "NotModified":
+            error.headers.update({k: v for k, v in headers.items() if k.lower() in _ON_NOT_MODIFIED})
+        raise
+
+
+async def get_object(call: Call) -> Answer:
+    """GET and HEAD object, whole or a range or a part of it."""
+    record = await access.readable(call)
+    headers = describe(call, record)
+    _conditions(call, record, headers)
+    _override(call, headers)
+    chosen = None
+    if "partNumber" in call.query:
+        if "Range" in call.headers:
+            raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+        chosen = _part_range(record, number(call.query, "partNumber", 0, 10_000))
+        if record.parts:
+            headers["x-amz-mp-parts-count"] = str(len(record.parts))
+    elif "Range" in call.headers and _range_applies(call, record):
+        chosen = conditions.byte_range(call.headers["Range"], record.size)
+    first, last = (0, record.size - 1) if chosen is None else chosen
+    if chosen is not None and record.size:
+        headers["Content-Range"] = f"bytes {first}-{last}/{record.size}"
+        if first or last < record.size - 1:
+            for name in [n for n in headers if n.startswith("x-amz-checksum-")]:
+                del headers[name]
+    length = last - first + 1
+    answer = Answer(206 if chosen is not None and record.size else 200, headers, length=length)
+    if call.method != "HEAD" and length:
+        small = await _small(call, record)
+        if small is not None:
+            answer.body = small[first : last + 1]
+        else:
+            answer.stream = content(call, call.services.placement.pass_on, record.segments, first, length)
+    return answer
+
+
+async def _small(call: Call, record: ObjectRecord) -> bytes | None:
+    """The content of an object that is one small body; None for any other."""
+    if len(record.segments) > 1 or record.segments[0].length != record.size:
+        return None
+    placement, segment = call.services.placement, record.segments[0]
+    body = placement.kept(segment.body)
+    if body is None:
+        stored = await _places(call, segment)
+        body = await placement.read_small(stored)
+    return None if body is None else body[segment.offset : segment.offset + segment.length]
+
+
+async def _places(call: Call, segment: Segment) -> StoredBody:
+    stored = await call.metadata.body(segment.body)
+    if stored is None:
+        raise S3Error("InternalError", "The object was replaced while it was read; please retry.")
+    return stored
+
+
+def _range_applies(call: Call, record: ObjectRecord) -> bool:
+    condition = call.headers.get("If-Range")
+    if condition is None:
+        return True
+    if '"' in condition:
+        return conditions.etag_matches(condition, record.etag)
+    return conditions.parse_date(condition) == int(record.modified)
+
+
+async def content(
+    call: Call,
+    read: Callable[[StoredBody, int, int], AsyncGenerator[P, None]],
+    segments: tuple[Segment, ...],
+    first: int,
+    length: int,
+) -> AsyncGenerator[P, None]:
+    """`length` bytes from byte `first` on of what the segments make up, each read by `read`."""
+    start = 0
+    for segment in segments:
+        begin, end = max(first, start), min(first + length, start + segment.length)
+        if begin < end:
+            body = await _places(call, segment)
+            async with contextlib.aclosing(read(body, segment.offset + begin - start, end - begin)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        start += segment.length
+
+
+async def delete_object(call: Call) -> Answer:
+    """DELETE object or a version of it: 204 also where there is none."""
+    if "partNumber" in call.query:
+        raise S3Error("InvalidArgument", "This operation does not take a part number.")
+    version = call.query.get("versionId", "")
+    check = None
+    if "If-Match" in call.headers:
+        wanted = call.headers["If-Match"]
+
+        def check(present: ObjectRecord | None) -> None:
+            if present is None or not conditions.etag_matches(wanted, present.etag):
+                raise S3Error("PreconditionFailed", "If-Match does not hold.")
+
+    try:
+        deletion = await call.metadata.delete_object(call.address.bucket, call.key, version, check)
+    except BucketMissingError:
+        raise S3Error("NoSuchBucket", "The specified bucket does not exist.") from None
+    call.services.collect()
+    headers = {}
+    if deletion.version and (call.bucket.versioning or version != NULL_VERSION):
+        headers["x-amz-version-id"] = deletion.version
+    if deletion.marker:
+        headers["x-amz-delete-marker"] = "true"
+    return Answer(204, headers)

@@ -1,0 +1,175 @@
+"""POST bucket: uploads from a browser's form (S3 API reference, "POST Object").
+
+A form does not tell the size of its file in advance and storage nodes want to know it, so the file is spooled to
+an unlinked temporary file first; memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import IO
+from urllib.parse import quote, urlencode, urlsplit
+
+from aiohttp import BodyPartReader, MultipartReader
+
+from haild.tabled.metadata.records import ObjectRecord
+from haild.tabled.operations import object as objects
+from haild.tabled.operations import tagging, unsupported
+from haild.tabled.operations.call import Answer, Call, access_denied, quoted, read_document, xml
+from haild.tabled.s3 import addressing, postpolicy
+from haild.tabled.s3.authentication import Identity
+from haild.tabled.s3.errors import S3Error
+from haild.tabled.s3.upload import MAXIMUM_OBJECT, SILENCE, Upload
+from haild.wire.s3 import xml as s3xml
+
+MOST_FIELDS = 100
+FIELD_LIMIT = 20 << 10
+BLOCK = 1 << 18
+_NOBODY = secrets.token_hex(20)
+
+
+class _Spool:
+    """The file of a form, as a source of body bytes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    async def read(self, limit: int, /) -> bytes:
+        return await asyncio.to_thread(self._file.read, limit)
+
+
+async def post_object(call: Call) -> Answer:
+    """Take a form's file as an object."""
+    if not call.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
+        raise S3Error("MalformedPOSTRequest", "The body of your POST request is not well-formed multipart/form-data.")
+    await call.before_reading()
+    with tempfile.TemporaryFile() as file:
+        fields, size, name = await _read_form(call, file)
+        call.identity = await _identify(call, fields, size)
+        if "key" not in fields:
+            raise S3Error("InvalidArgument", "Bucket POST must contain a field named 'key'.")
+        key = fields["key"].replace("${filename}", name)
+        addressing.check_key(key)
+        call.address = replace(call.address, key=key)
+        if not key or not call.may("s3:PutObject", "WRITE", key):
+            raise access_denied()
+        file.seek(0)
+        record = await _store(call, fields, _Spool(file), size)
+    return _answer(call, fields, record)
+
+
+async def _read_form(call: Call, file: IO[bytes]) -> tuple[dict[str, str], int, str]:
+    """The fields before the file (lower-case names), the file's size and its name."""
+    fields: dict[str, str] = {}
+    try:
+        reader = MultipartReader(call.headers, call.source)  # type: ignore[arg-type]
+        while True:
+            async with asyncio.timeout(SILENCE):
+                part = await reader.next()
+            if part is None:
+                raise S3Error("InvalidArgument", "POST requires exactly one file upload per request.")
+            if not isinstance(part, BodyPartReader) or not part.name or len(fields) >= MOST_FIELDS:
+                raise ValueError("not a form")
+            if part.name.lower() == "file":
+                size = await _spool(part, file)
+                return fields, size, (part.filename or "").replace("\\", "/").rpartition("/")[2]
+            fields[part.name.lower()] = await _field(part)
+    except (ValueError, RuntimeError, AssertionError, TimeoutError, EOFError):
+        text = "The body of your POST request is not well-formed multipart/form-data."
+        raise S3Error("MalformedPOSTRequest", text) from None
+
+
+async def _field(part: BodyPartReader) -> str:
+    value = b""
+    while not part.at_eof():
+        value += await part.read_chunk(4096)
+        if len(value) > FIELD_LIMIT:
+            raise S3Error("MaxMessageLengthExceeded", "A field of the form is too long.")
+    return value.decode("utf-8", "replace")
+
+
+async def _spool(part: BodyPartReader, file: IO[bytes]) -> int:
+    size = 0
+    while not part.at_eof():
+        async with asyncio.timeout(SILENCE):
+            block = await part.read_chunk(BLOCK)
+        size += len(block)
+        if size > MAXIMUM_OBJECT:
+            raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
+        await asyncio.to_thread(file.write, block)
+    return size
+
+
+async def _identify(call: Call, fields: Mapping[str, str], size: int) -> Identity:
+    """Who sends the form, by its policy and signature. Raises S3Error."""
+    user = postpolicy.claimed_key(fields)
+    if "x-amz-security-token" in fields:
+        raise S3Error("InvalidToken", "There are no temporary credentials here.")
+    if not user:
+        return Identity(None)
+    password = await call.metadata.password(user)
+    if not postpolicy.verify(fields, _NOBODY if password is None else password) or password is None:
+        raise S3Error("SignatureDoesNotMatch", "The signature of the policy is not right.")
+    if "policy" not in fields:
+        raise S3Error("AccessDenied", "A signed form needs a policy.")
+    policy = postpolicy.parse(fields["policy"])
+    policy.check({**fields, "bucket": call.address.bucket}, call.now)
+    if size < policy.least:
+        raise S3Error("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
+    if policy.most is not None and size > policy.most:
+        raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
+    return Identity(user)
+
+
+async def _store(call: Call, fields: Mapping[str, str], source: _Spool, size: int) -> ObjectRecord:
+    headers = {("x-amz-acl" if name == "acl" else name): value for name, value in fields.items()}
+    unsupported.refuse(fields)
+    given = objects.attributes(call, headers)
+    tags = tagging.read(read_document(fields["tagging"].encode(), "Tagging")) if "tagging" in fields else given.tags
+    promised = {name: v for name, v in headers.items() if name.startswith("x-amz-checksum-")}
+    upload = Upload({**promised, "Content-Length": str(size)}, Identity(None), source, _nothing, call.block)
+    stored = await objects.store_body(call, upload)
+    record = ObjectRecord(
+        bucket=call.address.bucket,
+        key=call.key,
+        size=size,
+        etag=upload.md5,
+        modified=call.services.clock(),
+        acl=given.acl,
+        headers=given.headers,
+        segments=objects.whole(stored),
+        tags=tags,
+    )
+    return replace(record, version=await objects.commit(call, record, stored))
+
+
+async def _nothing() -> None:
+    return
+
+
+def _answer(call: Call, fields: Mapping[str, str], record: ObjectRecord) -> Answer:
+    location = f"http://{call.headers.get('Host', '')}/{quote(f'{record.bucket}/{record.key}')}"
+    headers = {"ETag": quoted(record.etag), "Location": location, **objects.version_header(call, record.version)}
+    redirect = fields.get("success_action_redirect") or fields.get("redirect") or ""
+    if redirect and urlsplit(redirect).scheme in ("http", "https") and not any(ord(c) < 33 for c in redirect):
+        more = urlencode({"bucket": record.bucket, "key": record.key, "etag": quoted(record.etag)})
+        headers["Location"] = f"{redirect}{'&' if '?' in redirect else '?'}{more}"
+        return Answer(303, headers)
+    if fields.get("success_action_status") == "201":
+        answer = xml(
+            s3xml.document(
+                "PostResponse",
+                s3xml.element("Location", location),
+                s3xml.element("Bucket", record.bucket),
+                s3xml.element("Key", record.key),
+                s3xml.element("ETag", quoted(record.etag)),
+            ),
+            201,
+        )
+        answer.headers.update(headers)
+        return answer
+    return Answer(200 if fields.get("success_action_status") == "200" else 204, headers)

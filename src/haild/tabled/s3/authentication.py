@@ -1,0 +1,258 @@
+"""Who sends a request: signatures V2 and V4, in headers and in the query (tabled.md sections 7 and 17.2).
+
+No request gets further than this on a signature that was not verified. Unknown users and wrong signatures are
+answered alike, and an unknown user's signature is computed all the same, so that names cannot be probed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from haild.tabled.s3.conditions import parse_date
+from haild.tabled.s3.errors import S3Error
+from haild.wire.s3 import awschunked, sigv2, sigv4
+
+SKEW = 900.0
+"""Seconds that a client's clock may be off (S3: RequestTimeTooSkewed)."""
+LONGEST_PRESIGN = 604_800
+
+_NOBODY = secrets.token_hex(20)
+"""Stands in for the password of an unknown user."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """The parts of a request that signatures cover, as received."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    bucket_in_host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who it is (None: anonymous) and what was promised about the body.
+
+    `payload` is the value of x-amz-content-sha256, empty without one; `seed` starts the chain of signed frames.
+    """
+
+    user: str | None
+    payload: str = ""
+    seed: awschunked.Seed | None = None
+    presigned: bool = False
+
+
+Passwords = Callable[[str], Awaitable[str | None]]
+
+
+class Authenticator:
+    """Verifies requests against the users' passwords."""
+
+    def __init__(self, passwords: Passwords, *, region: str = "") -> None:
+        self._passwords = passwords
+        self._region = region
+
+    async def identify(self, facts: RequestFacts, now: float) -> Identity:
+        """The identity behind a request received at `now` (seconds since 1970). Raises S3Error."""
+        value = facts.headers.get("Authorization")
+        by_query = "X-Amz-Signature" in facts.query or "X-Amz-Algorithm" in facts.query
+        by_old_query = "Signature" in facts.query or "AWSAccessKeyId" in facts.query
+        if value is not None and (by_query or by_old_query):
+            raise S3Error("InvalidArgument", "Only one auth mechanism allowed.")
+        if "x-amz-security-token" in facts.headers or "X-Amz-Security-Token" in facts.query:
+            raise S3Error("InvalidToken", "There are no temporary credentials here.")
+        if value is not None:
+            if value.startswith("AWS4-"):
+                return await self._header_v4(facts, value, now)
+            return await self._header_v2(facts, value, now)
+        if by_query:
+            return await self._query_v4(facts, now)
+        if by_old_query:
+            return await self._query_v2(facts, now)
+        return Identity(None, facts.headers.get("x-amz-content-sha256", ""))
+
+    async def _password(self, user: str) -> tuple[str, bool]:
+        password = await self._passwords(user)
+        return (_NOBODY, False) if password is None else (password, True)
+
+    async def _header_v2(self, facts: RequestFacts, value: str, now: float) -> Identity:
+        claimed = sigv2.parse_authorization(value)
+        if claimed is None:
+            raise S3Error("InvalidArgument", "The Authorization header is not one of AWS.")
+        password, known = await self._password(claimed.key)
+        right = _verify_v2(claimed.signature, facts, password)
+        if not (right and known):
+            raise _mismatch()
+        sent = parse_date(facts.headers.get("x-amz-date") or facts.headers.get("Date") or "")
+        if sent is None:  # without a date it could be sent again for ever
+            raise _no_date()
+        _check_skew(sent, now)
+        return Identity(claimed.key, facts.headers.get("x-amz-content-sha256", ""))
+
+    async def _query_v2(self, facts: RequestFacts, now: float) -> Identity:
+        expires = facts.query.get("Expires", "")
+        whole = "Signature" in facts.query and "AWSAccessKeyId" in facts.query
+        if not (whole and expires.isascii() and expires.isdecimal() and len(expires) < 16):
+            raise S3Error(
+                "AccessDenied",
+                "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters",
+            )
+        user = facts.query["AWSAccessKeyId"]
+        password, known = await self._password(user)
+        right = _verify_v2(facts.query["Signature"], facts, password, expires)
+        if not (right and known):
+            raise _mismatch()
+        if now > int(expires):
+            raise S3Error("AccessDenied", "Request has expired.")
+        return Identity(user, facts.headers.get("x-amz-content-sha256", ""), presigned=True)
+
+    async def _header_v4(self, facts: RequestFacts, value: str, now: float) -> Identity:
+        if not value.startswith(f"{sigv4.ALGORITHM} "):
+            raise S3Error("NotImplemented", "Of version 4 only AWS4-HMAC-SHA256 is implemented.")
+        try:
+            claimed = sigv4.parse_authorization(value)
+        except sigv4.MalformedError as error:
+            raise S3Error("AuthorizationHeaderMalformed", str(error)) from None
+        moment, timestamp = _time_of(facts.headers)
+        self._check_scope(claimed, timestamp, "AuthorizationHeaderMalformed")
+        payload = facts.headers.get("x-amz-content-sha256")
+        if payload is None:
+            raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
+        _check_signed_headers(facts.headers, claimed)
+        password, known = await self._password(claimed.key)
+        right = sigv4.verify(
+            claimed,
+            facts.method,
+            facts.target,
+            facts.headers,
+            secret=password,
+            timestamp=timestamp,
+            payload_hash=payload,
+        )
+        if not (right and known):
+            raise _mismatch()
+        _check_skew(moment.timestamp(), now)
+        seed = None
+        if payload in awschunked.KINDS:
+            key = sigv4.signing_key(password, claimed.scope)
+            seed = awschunked.Seed(key, timestamp, claimed.scope, claimed.signature)
+        return Identity(claimed.key, payload, seed)
+
+    async def _query_v4(self, facts: RequestFacts, now: float) -> Identity:
+        query = facts.query
+        wrong = "AuthorizationQueryParametersError"
+        if query.get("X-Amz-Algorithm") != sigv4.ALGORITHM:
+            raise S3Error(wrong, 'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256".')
+        names = ("X-Amz-Credential", "X-Amz-SignedHeaders", "X-Amz-Signature")
+        if any(name not in query for name in (*names, "X-Amz-Date", "X-Amz-Expires")):
+            raise S3Error(wrong, "A parameter of the signature is missing.")
+        try:
+            claimed = sigv4.claim(*(query[name] for name in names))
+        except sigv4.MalformedError as error:
+            raise S3Error(wrong, str(error)) from None
+        moment = sigv4.parse_timestamp(query["X-Amz-Date"])
+        if moment is None:
+            raise S3Error(wrong, "X-Amz-Date must be in the form YYYYMMDDTHHMMSSZ.")
+        expires = query["X-Amz-Expires"]
+        number = int(expires) if expires.isascii() and expires.isdecimal() and len(expires) < 10 else 0
+        if not 1 <= number <= LONGEST_PRESIGN:
+            raise S3Error(wrong, "X-Amz-Expires must be from 1 to 604800 seconds.")
+        self._check_scope(claimed, query["X-Amz-Date"], wrong)
+        _check_signed_headers(facts.headers, claimed)
+        password, known = await self._password(claimed.key)
+        right = sigv4.verify(
+            claimed,
+            facts.method,
+            facts.target,
+            facts.headers,
+            secret=password,
+            timestamp=query["X-Amz-Date"],
+            payload_hash=sigv4.UNSIGNED_PAYLOAD,
+        )
+        if not (right and known):
+            raise _mismatch()
+        age = now - moment.timestamp()
+        if age > number:
+            raise S3Error("AccessDenied", "Request has expired.")
+        if age < -SKEW:
+            raise S3Error("AccessDenied", "Request is not yet valid.")
+        return Identity(claimed.key, facts.headers.get("x-amz-content-sha256", ""), presigned=True)
+
+    def _check_scope(self, claimed: sigv4.Authorization, timestamp: str, code: str) -> None:
+        if claimed.scope.service != "s3":
+            raise S3Error(code, "The service of the credential must be s3.")
+        if claimed.scope.date != timestamp[:8]:
+            raise S3Error(code, "The day of the credential is not that of the request.")
+        if self._region and claimed.scope.region != self._region:
+            text = f"the region '{claimed.scope.region}' is wrong; expecting '{self._region}'"
+            raise S3Error(code, text, fields={"Region": self._region})
+
+
+def _verify_v2(claimed: str, facts: RequestFacts, secret: str, expires: str | None = None) -> bool:
+    targets = [facts.target]
+    path, mark, query = facts.target.partition("?")
+    if path.count("/") == 1 and not facts.bucket_in_host:
+        # boto3 asks for /bucket and signs /bucket/, which is the same.
+        targets.append(f"{path}/{mark}{query}")
+    return any(
+        sigv2.verify(
+            claimed,
+            facts.method,
+            target,
+            facts.headers,
+            secret=secret,
+            bucket_in_host=facts.bucket_in_host,
+            expires=expires,
+        )
+        for target in targets
+    )
+
+
+def _time_of(headers: Mapping[str, str]) -> tuple[datetime, str]:
+    text = headers.get("x-amz-date")
+    if text is not None:
+        moment = sigv4.parse_timestamp(text)
+        if moment is not None:
+            return moment, text
+    else:
+        seconds = parse_date(headers.get("Date", ""))
+        if seconds is not None:
+            moment = datetime.fromtimestamp(seconds, UTC)
+            return moment, moment.strftime(sigv4.TIMESTAMP_FORMAT)
+    raise _no_date()
+
+
+def _no_date() -> S3Error:
+    return S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header.")
+
+
+def _check_signed_headers(headers: Mapping[str, str], claimed: sigv4.Authorization) -> None:
+    signed = claimed.signed_headers
+    unsigned = [name for name in {n.lower() for n in headers} if name.startswith("x-amz-") and name not in signed]
+    if "host" not in signed or unsigned:
+        listed = ", ".join(sorted(unsigned)) or "host"
+        raise S3Error(
+            "AccessDenied",
+            "There were headers present in the request which were not signed.",
+            fields={"HeadersNotSigned": listed},
+        )
+
+
+def _check_skew(sent: float, now: float) -> None:
+    if abs(sent - now) > SKEW:
+        raise S3Error(
+            "RequestTimeTooSkewed", "The difference between the request time and the current time is too large."
+        )
+
+
+def _mismatch() -> S3Error:
+    return S3Error(
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided. "
+        "Check your user name, password and signing method.",
+    )

@@ -1,0 +1,139 @@
+"""Conditional requests, HTTP dates and byte ranges (RFC 9110; tabled.md 17.7). Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
+
+from haild.tabled.s3.errors import S3Error
+
+_RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.IGNORECASE)
+_ETAG = re.compile(r'\s*(\*|(?:W/)?"[^"]*"|[^",\s]+)\s*(?:,|$)')
+
+
+def http_date(seconds: float) -> str:
+    """A time as HTTP headers have it: `Sun, 28 Nov 2010 18:41:22 GMT`."""
+    return _http_date(int(seconds))
+
+
+@lru_cache(maxsize=1024)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
+
+
+def parse_date(text: str) -> float | None:
+    """Seconds since 1970 of any HTTP date form, of `+0000` forms and of ISO 8601; None for anything else."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        moment = None
+    if moment is None:
+        try:
+            moment = datetime.fromisoformat(text.strip())
+        except ValueError:
+            return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        return moment.timestamp()
+    except (OverflowError, ValueError):
+        return None
+
+
+def etag_matches(header: str, etag: str) -> bool:
+    """True if the list in an If-Match or If-None-Match value names `etag` (bare, without quotes) or is `*`.
+
+    The tags may be without quotes, as 2010's clients write them. Weak tags never match (strong comparison).
+    """
+    position = 0
+    while position < len(header):
+        match = _ETAG.match(header, position)
+        if not match:
+            return False
+        tag = match[1]
+        if tag == "*" or tag.strip('"') == etag:
+            return True
+        position = match.end()
+    return False
+
+
+def check_read(headers: Mapping[str, str], etag: str, modified: float, prefix: str = "") -> None:
+    """Raise PreconditionFailed or NotModified where the conditions in `headers` ask for it.
+
+    `prefix` is `x-amz-copy-source-` for the conditions of a copy's source, which never answer NotModified.
+    """
+    modified = int(modified)
+    wanted = headers.get(f"{prefix}If-Match")
+    if wanted is not None:
+        if not etag_matches(wanted, etag):
+            raise _failed()
+    else:
+        since = _date(headers.get(f"{prefix}If-Unmodified-Since"))
+        if since is not None and modified > since:
+            raise _failed()
+    unwanted = headers.get(f"{prefix}If-None-Match")
+    if unwanted is not None:
+        unchanged = etag_matches(unwanted, etag)
+    else:
+        since = _date(headers.get(f"{prefix}If-Modified-Since"))
+        unchanged = since is not None and modified <= since
+    if unchanged:
+        raise _failed() if prefix else S3Error("NotModified")
+
+
+def _failed() -> S3Error:
+    return S3Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold.")
+
+
+def _date(text: str | None) -> float | None:
+    # RFC 9110 13.1.3: a date that cannot be read is ignored.
+    return None if text is None else parse_date(text)
+
+
+def check_write(headers: Mapping[str, str], etag: str | None) -> None:
+    """Raise PreconditionFailed or NoSuchKey where a write's conditions do not hold for the present object.
+
+    `etag` is the bare tag of what is there now, None if nothing is.
+    """
+    wanted, unwanted = headers.get("If-Match"), headers.get("If-None-Match")
+    if wanted is not None:
+        if etag is None:
+            raise S3Error("NoSuchKey", "The specified key does not exist.")
+        if not etag_matches(wanted, etag):
+            raise S3Error("PreconditionFailed", "If-Match does not hold.", fields={"Condition": "If-Match"})
+    if unwanted is not None:
+        if unwanted.strip() != "*":
+            raise S3Error("NotImplemented", "If-None-Match of a write must be *.")
+        if etag is not None:
+            raise S3Error("PreconditionFailed", "The object exists.", fields={"Condition": "If-None-Match"})
+
+
+def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """First and last byte of a Range header; None where it is to be ignored (several ranges, nonsense).
+
+    Raises InvalidRange where nothing of it is in an object of `size` bytes.
+    """
+    match = _RANGE.fullmatch(header) if header and len(header) < 100 else None
+    if not match or not (match[1] or match[2]):
+        return None
+    if not match[1]:
+        length = int(match[2])
+        first, last = max(0, size - length), size - 1
+        satisfiable = length > 0 and size > 0
+    else:
+        first = int(match[1])
+        last = min(int(match[2]), size - 1) if match[2] else size - 1
+        if match[2] and int(match[2]) < first:
+            return None
+        satisfiable = first < size
+    if not satisfiable:
+        raise S3Error(
+            "InvalidRange",
+            "The requested range is not satisfiable.",
+            fields={"RangeRequested": header or "", "ActualObjectSize": str(size)},
+            headers={"Content-Range": f"bytes */{size}"},
+        )
+    return first, last

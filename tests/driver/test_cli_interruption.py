@@ -1,0 +1,78 @@
+"""Ctrl-C leaves within a second, says how things are, and no second one is needed."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hailbox.cli import envelope
+from hailbox.model.errors import InterruptionError
+from support.cli_program import command, environment
+from support.engine_server import EMPTY, engine, serve
+from support.interrupting import interrupt, interrupted, start
+
+
+def test_while_it_waits_for_a_stack(tmp_path: Path) -> None:
+    with serve(tmp_path, engine(EMPTY)) as address:
+        process = start(tmp_path, address, "wait", "--stack", "x", "--timeout", "60")
+        assert process.stderr is not None
+        assert "waiting" in process.stderr.readline()
+        status, out, err, seconds = interrupt(process)
+    assert (status, out) == (130, "")
+    assert seconds < 1
+    assert "wait was interrupted; no stack was changed" in err
+
+
+def test_as_json_it_is_one_object(tmp_path: Path) -> None:
+    status, out, err = interrupted(tmp_path, "destroy", "--stack", "x", "--json")
+    document = json.loads(out)
+    assert (status, err) == (130, "")
+    assert (document["command"], document["stack"], document["exit_code"]) == ("destroy", "x", 130)
+    assert [error["code"] for error in document["errors"]] == ["interrupted"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_while_it_still_loads(tmp_path: Path, as_json: bool) -> None:
+    """A library that takes its time to load stands for a slow disk."""
+    library, loading = tmp_path / "library" / "typer", tmp_path / "loading"
+    library.mkdir(parents=True)
+    library.joinpath("__init__.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(loading)!r}).touch()\ntime.sleep(60)\n"
+    )
+    inherited = os.environ.get("PYTHONPATH", "")
+    process = subprocess.Popen(
+        command("up", *(["--json"] if as_json else [])),
+        env=environment(tmp_path, PYTHONPATH=f"{library.parent}{os.pathsep}{inherited}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 20
+    while not loading.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    status, out, err, seconds = interrupt(process)
+    assert status == 130
+    assert seconds < 1
+    if as_json:
+        problem = "hailbox was interrupted before it began; no stack was changed"
+        said = envelope.envelope(None, None, None, [InterruptionError(problem, "run it again")])
+        assert (out, err) == (envelope.text(said) + "\n", "")
+    else:
+        first, second = err.splitlines()
+        assert first == "hailbox: hailbox was interrupted before it began; no stack was changed [interrupted]"
+        assert second == "  → run it again"
+        assert out == ""
+
+
+def test_the_handler_is_there_before_anything_is_loaded() -> None:
+    """Until then Ctrl-C shows a traceback; `signal` or `typing` alone would double the time until it is there."""
+    look = (
+        "import os, sys, _signal; before = set(sys.modules); import hailbox.__main__; "
+        "print(*sorted(set(sys.modules) - before), _signal.getsignal(_signal.SIGINT).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["hailbox", "hailbox.__main__", "_leave"]

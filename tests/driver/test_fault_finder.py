@@ -1,0 +1,52 @@
+"""Which processes of a container a fault may stop: its daemon's, and never those with which the engine starts it."""
+
+from pathlib import Path
+
+import pytest
+
+from hailbox.helper.programs.fault.container import Finder, Process
+
+CONTAINER = "25f56d55312381075699e999b2c9eaa72749b992dc80fcfe2b32a4301f22e07e"
+DAEMON = b"python3\0-m\0haild.chunkd\0-F\0"
+
+
+def process(
+    proc: Path, number: int, name: str, command_line: bytes, state: str = "S", container: str = CONTAINER
+) -> None:
+    folder = proc / str(number)
+    folder.mkdir()
+    (folder / "cgroup").write_text(f"12:pids:/docker/{container}\n0::/docker/{container}\n")
+    (folder / "stat").write_text(f"{number} ({name}) {state} 1 {number} 0 -1 4194560\n")
+    (folder / "cmdline").write_bytes(command_line)
+
+
+@pytest.mark.parametrize(
+    ("name", "command_line"),
+    [
+        ("exe", b"runc\0init\0"),
+        ("memfd:runc_clon", b"runc\0init\0"),
+        ("runc:[0:PARENT]", b"runc\0init\0"),
+        ("runc:[2:INIT]", b"/usr/bin/runc\0init\0"),
+        ("runc:[2:INIT]", b""),
+    ],
+)
+def test_the_runtime_is_left_alone(tmp_path: Path, name: str, command_line: bytes) -> None:
+    """As seen on engines 20.10 and 26.1, from the start of a container on."""
+    process(tmp_path, 7, name, command_line)
+    assert Finder(CONTAINER, tmp_path).processes() == []
+
+
+def test_the_daemon_is_found_in_whatever_was_runc_s(tmp_path: Path) -> None:
+    process(tmp_path, 7, "runc:[2:INIT]", b"runc\0init\0")
+    finder = Finder(CONTAINER, tmp_path)
+    # On a busy host runc may need longer than processes of others are looked at.
+    assert [finder.processes() for _ in range(200)] == [[]] * 200
+    (tmp_path / "7" / "cmdline").write_bytes(DAEMON)
+    assert finder.processes() == [Process(7, "S")]
+
+
+def test_neither_the_dead_nor_others(tmp_path: Path) -> None:
+    process(tmp_path, 7, "python3", b"", state="Z")
+    process(tmp_path, 8, "python3", DAEMON, container="0" * 64)
+    process(tmp_path, 9, "python3 (of) x", DAEMON, state="T")
+    assert Finder(CONTAINER, tmp_path).processes() == [Process(9, "T")]

@@ -1,0 +1,152 @@
+"""Layers are imported downward only (design, section 3)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+_LOOK = ("hailbox.context", "hailbox.observe", "hailbox.engine.port", "hailbox.model")
+"""What every room of the driver may use: the engine's port, what was observed of a stack, and the pure middle."""
+
+_VERBS = (*_LOOK, "hailbox.commands", "hailbox.helper", "hailbox.stack")
+"""What a verb in a package of its own may use."""
+
+_SHARED = ("haild.client", "haild.wire", "haild.daemon", "haild.transfer")
+"""What every daemon may use."""
+
+ALLOWED: dict[str, set[str]] = {
+    "hailbox.cli": {
+        *(
+            "hailbox.commands",
+            "hailbox.doctor",
+            "hailbox.fault",
+            "hailbox.snapshot",
+            "hailbox.shell",
+            "hailbox.bench",
+        ),
+        *("hailbox.context", "hailbox.stack", "hailbox.model", "hailbox.engine.docker", "hailbox"),
+    },
+    "hailbox.commands": {*_LOOK, "hailbox.diagnosis", "hailbox.helper", "hailbox.stack", "hailbox.probe"},
+    "hailbox.doctor": {*_VERBS, "hailbox.diagnosis", "hailbox.probe", "hailbox"},
+    "hailbox.fault": {*_VERBS},
+    "hailbox.snapshot": {*_VERBS},
+    "hailbox.bench": {"hailbox.context", "hailbox.stack", "hailbox.model", "haild.client"},
+    "hailbox.shell": {"hailbox.stack", "hailbox.model", "haild.client", "haild.wire"},
+    "hailbox.diagnosis": {*_VERBS, "hailbox.probe"},
+    "hailbox.stack": {
+        *(*_VERBS, "hailbox.diagnosis", "hailbox.images", "hailbox.probe", "hailbox.resources"),
+        *("hailbox.engine.composecli", "haild.credentials"),
+    },
+    "hailbox.helper": {*_LOOK, "hailbox.snapshot"},
+    "hailbox.probe": {"haild.wire", "haild.client"},
+    "hailbox.images": {"hailbox.engine.port", "hailbox.model", "hailbox.resources", "hailbox"},
+    "hailbox.engine": {"hailbox.model", "haild.credentials"},
+    "hailbox.model": {"hailbox"},
+    "haild.wire": set(),
+    "haild.client": {"haild.wire"},
+    "haild.transfer": set(),
+    "haild.http": set(),
+    "haild.daemon": {"haild.transfer"},
+    "haild.cld": {*_SHARED},
+    "haild.chunkd": {*_SHARED},
+    "haild.tabled": {*_SHARED, "haild.http"},
+    "haild.tabled.http": {
+        *("haild.tabled.bodies", "haild.tabled.metadata", "haild.tabled.operations", "haild.tabled.s3"),
+        *("haild.http", "haild.transfer", "haild.wire"),
+    },
+    "haild.tabled.operations": {"haild.tabled.bodies", "haild.tabled.metadata", "haild.tabled.s3", "haild.wire"},
+    "haild.tabled.bodies": {"haild.tabled.metadata", "haild.tabled.s3", "haild.client", "haild.daemon"},
+    "haild.tabled.metadata": {"haild.tabled.s3"},
+    "haild.tabled.s3": {"haild.wire"},
+    "haild.iwhd": {*_SHARED, "haild.http"},
+    "haild.iwhd.metadata": {"haild.daemon", "haild.wire"},
+    "haild.iwhd.provider": {"haild.iwhd.settings", "haild.client", "haild.transfer", "haild.wire"},
+}
+"""By package, what it may import besides itself: only what is below it."""
+
+IMPURE = {"socket", "asyncio", "time", "pathlib", "os", "subprocess", "docker", "http", "requests", "aiohttp", "io"}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def within(name: str, packages: set[str]) -> bool:
+    # `hailbox` itself stands for its attributes (the version), not for its sub-packages.
+    roots = {package for package in packages if package != "hailbox"}
+    return name in ("hailbox", "hailbox.__version__") or any(
+        name == root or name.startswith(root + ".") for root in roots
+    )
+
+
+def modules_below(package: str) -> list[Path]:
+    return sorted((SOURCE / package.replace(".", "/")).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_package_imports_only_what_is_below_it(package: str) -> None:
+    modules = modules_below(package)
+    assert modules, f"{package} has no modules"
+    wrong = [
+        f"{module_of(path)} imports {name}"
+        for path in modules
+        for name in imports_of(path)
+        if name.split(".")[0] in ("hailbox", "haild") and not within(name, {package, *ALLOWED[package]})
+    ]
+    assert wrong == []
+
+
+def test_every_package_has_its_rule() -> None:
+    packages = {
+        f"{top}.{entry.name}"
+        for top in ("hailbox", "haild")
+        for entry in (SOURCE / top).iterdir()
+        if (entry / "__init__.py").exists()
+    }
+    assert packages <= set(ALLOWED)
+
+
+@pytest.mark.parametrize("package", ["hailbox.model", "haild.wire"])
+def test_pure_packages_touch_nothing(package: str) -> None:
+    wrong = [
+        f"{module_of(path)} imports {name}"
+        for path in modules_below(package)
+        for name in imports_of(path)
+        if name.split(".")[0] in IMPURE and not name.startswith("http.HTTPStatus")
+    ]
+    assert wrong == []
+
+
+def test_only_one_module_sends_requests_to_the_engine() -> None:
+    """Whatever asks it goes through the seam; and no SDK, which would be a quarter of a second of every command."""
+    users = {
+        module_of(path)
+        for path in modules_below("hailbox")
+        if any(name.startswith("hailbox.engine.transport") for name in imports_of(path))
+    }
+    assert users == {"hailbox.engine.docker"}
+    assert [
+        module_of(p) for p in modules_below("hailbox") if any(n.split(".")[0] == "docker" for n in imports_of(p))
+    ] == []
+
+
+def test_modules_are_short() -> None:
+    long = {
+        module_of(path): lines
+        for top in ("hailbox", "haild")
+        for path in modules_below(top)
+        if (lines := len(path.read_text().splitlines())) > 520
+    }
+    assert long == {}
