@@ -13,10 +13,14 @@ import pytest
 from haild.daemon.errors import DamagedDataError
 from haild.tabled import tdbadm
 from haild.tabled.daemon import check_database
-from haild.tabled.metadata import schema, users
+from haild.tabled.metadata import bodies, objects, schema, users
+from haild.tabled.metadata.records import StoredBody
 
-PINNED = {1: "85064e3d4123ee27a28fbd2a5c7fbbe2783325c7d745fdccf72449d652e0a158"}
-"""By version the SHA-256 of its tables. A released version's line never changes: changed tables get a new one."""
+PINNED = {
+    1: "85064e3d4123ee27a28fbd2a5c7fbbe2783325c7d745fdccf72449d652e0a158",
+    2: "a4f253cb02d682cd37fec52c2b813b805109989914997d091706c544fbace008",
+}
+"""By version the SHA-256 of its tables, or of the way to them. A released version's line never changes."""
 DAMAGED_DATA_STATUS = 65
 
 
@@ -29,9 +33,29 @@ def change(directory: Path, statement: str) -> None:
         connection.commit()
 
 
-def test_the_tables_are_those_of_their_version() -> None:
-    text = " ".join(schema.TABLES.split())
-    assert hashlib.sha256(text.encode()).hexdigest() == PINNED[schema.VERSION], "the tables need a new VERSION"
+@pytest.mark.parametrize("version", [1, *schema.MIGRATIONS])
+def test_the_tables_are_those_of_their_version(version: int) -> None:
+    text = " ".join(schema.MIGRATIONS.get(version, schema.TABLES).split())
+    assert hashlib.sha256(text.encode()).hexdigest() == PINNED[version], "changed tables need a new migration"
+
+
+def test_a_database_of_an_earlier_version_becomes_one_of_this(tmp_path: Path) -> None:
+    path = tmp_path / schema.FILE_NAME
+    values = ("a", "k", 3, "tag", 1.0, "alice", "null", 0, 1, "", "5:0:3", "", "", "", "")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"{schema.TABLES} PRAGMA user_version = 1;")
+        marks = ", ".join("?" * len(values))
+        connection.execute(f"INSERT INTO objects VALUES (1, {marks})", values)
+        connection.execute("INSERT INTO bodies VALUES (5, 3, 1, '7')")
+        connection.commit()
+    check_database(tmp_path)
+    with contextlib.closing(schema.connect(path)) as connection:
+        schema.create(connection)
+        assert schema.check(connection) == schema.VERSION
+        record = objects.current(connection, "a", "k")
+        assert record is not None
+        assert (record.etag, record.encryption, record.lock) == ("tag", {}, {})
+        assert bodies.find(connection, 5) == StoredBody(5, 3, (7,))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +65,7 @@ def test_the_tables_are_those_of_their_version() -> None:
         ("ALTER TABLE bodies ADD COLUMN place TEXT", "bodies.place"),
         ("ALTER TABLE objects RENAME COLUMN etag TO md5", "objects.etag, objects.md5"),
         ("DROP TABLE garbage", "garbage.body, garbage.node"),
-        ("PRAGMA user_version = 7", "version 7"),
+        ("PRAGMA user_version = 77", "version 77"),
     ],
 )
 def test_a_database_with_other_tables_is_refused(

@@ -37,8 +37,8 @@ def retain(db: sqlite3.Connection, segments: Iterable[Segment], stored: Sequence
     for body in stored:
         count = users.pop(body.body, 0)
         db.execute(
-            "INSERT INTO bodies (body, size, users, nodes) VALUES (?, ?, ?, ?)",
-            (body.body, body.size, count, dump_nodes(body.nodes)),
+            "INSERT INTO bodies (body, size, users, nodes, cipher) VALUES (?, ?, ?, ?, ?)",
+            (body.body, body.size, count, dump_nodes(body.nodes), body.cipher),
         )
     for number, count in users.items():
         if not db.execute("UPDATE bodies SET users = users + ? WHERE body = ?", (count, number)).rowcount:
@@ -59,8 +59,8 @@ def release(db: sqlite3.Connection, segments: Iterable[Segment]) -> None:
 
 def find(db: sqlite3.Connection, body: int) -> StoredBody | None:
     """Size and places of a body."""
-    row = db.execute("SELECT size, nodes FROM bodies WHERE body = ?", (body,)).fetchone()
-    return StoredBody(body, int(row[0]), load_nodes(row[1])) if row else None
+    row = db.execute("SELECT size, nodes, cipher FROM bodies WHERE body = ?", (body,)).fetchone()
+    return StoredBody(body, int(row[0]), load_nodes(row[1]), str(row[2])) if row else None
 
 
 def _place(db: sqlite3.Connection, body: int, nodes: Iterable[int]) -> None:

@@ -15,7 +15,7 @@ _CURRENT = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND ke
 _OLD = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND key = ? AND current = 0"  # noqa: S608
 _INSERT = (
     "INSERT INTO objects (bucket, key, size, etag, modified, acl, version, marker, current,"
-    " headers, segments, parts, checksum, tags, upload) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " headers, segments, parts, checksum, tags, upload, encryption, lock) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 

@@ -72,6 +72,10 @@ class ObjectRecord:
     checksum: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[tuple[str, str], ...] = ()
     upload: str = ""
+    encryption: Mapping[str, str] = field(default_factory=dict)
+    """How the bodies are encrypted (`encryption.spec`); empty: not at all."""
+    lock: Mapping[str, str] = field(default_factory=dict)
+    """Retention and legal hold (`s3.objectlock`)."""
 
     @property
     def owner(self) -> str:
@@ -86,6 +90,8 @@ class StoredBody:
     body: int
     size: int
     nodes: tuple[int, ...]
+    cipher: str = ""
+    """The wrapped key of an encrypted body (`encryption.keyring`); `size` then counts the bytes of its frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,8 @@ class Upload:
     tags: tuple[tuple[str, str], ...] = ()
     checksum_algorithm: str = ""
     checksum_type: str = ""
+    encryption: Mapping[str, str] = field(default_factory=dict)
+    lock: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

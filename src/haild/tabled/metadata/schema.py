@@ -9,16 +9,13 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, Upload
 from haild.tabled.s3.acl import Acl, from_text, to_text
 
 FILE_NAME = "passwd"
 """Set-up scripts check for a file of this name after `tdbadm -u` (tabled.md 2.2)."""
-
-VERSION = 1
-"""Kept in the database as `user_version`. Changed TABLES get the next number."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -56,11 +53,39 @@ CREATE TABLE IF NOT EXISTS garbage (
 ) WITHOUT ROWID;
 """
 
+MIGRATIONS: Final = {
+    # Encryption, object lock, notifications, policies of users.
+    2: """
+ALTER TABLE objects ADD COLUMN encryption TEXT NOT NULL DEFAULT '';
+ALTER TABLE objects ADD COLUMN lock TEXT NOT NULL DEFAULT '';
+ALTER TABLE uploads ADD COLUMN encryption TEXT NOT NULL DEFAULT '';
+ALTER TABLE uploads ADD COLUMN lock TEXT NOT NULL DEFAULT '';
+ALTER TABLE bodies ADD COLUMN cipher TEXT NOT NULL DEFAULT '';
+CREATE TABLE masterkeys (number INTEGER PRIMARY KEY, wrapped TEXT NOT NULL);
+CREATE TABLE events (
+    sequence INTEGER PRIMARY KEY, due REAL NOT NULL, attempts INTEGER NOT NULL,
+    target TEXT NOT NULL, text TEXT NOT NULL
+);
+CREATE TABLE userpolicies (
+    user TEXT NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (user, name)
+) WITHOUT ROWID;
+""",
+}
+"""By version, how a database of the version before becomes one of this. TABLES are those of version 1.
+
+What was released never changes: the next change of the tables is a new entry.
+"""
+
+VERSION: Final = max(MIGRATIONS)
+"""Kept in the database as `user_version`."""
+
 OBJECT_COLUMNS = (
     "bucket, key, size, etag, modified, acl, sequence, version, marker, current,"
-    " headers, segments, parts, checksum, tags, upload"
+    " headers, segments, parts, checksum, tags, upload, encryption, lock"
 )
-UPLOAD_COLUMNS = "upload, bucket, key, initiated, acl, headers, tags, checksum_algorithm, checksum_type"
+UPLOAD_COLUMNS = (
+    "upload, bucket, key, initiated, acl, headers, tags, checksum_algorithm, checksum_type, encryption, lock"
+)
 PART_COLUMNS = "number, size, etag, modified, segments, checksum"
 
 Row = tuple[Any, ...]
@@ -86,31 +111,38 @@ def connect(path: Path, *, read_only: bool = False, threads: bool = False) -> sq
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables where they are missing. Raises DatabaseVersionError."""
-    if check(connection):
+    """Make the tables where they are missing, bring those of an earlier version up to date.
+
+    Raises DatabaseVersionError.
+    """
+    found = check(connection)
+    if not found:
+        # Body ids of a new database start above those of every older one, so that it neither collides with what
+        # an older database of the group left on the nodes nor takes that for its own orphans.
+        first = int(time.time()) << 24
+        facts = f"('identity', '{secrets.token_hex(16)}'), ('first_body', {first}), ('next_body', {first})"
+        begin = f"{TABLES}INSERT OR IGNORE INTO facts VALUES {facts};"  # noqa: S608
+    elif found < VERSION:
+        begin = ""
+    else:
         return
-    # Body ids of a new database start above those of every older one, so that it neither collides with what
-    # an older database of the group left on the nodes nor takes that for its own orphans.
-    first = int(time.time()) << 24
-    facts = f"('identity', '{secrets.token_hex(16)}'), ('first_body', {first}), ('next_body', {first})"
-    connection.executescript(
-        f"BEGIN IMMEDIATE;{TABLES}INSERT OR IGNORE INTO facts VALUES {facts};"  # noqa: S608
-        f"PRAGMA user_version = {VERSION};COMMIT;"
-    )
+    steps = "".join(script for number, script in sorted(MIGRATIONS.items()) if number > max(found, 1))
+    connection.executescript(f"BEGIN IMMEDIATE;{begin}{steps}PRAGMA user_version = {VERSION};COMMIT;")
 
 
-def check(connection: sqlite3.Connection) -> bool:
-    """Whether the database has its tables; False for a new one. Raises DatabaseVersionError for other tables."""
+def check(connection: sqlite3.Connection) -> int:
+    """The version of the database's tables; 0 for a new one. Raises DatabaseVersionError for other tables."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
-        return False
-    if version != VERSION:
+        return 0
+    if not 0 < version <= VERSION:
         raise DatabaseVersionError(
-            f"the database is of version {version}, and this tabled knows only version {VERSION};"
+            f"the database is of version {version}, and this tabled knows only versions 1 to {VERSION};"
             " start the tabled that wrote it, or discard the data"
         )
     with contextlib.closing(sqlite3.connect(":memory:")) as expected:
         expected.executescript(TABLES)
+        expected.executescript("".join(script for number, script in sorted(MIGRATIONS.items()) if number <= version))
         wanted = _columns(expected)
     found = _columns(connection)
     names = [f"{table}.{column}" for table, column in sorted(wanted ^ found)]
@@ -119,7 +151,7 @@ def check(connection: sqlite3.Connection) -> bool:
             f"the database says that it is of version {version} but has other columns ({', '.join(names)});"
             " start the tabled that wrote it, or discard the data"
         )
-    return True
+    return int(version)
 
 
 def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
@@ -160,7 +192,7 @@ def _load_tags(text: str) -> tuple[tuple[str, str], ...]:
 def object_from(row: Row) -> ObjectRecord:
     """A record from OBJECT_COLUMNS."""
     bucket, key, size, etag, modified, acl, sequence, version, marker, current, *texts = row
-    headers, segments, parts, checksum, tags, upload = texts
+    headers, segments, parts, checksum, tags, upload, encryption, lock = texts
     return ObjectRecord(
         bucket=bucket,
         key=key,
@@ -178,6 +210,8 @@ def object_from(row: Row) -> ObjectRecord:
         checksum=load_mapping(checksum),
         tags=_load_tags(tags),
         upload=upload,
+        encryption=load_mapping(encryption),
+        lock=load_mapping(lock),
     )
 
 
@@ -199,12 +233,14 @@ def object_values(record: ObjectRecord, version: str) -> Row:
         dump(record.checksum),
         dump(record.tags),
         record.upload,
+        dump(record.encryption),
+        dump(record.lock),
     )
 
 
 def upload_from(row: Row) -> Upload:
     """A record from UPLOAD_COLUMNS."""
-    upload, bucket, key, initiated, acl, headers, tags, algorithm, kind = row
+    upload, bucket, key, initiated, acl, headers, tags, algorithm, kind, encryption, lock = row
     return Upload(
         upload=upload,
         bucket=bucket,
@@ -215,6 +251,8 @@ def upload_from(row: Row) -> Upload:
         tags=_load_tags(tags),
         checksum_algorithm=algorithm,
         checksum_type=kind,
+        encryption=load_mapping(encryption),
+        lock=load_mapping(lock),
     )
 
 
@@ -230,6 +268,8 @@ def upload_values(upload: Upload) -> Row:
         dump(upload.tags),
         upload.checksum_algorithm,
         upload.checksum_type,
+        dump(upload.encryption),
+        dump(upload.lock),
     )
 
 

@@ -277,7 +277,7 @@ class SqliteMetadata:
         def change(db: sqlite3.Connection) -> None:
             if not db.execute("SELECT 1 FROM buckets WHERE name = ?", (upload.bucket,)).fetchone():
                 raise BucketMissingError(upload.bucket)
-            statement = f"INSERT INTO uploads ({schema.UPLOAD_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)"  # noqa: S608
+            statement = f"INSERT INTO uploads ({schema.UPLOAD_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
             db.execute(statement, schema.upload_values(upload))
 
         await self._writer.run(change)
