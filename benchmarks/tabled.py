@@ -43,7 +43,7 @@ class Wanted:
     moto: float
     original: float
     share: float
-    """Of `original`, which is what the C program gave (issue 5)."""
+    """Of `original`, which is what the original C program gave."""
 
 
 WANTED = {

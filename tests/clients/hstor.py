@@ -1,6 +1,6 @@
 """An S3 client as they were in 2010: V2 signatures over plain sockets, as libhail's library sends them.
 
-It shares no code with what it tests. Source: ../shared/protocols/tabled.md sections 7 and 16.
+It shares no code with what it tests. Source: tabled.md sections 7 and 16.
 """
 
 import base64

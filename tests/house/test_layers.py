@@ -1,4 +1,4 @@
-"""Layers are imported downward only (design, section 3)."""
+"""Layers are imported downward only, as ARCHITECTURE.md draws them."""
 
 import ast
 from pathlib import Path

@@ -20,7 +20,7 @@ TRANSFERS = 64
 BLOCK = os.urandom(1 << 20)
 SIZE = 10 << 20
 LIMIT = 150 << 20
-"""Bytes that a daemon may use (issue 5)."""
+"""Bytes that a daemon may use."""
 
 
 @pytest.fixture
