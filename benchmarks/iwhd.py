@@ -23,7 +23,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "unit"))
 
 from haild.wire.s3 import sigv4
 from support.iwhd_daemon import Iwhd, fs, memory_peak, processor_seconds, running

@@ -61,10 +61,31 @@ ALLOWED: dict[str, set[str]] = {
     "haild.tabled.metadata": {"haild.tabled.s3"},
     "haild.tabled.s3": {"haild.wire"},
     "haild.iwhd": {*_SHARED, "haild.http"},
-    "haild.iwhd.metadata": {"haild.daemon", "haild.wire"},
+    "haild.iwhd.http": {
+        *("haild.iwhd.registration", "haild.iwhd.warehouse", "haild.iwhd.provider", "haild.iwhd.metadata"),
+        *("haild.iwhd.configuration", "haild.iwhd.settings"),
+        *("haild.daemon.errors", "haild.http", "haild.transfer", "haild.wire"),
+    },
+    "haild.iwhd.registration": {
+        *("haild.iwhd.warehouse", "haild.iwhd.metadata", "haild.iwhd.settings", "haild.client", "haild.wire"),
+    },
+    "haild.iwhd.warehouse": {
+        *("haild.iwhd.provider", "haild.iwhd.metadata", "haild.iwhd.settings", "haild.client", "haild.wire"),
+    },
     "haild.iwhd.provider": {"haild.iwhd.settings", "haild.client", "haild.transfer", "haild.wire"},
+    "haild.iwhd.provider.backend": {
+        *("haild.iwhd.provider.base", "haild.iwhd.provider.remote", "haild.iwhd.provider.spool"),
+        *("haild.iwhd.settings", "haild.client", "haild.transfer", "haild.wire"),
+    },
+    "haild.iwhd.metadata": {"haild.daemon", "haild.wire"},
 }
 """By package, what it may import besides itself: only what is below it."""
+
+SPEAKS_HTTP: dict[str, set[str]] = {
+    "haild.iwhd": {"haild.iwhd.http"},
+    "haild.client": {"haild.client.http", "haild.client.iwhd", "haild.client.s3", "haild.client.swift"},
+}
+"""By package, the only rooms of it that may import aiohttp."""
 
 IMPURE = {"socket", "asyncio", "time", "pathlib", "os", "subprocess", "docker", "http", "requests", "aiohttp", "io"}
 
@@ -116,6 +137,17 @@ def test_every_package_has_its_rule() -> None:
         if (entry / "__init__.py").exists()
     }
     assert packages <= set(ALLOWED)
+
+
+@pytest.mark.parametrize("package", sorted(SPEAKS_HTTP))
+def test_aiohttp_is_imported_only_where_http_is_spoken(package: str) -> None:
+    wrong = [
+        module_of(path)
+        for path in modules_below(package)
+        if any(name.split(".")[0] == "aiohttp" for name in imports_of(path))
+        and not within(module_of(path), SPEAKS_HTTP[package])
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("package", ["hailbox.model", "haild.wire"])

@@ -32,8 +32,16 @@ def test_urlencoded(body: bytes, form: dict[str, bytes]) -> None:
     assert parse(URLENCODED + "; charset=UTF-8", body) == form
 
 
+def quoted(name: str) -> str:
+    """`name` as the content of a quoted string (RFC 9110, 5.6.4)."""
+    return name.replace("\\", "\\\\").replace('"', '\\"')
+
+
 def multipart(*fields: tuple[str, bytes]) -> bytes:
-    parts = [b'--XX\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % (n.encode(), v) for n, v in fields]
+    parts = [
+        b'--XX\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % (quoted(name).encode(), value)
+        for name, value in fields
+    ]
     return b"".join(parts) + b"--XX--\r\n"
 
 
@@ -80,7 +88,7 @@ NAME = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_
 @given(st.dictionaries(NAME, st.binary(max_size=20).filter(lambda value: b"\0" not in value), max_size=6))
 def test_what_is_encoded_is_read(fields: dict[str, bytes]) -> None:
     assert parse(URLENCODED, urlencode(fields).encode()) == fields
-    if not any('"' in name for name in fields) and not any(b"--XX" in value for value in fields.values()):
+    if not any(b"--XX" in value for value in fields.values()):
         assert parse(MULTIPART, multipart(*fields.items())) == fields
 
 

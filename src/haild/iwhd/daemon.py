@@ -11,17 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from aiohttp import web
-
 from haild.daemon.errors import StartError
-from haild.iwhd.http.server import make_server
+from haild.iwhd.http.body import BodyReader
+from haild.iwhd.http.server import listening
+from haild.iwhd.http.site import Site
 from haild.iwhd.metadata.database import Database
 from haild.iwhd.options import Options
-from haild.iwhd.provider.fs import OWN_DIRECTORY
+from haild.iwhd.provider.backend.fs import OWN_DIRECTORY
 from haild.iwhd.registration.register import Registration
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
-from haild.iwhd.site import Site
-from haild.iwhd.warehouse.body import BodyReader
 from haild.iwhd.warehouse.bucket import Buckets
 from haild.iwhd.warehouse.directory import ProviderDirectory
 from haild.iwhd.warehouse.health import HealthCheck
@@ -31,10 +29,6 @@ from haild.iwhd.warehouse.queue import ReplicationQueue
 from haild.iwhd.warehouse.replication import Replicator
 
 DEFAULT_METADATA: Final = Path("/var/lib/iwhd/_db")
-
-BACKLOG: Final = 512
-CLOSE_DEADLINE: Final = 0.5
-"""Seconds that running requests get to finish after SIGTERM."""
 
 logger = logging.getLogger(__name__)
 
@@ -117,25 +111,17 @@ async def _serve(
 
 
 def _report(task: asyncio.Task[None]) -> None:
-    """Have the log say so if a part that runs for ever ends by a defect."""
+    """Log it if a part that should run for ever ends by a defect."""
     if not task.cancelled() and task.exception() is not None:
         logger.error("replication ended", exc_info=task.exception())
 
 
 async def _listen(options: Options, site: Site, stop: asyncio.Event) -> None:
     directory = site.directory
-    runner = web.ServerRunner(make_server(site), handle_signals=False, shutdown_timeout=CLOSE_DEADLINE)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, "0.0.0.0", options.port, backlog=BACKLOG, reuse_address=True).start()  # noqa: S104
-        except OSError as error:
-            raise StartError(f"cannot listen on port {options.port}: {error.strerror}") from error
+    async with listening(site, options.port):
         primary = directory.primary.settings
         logger.debug("primary %s (%s), location %s", primary.name, primary.type, directory.location)
         logger.debug("master %s, port %d", options.master, options.port)
         sys.stdout.write(f"{len(list(directory)) - 1} replication servers defined\n")
         sys.stdout.flush()
         await stop.wait()
-    finally:
-        await runner.cleanup()

@@ -14,7 +14,7 @@ import pytest
 
 from haild.iwhd import configuration
 from haild.iwhd import provider as provider_package
-from haild.iwhd.provider import make
+from haild.iwhd.provider import backend, create
 from haild.iwhd.provider.base import ExistsError, MissingError, Provider, ProviderError, Publication, UnavailableError
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 from support.iwhd_daemon import Iwhd, fs, running
@@ -71,7 +71,7 @@ def settings_for(kind: str, root: Path, behind: Iwhd) -> Iterator[ProviderSettin
 @pytest.fixture(params=["fs", "http", "cf"])
 async def provider(request: pytest.FixtureRequest, tmp_path: Path, behind: Iwhd) -> AsyncIterator[Provider]:
     with settings_for(request.param, tmp_path, behind) as settings:
-        provider = make(settings, tmp_path)
+        provider = create(settings, tmp_path)
         await provider.recover(frozenset())
         yield provider
         for key in ("k", "chunked", "empty", "é 1"):
@@ -147,7 +147,7 @@ async def test_the_metadata_are_no_bucket(tmp_path: Path) -> None:
     root = Path(settings.path)
     spool = root / "_db" / "spool"
     spool.mkdir(parents=True)
-    provider = make(settings, spool)
+    provider = create(settings, spool)
     await provider.recover(frozenset())
     for bucket in ("_db", ".iwhd", "..", "a/b", "a\0b"):
         for action in (
@@ -175,7 +175,7 @@ async def test_an_unreachable_service(tmp_path: Path) -> None:
         ProviderSettings("p", "cf", "127.0.0.1", free_port(), "u", "k", attributes={"scheme": "http"}),
         ProviderSettings("p", "s3", "127.0.0.1", free_port(), "u", "k"),
     ):
-        provider = make(settings, tmp_path)
+        provider = create(settings, tmp_path)
         with pytest.raises(UnavailableError):
             await provider.check_bucket("b")
         with pytest.raises(UnavailableError):
@@ -207,7 +207,7 @@ def test_cf_as_primary(tmp_path: Path) -> None:
 
 async def test_cf_with_a_wrong_key(tmp_path: Path) -> None:
     with swift() as service:
-        provider = make(ProviderSettings("p", "cf", "127.0.0.1", service.port, USER, "x", "", HTTP), tmp_path)
+        provider = create(ProviderSettings("p", "cf", "127.0.0.1", service.port, USER, "x", "", HTTP), tmp_path)
         with pytest.raises(UnavailableError, match="401"):
             await provider.create_bucket("b")
         await provider.close()
@@ -222,7 +222,7 @@ def test_http_as_primary(behind: Iwhd, tmp_path: Path) -> None:
 
 
 BACK_END = '''
-from haild.iwhd.provider.fs import FileProvider
+from haild.iwhd.provider.backend.fs import FileProvider
 
 class Shelf(FileProvider):
     """Directories with a level of their own."""
@@ -233,7 +233,7 @@ class Shelf(FileProvider):
 
 async def test_a_back_end_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "shelf.py").write_text(BACK_END)
-    monkeypatch.setattr(provider_package, "__path__", [*provider_package.__path__, str(tmp_path)])
+    monkeypatch.setattr(backend, "__path__", [*backend.__path__, str(tmp_path)])
     assert {"shelf", "shelf-high", "fs", "fs-rhev-m", "fs-condor", "fs-vmw", "s3", "http", "cf"} == set(
         provider_package.types()
     )
@@ -241,9 +241,9 @@ async def test_a_back_end_is_one_file(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ProviderSettingsError, match="'host' is missing"):
         configuration.parse(json.dumps([entry]).encode())
     (settings,) = configuration.parse(json.dumps([entry | {"host": "h"}]).encode())
-    provider = make(settings, tmp_path / "spool")
+    provider = create(settings, tmp_path / "spool")
     assert type(provider).__name__ == "Shelf"
     await provider.create_bucket("b")
     assert (tmp_path / "b").is_dir()
-    for unknown in ("base", "shelf-low", "", "..", "fs-", "service"):
+    for unknown in ("base", "shelf-low", "", "..", "fs-", "remote", "backend"):
         assert provider_package.back_end(unknown) is None

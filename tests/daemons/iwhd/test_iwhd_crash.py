@@ -17,8 +17,8 @@ import pytest
 
 from haild.iwhd.metadata import journal, records
 from haild.iwhd.metadata.database import Database
+from haild.iwhd.provider.backend.fs import FileProvider
 from haild.iwhd.provider.base import MissingError, ProviderError, Publication, UnavailableError, Upload
-from haild.iwhd.provider.fs import FileProvider
 from haild.iwhd.settings import ProviderSettings
 from haild.iwhd.warehouse.bucket import Buckets
 from haild.iwhd.warehouse.directory import ProviderDirectory

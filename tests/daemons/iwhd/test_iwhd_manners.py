@@ -19,11 +19,10 @@ from hypothesis import strategies as st
 
 from haild.iwhd import configuration, provider
 from haild.iwhd.daemon import serve
-from haild.iwhd.http import reply
+from haild.iwhd.http import body, reply
 from haild.iwhd.metadata import records
 from haild.iwhd.options import parse
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
-from haild.iwhd.warehouse import body
 from support.iwhd_daemon import FORM, Iwhd, eventually, fs, processor_seconds, running
 from support.ports import free_port
 

@@ -36,10 +36,17 @@ def fuzz(data: bytes) -> None:
     assert all(is_name(name) and b"\0" not in value and len(value) <= len(body) for name, value in form.items())
     assert iwhdform.parse(URLENCODED, urlencode(form).encode()) == form
     boundary = "a-boundary-of-our-own"
-    if form and not any('"' in name for name in form) and not any(b"boundary" in value for value in form.values()):
+    if form and not any(b"boundary" in value for value in form.values()):
         parts = [
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + value + b"\r\n"
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n'.encode()
+            + value
+            + b"\r\n"
             for name, value in form.items()
         ]
         whole = b"".join(parts) + f"--{boundary}--\r\n".encode()
         assert iwhdform.parse(f"multipart/form-data; boundary={boundary}", whole) == form
+
+
+def _quoted(name: str) -> str:
+    """`name` as the content of a quoted string (RFC 9110, 5.6.4)."""
+    return name.replace("\\", "\\\\").replace('"', '\\"')

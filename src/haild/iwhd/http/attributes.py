@@ -9,12 +9,11 @@ from functools import partial
 from aiohttp import web
 
 from haild.iwhd.http import reply
+from haild.iwhd.http.document import base_address, writer
+from haild.iwhd.http.errors import RequestError
 from haild.iwhd.http.reply import Reply
-from haild.iwhd.http.root import JSON, XML
+from haild.iwhd.http.site import Site
 from haild.iwhd.metadata import records
-from haild.iwhd.site import Site, base_address, wants_json
-from haild.wire.iwhd import json as iwhdjson
-from haild.wire.iwhd import xml as iwhdxml
 from haild.wire.iwhd.target import RESERVED_ATTRIBUTES, VALUE_HEADER, Target
 
 
@@ -34,7 +33,7 @@ async def store(
 async def put_attribute(site: Site, request: web.BaseRequest, target: Target) -> Reply:
     """Set an attribute to the body, or to the value of a header."""
     if target.name in RESERVED_ATTRIBUTES:
-        return Reply(400, close=True)
+        raise RequestError(400, close=True)
     in_header = request.headers.get(VALUE_HEADER)
     if in_header is not None:
         value = in_header.encode("utf-8", "surrogateescape")
@@ -50,14 +49,14 @@ async def get_attribute(site: Site, _request: web.BaseRequest, target: Target) -
         partial(records.attribute, bucket=target.bucket, key=target.key, name=target.name)
     )
     if not value:
-        return Reply(404)
+        raise RequestError(404)
     return Reply(200, value, "text/plain")
 
 
 async def delete_attribute(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
     """Remove an attribute (our addition)."""
     if target.name in RESERVED_ATTRIBUTES:
-        return Reply(400)
+        raise RequestError(400)
 
     def change(connection: sqlite3.Connection) -> bool:
         removed = records.unset_attribute(connection, target.bucket, target.key, target.name)
@@ -66,7 +65,7 @@ async def delete_attribute(site: Site, _request: web.BaseRequest, target: Target
         return removed
 
     if not await site.database.write(change):
-        return Reply(404)
+        raise RequestError(404)
     site.queue.announce()
     return Reply()
 
@@ -75,8 +74,6 @@ async def get_attributes(site: Site, request: web.BaseRequest, target: Target) -
     """The names of all attributes."""
     stored = await site.database.read(partial(records.attributes, bucket=target.bucket, key=target.key))
     if stored is None:
-        return Reply(404)
-    base = base_address(request)
-    if wants_json(request):
-        return reply.pieces(iwhdjson.attributes(base, target.bucket, target.key, stored), JSON)
-    return reply.pieces(iwhdxml.attributes(base, target.bucket, target.key, stored), XML)
+        raise RequestError(404)
+    form, content_type = writer(request)
+    return reply.pieces(form.attributes(base_address(request), target.bucket, target.key, stored), content_type)

@@ -9,19 +9,16 @@ from functools import partial
 
 from aiohttp import web
 
-from haild.iwhd.http import reply
 from haild.iwhd.http.attributes import store
+from haild.iwhd.http.document import writer
+from haild.iwhd.http.errors import RequestError
 from haild.iwhd.http.reply import Reply
-from haild.iwhd.http.root import JSON, XML
+from haild.iwhd.http.site import Site
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import Database
 from haild.iwhd.metadata.records import Page
-from haild.iwhd.provider.base import MissingError, ProviderError, UnavailableError
-from haild.iwhd.site import Site, wants_json
-from haild.iwhd.warehouse.bucket import NotEmptyError
-from haild.wire.iwhd import json as iwhdjson
+from haild.iwhd.provider.base import ProviderError, UnavailableError
 from haild.wire.iwhd import query as iwhql
-from haild.wire.iwhd import xml as iwhdxml
 from haild.wire.iwhd.query import Expression, ExpressionError
 from haild.wire.iwhd.target import MAXIMUM_NAME, RESERVED_ATTRIBUTES, RESERVED_BUCKETS, Target, is_path_segment
 
@@ -35,27 +32,22 @@ async def put_bucket(site: Site, _request: web.BaseRequest, target: Target) -> R
 
 async def _create(site: Site, bucket: str) -> Reply:
     if bucket in RESERVED_BUCKETS or not is_path_segment(bucket):
-        return Reply(400, close=True)
+        raise RequestError(400, close=True)
     try:
         await site.buckets.create(bucket)
     except UnavailableError as error:
         logger.warning("bucket %s: %s", bucket, error)
-        return Reply(503, close=True)
+        raise RequestError(503, close=True) from error
     except ProviderError as error:
         # Upstream's status for a bucket that exists, and what clients take it for.
         logger.debug("bucket %s: %s", bucket, error)
-        return Reply(500, close=True)
+        raise RequestError(500, close=True) from error
     return Reply(201, close=True)
 
 
 async def delete_bucket(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
     """Delete an empty bucket (our addition)."""
-    try:
-        await site.buckets.delete(target.bucket)
-    except MissingError:
-        return Reply(404)
-    except NotEmptyError as error:
-        return reply.text(f"{error}\n", status=409)
+    await site.buckets.delete(target.bucket)
     return Reply()
 
 
@@ -65,14 +57,14 @@ async def post_bucket(site: Site, request: web.BaseRequest, target: Target) -> R
     if target.bucket == "_new":
         name = form.get("name")
         if name is None:
-            return Reply(400)
+            raise RequestError(400)
         return await _create(site, name.decode("utf-8", "replace"))
     raw_key = form.pop("_key", None)
     if raw_key is None or form.keys() & RESERVED_ATTRIBUTES:
-        return Reply(400)
+        raise RequestError(400)
     key = raw_key[:MAXIMUM_NAME].decode("utf-8", "ignore")
     if not is_path_segment(key):
-        return Reply(400)
+        raise RequestError(400)
     policy = form.get(records.POLICY_ATTRIBUTE)
     override = None if policy is None else policy.decode("utf-8", "surrogateescape")
     await store(site, target.bucket, key, form, override)
@@ -87,7 +79,7 @@ async def get_bucket(site: Site, request: web.BaseRequest, target: Target) -> Re
 
     page = await site.database.read(first)
     if page is None:
-        return Reply(404)
+        raise RequestError(404)
     return _listed(site.database, request, target.bucket, page, None)
 
 
@@ -96,15 +88,15 @@ async def post_query(site: Site, request: web.BaseRequest, target: Target) -> Re
     body = await site.bodies.collected(request)
     source = body.decode("utf-8", "surrogateescape").strip()
     if not source:
-        return Reply(400)
+        raise RequestError(400)
     try:
         expression = iwhql.parse(source)
     except ExpressionError as error:
         logger.debug("query on %s: %s", target.bucket, error)
-        return Reply(404)
+        raise RequestError(404) from error
     page = await site.database.read(partial(_first_match, bucket=target.bucket, expression=expression))
     if page is None:
-        return Reply(404)
+        raise RequestError(404)
     return _listed(site.database, request, target.bucket, page, expression)
 
 
@@ -121,7 +113,7 @@ def _first_match(connection: sqlite3.Connection, bucket: str, expression: Expres
 def _listed(
     database: Database, request: web.BaseRequest, bucket: str, first: Page, expression: Expression | None
 ) -> Reply:
-    form = iwhdjson if wants_json(request) else iwhdxml
+    form, content_type = writer(request)
 
     async def parts() -> AsyncIterator[bytes]:
         page, empty = first, True
@@ -137,4 +129,4 @@ def _listed(
             page = await database.read(following)
         yield (text + form.objects_end(empty=empty)).encode()
 
-    return Reply(200, parts(), JSON if form is iwhdjson else XML)
+    return Reply(200, parts(), content_type)

@@ -12,12 +12,13 @@ from typing import Final
 from aiohttp import web
 
 from haild.iwhd.http import attributes as attributeapi
+from haild.iwhd.http.errors import RequestError
 from haild.iwhd.http.reply import Reply
+from haild.iwhd.http.site import Site
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.metadata.records import Record
 from haild.iwhd.provider.base import MissingError, ProviderError, UnavailableError
-from haild.iwhd.site import Site
 from haild.wire.iwhd.form import Form
 from haild.wire.iwhd.target import MASTER_ROLE, RESERVED_ATTRIBUTES, RESERVED_OBJECTS, ROLE_HEADER, Target
 
@@ -30,21 +31,21 @@ async def put_object(site: Site, request: web.BaseRequest, target: Target) -> Re
     """Store the body of the request. No body is an empty one."""
     role = request.headers.get(ROLE_HEADER)
     if role != (None if site.master is None else MASTER_ROLE) or target.key in RESERVED_OBJECTS:
-        return Reply(403, close=True)
+        raise RequestError(403, close=True)
     length = request.content_length if request.body_exists else 0
     try:
         put = await site.objects.start_put(target.bucket, target.key, length)
     except UnavailableError as error:
         logger.warning("put of %s/%s: %s", target.bucket, target.key, error)
-        return Reply(503, close=True)
+        raise RequestError(503, close=True) from error
     except ProviderError as error:
         logger.warning("put of %s/%s: %s", target.bucket, target.key, error)
-        return Reply(500, close=True)
+        raise RequestError(500, close=True) from error
     try:
         stored = await put.take(site.bodies.pieces(request))
     except MissingError as error:
         logger.warning("put of %s/%s: %s", target.bucket, target.key, error)
-        return Reply(500)
+        raise RequestError(500) from error
     return Reply(201, headers={} if site.master is not None else {"ETag": stored.etag})
 
 
@@ -54,7 +55,7 @@ async def get_object(site: Site, request: web.BaseRequest, target: Target) -> Re
     with contextlib.suppress(DatabaseError):
         record = await site.objects.find(target.bucket, target.key)
         if record is None:
-            return Reply(404) if site.master is None else await site.master.pull(target.bucket, target.key)
+            return await _pulled(site, target)
         if request.headers.get("If-None-Match") == record.etag:
             return Reply(304)
     length = None if record is None else record.size
@@ -65,8 +66,17 @@ async def get_object(site: Site, request: web.BaseRequest, target: Target) -> Re
             body = await stack.enter_async_context(site.objects.open(target.bucket, target.key))
         except MissingError as error:
             logger.warning("get of %s/%s: %s", target.bucket, target.key, error)
-            return Reply(404 if record is None else site.directory.primary.lost_body_status)
+            raise RequestError(404 if record is None else site.directory.primary.lost_body_status) from error
         return Reply(200, body, BINARY, length=length, resources=stack.pop_all())
+
+
+async def _pulled(site: Site, target: Target) -> Reply:
+    """A body that only the master has: streamed, and kept."""
+    if site.master is None or target.key in RESERVED_OBJECTS:
+        raise RequestError(404)
+    async with contextlib.AsyncExitStack() as stack:
+        body = await stack.enter_async_context(site.master.pulled(target.bucket, target.key))
+        return Reply(200, body, BINARY, length=body.size, resources=stack.pop_all())
 
 
 async def _nothing() -> AsyncIterator[bytes]:
@@ -78,7 +88,7 @@ async def _nothing() -> AsyncIterator[bytes]:
 async def delete_object(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
     """Delete body and attributes. The pseudo-objects of a bucket are not for deleting."""
     if target.key in RESERVED_OBJECTS:
-        return Reply(404)
+        raise RequestError(404)
     await site.objects.delete(target.bucket, target.key)
     return Reply()
 
@@ -88,7 +98,7 @@ async def post_object(site: Site, request: web.BaseRequest, target: Target) -> R
     form = await site.bodies.form(request)
     operation = _OPERATIONS.get(form.get("op", b""))
     if form.keys() & RESERVED_ATTRIBUTES or operation is None:
-        return Reply(400)
+        raise RequestError(400)
     return await operation(site, request, target, form)
 
 
@@ -113,15 +123,18 @@ async def _check(site: Site, _request: web.BaseRequest, target: Target, form: Fo
     """Whether the provider that `depot` names holds the body."""
     depot = form.get("depot")
     if depot is None:
-        return Reply(400)
+        raise RequestError(400)
     record = await site.database.read(partial(records.find, bucket=target.bucket, key=target.key))
     held = record is not None and depot.decode("utf-8", "replace") in record.locations
-    return Reply(200 if held else 404)
+    if not held:
+        raise RequestError(404)
+    return Reply()
 
 
 async def _register(site: Site, _request: web.BaseRequest, target: Target, form: Form) -> Reply:
     """Make the image known to a cloud; the answer waits for that."""
-    return Reply(await site.registration.register(target.bucket, target.key, form))
+    await site.registration.register(target.bucket, target.key, form)
+    return Reply()
 
 
 _Operation = Callable[[Site, web.BaseRequest, Target, Form], Awaitable[Reply]]

@@ -11,23 +11,20 @@ from aiohttp import web
 from haild.iwhd import provider
 from haild.iwhd.configuration import from_values
 from haild.iwhd.http import reply
+from haild.iwhd.http.document import base_address, writer
+from haild.iwhd.http.errors import RequestError
 from haild.iwhd.http.reply import Reply
+from haild.iwhd.http.site import Site
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
-from haild.iwhd.site import Site, base_address, wants_json
 from haild.iwhd.warehouse.health import UnhealthyError
-from haild.wire.iwhd import json as iwhdjson
-from haild.wire.iwhd import xml as iwhdxml
 from haild.wire.iwhd.form import Form
 from haild.wire.iwhd.listing import Link, ProviderEntry
 from haild.wire.iwhd.target import Target, path_of
 
-XML: Final = "application/xml"
-JSON: Final = "application/json"
-
 PRIMARY: Final = "_primary"
-"""Stands for the name of whatever provider is the primary."""
+"""Stands for the name of the present primary provider."""
 
 _MAXIMUM_PORT_TEXT: Final = 5
 
@@ -44,9 +41,8 @@ async def get_root(site: Site, request: web.BaseRequest, _target: Target) -> Rep
     except DatabaseError:
         buckets = []
     links += [Link("bucket", base + path_of(bucket)) for bucket in buckets]
-    if wants_json(request):
-        return reply.pieces(iwhdjson.root(links), JSON)
-    return reply.pieces(iwhdxml.root(links), XML)
+    form, content_type = writer(request)
+    return reply.pieces(form.root(links), content_type)
 
 
 async def post_root(site: Site, request: web.BaseRequest, _target: Target) -> Reply:
@@ -54,9 +50,9 @@ async def post_root(site: Site, request: web.BaseRequest, _target: Target) -> Re
     form = await site.bodies.form(request)
     operation = form.get("op")
     if operation is None:
-        return reply.text("missing op", status=400)
+        raise RequestError(400, "missing op")
     if operation != b"rep_status":
-        return reply.text("unknown op", status=400)
+        raise RequestError(400, "unknown op")
     return reply.text(f"{await site.queue.length()} requests\n")
 
 
@@ -65,16 +61,15 @@ async def get_health(site: Site, _request: web.BaseRequest, _target: Target) -> 
     try:
         await site.health.check()
     except UnhealthyError as error:
-        return reply.text(f"{error}\n", status=503)
+        raise RequestError(503, f"{error}\n") from error
     return reply.text("ok\n")
 
 
 async def get_providers(site: Site, request: web.BaseRequest, _target: Target) -> Reply:
     """All providers, sorted bytewise by name."""
     entries = sorted((_entry(provider.settings) for provider in site.directory), key=lambda each: each.name.encode())
-    if wants_json(request):
-        return reply.pieces(iwhdjson.providers(entries), JSON)
-    return reply.pieces(iwhdxml.providers(entries), XML)
+    form, content_type = writer(request)
+    return reply.pieces(form.providers(entries), content_type)
 
 
 def _entry(settings: ProviderSettings) -> ProviderEntry:
@@ -84,7 +79,7 @@ def _entry(settings: ProviderSettings) -> ProviderEntry:
 async def get_provider(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
     """The name of the primary; nothing else can be asked for."""
     if target.name != PRIMARY:
-        return Reply(400)
+        raise RequestError(400)
     return reply.text(site.directory.primary.name)
 
 
@@ -92,12 +87,12 @@ async def post_provider(site: Site, request: web.BaseRequest, target: Target) ->
     """Add a provider, or replace the one of that name."""
     form = await site.bodies.form(request)
     if target.name == PRIMARY:
-        return Reply(400)
+        raise RequestError(400)
     try:
         await site.directory.add(_added(target.name, form))
     except ProviderSettingsError as error:
         logger.warning("provider not added: %s", error)
-        return Reply(400)
+        raise RequestError(400) from error
     site.queue.announce()
     return Reply()
 
@@ -128,7 +123,7 @@ def _added(name: str, form: Form) -> ProviderSettings:
 async def delete_provider(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
     """Delete a provider; not the primary."""
     if not await site.directory.remove(target.name):
-        return Reply(404)
+        raise RequestError(404)
     site.queue.announce()
     return Reply()
 
@@ -137,7 +132,7 @@ async def put_primary(site: Site, request: web.BaseRequest, target: Target) -> R
     """Make a provider the primary for all following requests."""
     provider = site.directory.get(target.name)
     if provider is None:
-        return Reply(400)
+        raise RequestError(400)
     await site.bodies.collected(request)
     site.directory.primary = provider
     return Reply()

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final
 
-from aiohttp import ClientError, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 
+from haild.daemon.errors import StartError
 from haild.iwhd.http import attributes as attributeapi
 from haild.iwhd.http import bucket as bucketapi
 from haild.iwhd.http import object as objectapi
 from haild.iwhd.http import root as rootapi
+from haild.iwhd.http.body import expects_continue
 from haild.iwhd.http.connection import Connection
+from haild.iwhd.http.errors import WITH_TEXT, RequestError, status_of
 from haild.iwhd.http.reply import Reply, send
+from haild.iwhd.http.site import Site
 from haild.iwhd.metadata.database import DatabaseError
-from haild.iwhd.provider.base import MissingError, ProviderError, UnavailableError
-from haild.iwhd.site import Site
-from haild.iwhd.warehouse.body import BodyTooLargeError, SlowClientError, expects_continue
-from haild.wire.iwhd.form import FormError, FormTypeError
+from haild.iwhd.provider.base import ProviderError
 from haild.wire.iwhd.target import Kind, Target, parse_target
 
 KEEPALIVE: Final = 75.0
 """Seconds that an idle connection is kept."""
+
+BACKLOG: Final = 512
+"""Connections that wait to be accepted."""
+
+CLOSE_DEADLINE: Final = 0.5
+"""Seconds that running requests get to finish after SIGTERM."""
 
 LINGER: Final = 1.0
 """Seconds that the rest of a body is read after an early answer, so that the client gets to read it."""
@@ -41,7 +48,7 @@ SMALL_BUFFER: Final = 64 * 1024
 logger = logging.getLogger(__name__)
 
 _protocol_logger = logging.getLogger(f"{__name__}.protocol")
-"""What aiohttp says: a client that sends no HTTP is no event of ours."""
+"""What aiohttp logs: a client that does not speak HTTP is no event of ours."""
 _protocol_logger.setLevel(logging.CRITICAL)
 
 Handler = Callable[[Site, web.BaseRequest, Target], Awaitable[Reply]]
@@ -82,7 +89,7 @@ class _Server(web.Server):
 
 
 def make_server(site: Site) -> web.Server:
-    """The protocol factory of `site`; it is to be given a listening socket."""
+    """The protocol factory of `site`, for a listening socket."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         reply = await answer(site, request)
@@ -134,29 +141,46 @@ async def answer(site: Site, request: web.BaseRequest) -> Reply:
         return await handler(site, request, target)
     except ConnectionError:
         raise
+    except RequestError as error:
+        return _refusal(error.status, str(error), close=error.close)
     except Exception as error:
-        status = _status(error)
-        if status == 500:
-            logger.exception("%s %s", request.method, request.raw_path[:200])
-        elif status == 503:
-            logger.warning("%s %s: %s", request.method, request.raw_path[:200], error)
-        return Reply(status, close=not request.content.is_eof())
+        return _refusal(
+            _noted(request, error),
+            str(error) if isinstance(error, WITH_TEXT) else "",
+            close=not request.content.is_eof(),
+        )
 
 
-_STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
-    (UnavailableError, 503),
-    (DatabaseError, 503),
-    (MissingError, 404),
-    (ProviderError, 500),
-    (FormTypeError, 415),
-    (FormError, 400),
-    (BodyTooLargeError, 413),
-    (SlowClientError, 408),
-    (HttpProcessingError, 400),
-    (web.PayloadAccessError, 400),
-    (ClientError, 400),
-)
+def _refusal(status: int, text: str, *, close: bool) -> Reply:
+    if not text:
+        return Reply(status, close=close)
+    return Reply(status, text.encode(), "text/plain; charset=utf-8", close=close)
 
 
-def _status(error: Exception) -> int:
-    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+def _noted(request: web.BaseRequest, error: Exception) -> int:
+    """The status for an error, which the log tells of where it is ours or a back end's."""
+    status = status_of(error)
+    if status is None:
+        logger.exception("%s %s", request.method, request.raw_path[:200])
+        return 500
+    if status in (500, 503):
+        logger.warning("%s %s: %s", request.method, request.raw_path[:200], error)
+    return status
+
+
+@contextlib.asynccontextmanager
+async def listening(site: Site, port: int) -> AsyncIterator[None]:
+    """Serve `site` on `port` of all addresses while in the context; requests then get CLOSE_DEADLINE to finish.
+
+    Raises StartError if the port cannot be had.
+    """
+    runner = web.ServerRunner(make_server(site), handle_signals=False, shutdown_timeout=CLOSE_DEADLINE)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, "0.0.0.0", port, backlog=BACKLOG, reuse_address=True).start()  # noqa: S104
+        except OSError as error:
+            raise StartError(f"cannot listen on port {port}: {error.strerror}") from error
+        yield
+    finally:
+        await runner.cleanup()

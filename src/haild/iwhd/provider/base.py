@@ -1,7 +1,7 @@
 """What every provider does: the one interface between the image warehouse and where bodies are kept.
 
 A back end is one file in this folder with one subclass of Provider. For a service on HTTP most of it is in
-haild.iwhd.provider.service.
+haild.iwhd.provider.remote.
 """
 
 from __future__ import annotations

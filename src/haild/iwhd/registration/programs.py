@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from haild.iwhd.registration.errors import ParameterError
 from haild.iwhd.registration.program import FailurePattern
 from haild.iwhd.settings import ProviderSettings
 
@@ -20,13 +21,9 @@ DEFAULT_IMAGE: Final = "_default_"
 NO_CLUSTER: Final = "_none_"
 
 
-class MissingParameterError(Exception):
-    """Neither the form nor the provider has a parameter that the program needs."""
-
-
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A program. `arguments` makes its arguments, and files for it in the directory that it is given.
+    """A program. `arguments` makes its arguments and writes files for it into the directory it is given.
 
     `failure` says in which lines the program reports an error: `token` (ERROR and one word), `line` (ERROR and
     the rest of the line) or `none`.
@@ -38,11 +35,11 @@ class Invocation:
 
 
 def _needed(name: str, *candidates: str | None) -> str:
-    """The first of `candidates` that is there and not empty. Raises MissingParameterError."""
+    """The first of `candidates` that is not empty. Raises ParameterError if all are missing or empty."""
     for value in candidates:
         if value:
             return value
-    raise MissingParameterError(f"parameter {name} is missing")
+    raise ParameterError(f"parameter {name} is missing")
 
 
 def _ec2(settings: ProviderSettings, bucket: str, key: str, values: Values, directory: Path) -> list[str]:

@@ -19,8 +19,9 @@ from haild.client.http import ServiceError
 from haild.client.iwhd import IwhdClient
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import Database
+from haild.iwhd.registration.errors import NotRegistrableError, ParameterError, RegistrationFailedError
 from haild.iwhd.registration.program import Outcome, run_program
-from haild.iwhd.registration.programs import INVOCATIONS, MissingParameterError
+from haild.iwhd.registration.programs import INVOCATIONS
 from haild.iwhd.settings import ProviderSettings
 from haild.iwhd.warehouse.directory import ProviderDirectory
 from haild.iwhd.warehouse.queue import ReplicationQueue
@@ -44,33 +45,34 @@ class Registration:
     def __init__(
         self, database: Database, directory: ProviderDirectory, queue: ReplicationQueue, temporary: Path
     ) -> None:
-        """`temporary` is a directory for files that are handed to programs."""
+        """`temporary`: a directory for files that programs read."""
         self._temporary = temporary
         self._database = database
         self._directory = directory
         self._queue = queue
 
-    async def register(self, bucket: str, key: str, form: Form) -> int:
-        """Do as the form says; returns the HTTP status. Raises DatabaseError."""
+    async def register(self, bucket: str, key: str, form: Form) -> None:
+        """Do as the form says. Raises RegistrationError, DatabaseError."""
         values = {name: value.decode("utf-8", "replace") for name, value in form.items()}
         name, _, rest = values.get("site", "").partition(":")
         provider = self._directory.get(name) if name else None
         if provider is None:
-            return 400
+            raise ParameterError(f"no provider is called {name!r}")
         settings = provider.settings
         if settings.type == "http":
-            return await self._forward(settings, bucket, key, rest, values)
+            await self._forward(settings, bucket, key, rest, values)
+            return
         if settings.type not in INVOCATIONS:
-            return 501
+            raise NotRegistrableError(f"nothing registers images with type {settings.type}")
         if rest and settings.type == "s3":
-            return 400
-        return await self._run(settings, bucket, key, values)
+            raise ParameterError("a provider of type s3 has no site behind it")
+        await self._run(settings, bucket, key, values)
 
     async def _forward(
         self, settings: ProviderSettings, bucket: str, key: str, rest: str, values: dict[str, str]
-    ) -> int:
+    ) -> None:
         if not rest:
-            return 400
+            raise ParameterError(f"which site of {settings.name} is meant is missing")
         form = {"op": "register", "site": rest}
         form |= {name: values[name] for name in ("kernel", "ramdisk") if name in values}
         async with IwhdClient(settings.host, settings.port, idle_deadline=FORWARD_DEADLINE) as client:
@@ -78,17 +80,16 @@ class Registration:
                 await client.operate(bucket, key, form)
             except ServiceError as error:
                 logger.warning("registration of %s/%s at %s: %s", bucket, key, settings.name, error)
-        return 200
 
-    async def _run(self, settings: ProviderSettings, bucket: str, key: str, values: dict[str, str]) -> int:
+    async def _run(self, settings: ProviderSettings, bucket: str, key: str, values: dict[str, str]) -> None:
         invocation = INVOCATIONS[settings.type]
         with tempfile.TemporaryDirectory(prefix="register-", dir=self._temporary) as directory:
             try:
                 arguments = invocation.arguments(settings, bucket, key, values, Path(directory))
-            except MissingParameterError as error:
+            except ParameterError as error:
                 logger.warning("registration of %s/%s: %s", bucket, key, error)
                 await self._note(bucket, key, "none")
-                return 400
+                raise
             await self._note(bucket, key, f"pending {int(time.time())}")
             command = _found(invocation.program)
             if command is None:
@@ -99,12 +100,12 @@ class Registration:
                     [*command, *arguments], Path(settings.path) if settings.path else Path.cwd(), invocation.failure
                 )
         if outcome.succeeded is None:
-            return 500
+            raise RegistrationFailedError(f"{invocation.program} did not say how it went")
         if outcome.succeeded:
             await self._note(bucket, key, f"OK {outcome.text[:_LONGEST_ID]}")
-            return 200
+            return
         await self._note(bucket, key, f"failed {outcome.text[:_LONGEST_REASON]}")
-        return 500
+        raise RegistrationFailedError(outcome.text)
 
     async def _note(self, bucket: str, key: str, state: str) -> None:
         def change(connection: sqlite3.Connection) -> None:
@@ -116,7 +117,7 @@ class Registration:
 
 
 def _found(program: str) -> list[str] | None:
-    """How to start a program: from PATH; the one for Condor comes with us."""
+    """The command for a program: from PATH, else our own for Condor; None if it is not installed."""
     path = shutil.which(program)
     if path is not None:
         return [path]

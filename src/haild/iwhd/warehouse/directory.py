@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from haild.iwhd.provider import make
+from haild.iwhd.provider import create
 from haild.iwhd.provider.base import Provider
 from haild.iwhd.settings import ProviderSettings
 
@@ -20,7 +20,7 @@ class ProviderDirectory:
     def __init__(self, settings: Sequence[ProviderSettings], spool: Path) -> None:
         """Make the providers; the first of them is the primary. Raises ProviderSettingsError."""
         self._spool = spool
-        self._providers = {each.name: make(each, spool) for each in settings}
+        self._providers = {each.name: create(each, spool) for each in settings}
         self.location = settings[0].name
         """The daemon's own name among the locations of a body."""
         self._removed: set[str] = set()
@@ -40,7 +40,7 @@ class ProviderDirectory:
     async def add(self, settings: ProviderSettings) -> None:
         """Add a provider, or replace the one of that name. Raises ProviderSettingsError."""
         old = self._providers.get(settings.name)
-        new = make(settings, self._spool)
+        new = create(settings, self._spool)
         self._providers[settings.name] = new
         self._removed.discard(settings.name)
         if old is self.primary:

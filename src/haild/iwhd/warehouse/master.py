@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from haild.client.http import RefusedError, ServiceError, StoredObject
 from haild.client.iwhd import IwhdClient
-from haild.iwhd.http.reply import Reply
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import Database, DatabaseError
-from haild.iwhd.provider.base import ExistsError, MissingError, ProviderError, UnavailableError
+from haild.iwhd.provider.base import Body, ExistsError, MissingError, ProviderError, UnavailableError
 from haild.iwhd.warehouse.bucket import Buckets
 from haild.iwhd.warehouse.object import Objects, PendingPut
-from haild.wire.iwhd.target import RESERVED_OBJECTS
 
 logger = logging.getLogger(__name__)
+
+
+class MasterRefusedError(Exception):
+    """The master refused a request; `status` is its HTTP status, to be passed on."""
+
+    def __init__(self, error: RefusedError) -> None:
+        super().__init__(str(error))
+        self.status = error.status
 
 
 class Master:
@@ -32,24 +38,23 @@ class Master:
         """Close the connections to the master."""
         await self._client.close()
 
-    async def pull(self, bucket: str, key: str) -> Reply:
-        """Answer with the master's body and keep a copy of it. The master's refusal is passed on, nothing kept.
+    @contextlib.asynccontextmanager
+    async def pulled(self, bucket: str, key: str) -> AsyncIterator[Body]:
+        """The master's body, a copy of which is kept while it is read.
 
-        Raises UnavailableError if the master cannot be reached.
+        Raises MasterRefusedError (nothing is kept then), UnavailableError if the master cannot be reached.
         """
-        if key in RESERVED_OBJECTS:
-            return Reply(404)
         async with contextlib.AsyncExitStack() as stack:
             try:
                 body = await stack.enter_async_context(self._client.get_object(bucket, key))
                 attributes = await self._attributes(bucket, key)
             except RefusedError as error:
-                return Reply(error.status)
+                raise MasterRefusedError(error) from error
             except ServiceError as error:
                 raise UnavailableError(f"master: {error}") from error
             put = await self._start_copy(bucket, key, body)
-            blocks = self._kept(body, put, attributes)
-            return Reply(200, blocks, "application/octet-stream", length=body.size, resources=stack.pop_all())
+            async with contextlib.aclosing(self._kept(body, put, attributes)) as blocks:
+                yield Body(blocks, body.size)
 
     async def _attributes(self, bucket: str, key: str) -> dict[str, bytes]:
         names = await self._client.attribute_names(bucket, key)
@@ -57,7 +62,7 @@ class Master:
         return {name: value for name, value in values.items() if value is not None}
 
     async def _start_copy(self, bucket: str, key: str, body: StoredObject) -> PendingPut | None:
-        """An upload to our own primary; None if it cannot take the body now: then it is passed on only."""
+        """An upload to our own primary; None if the primary cannot take the body now, which is passed on only."""
         try:
             try:
                 return await self._objects.start_put(bucket, key, body.size)
@@ -71,7 +76,7 @@ class Master:
 
     async def _kept(
         self, body: StoredObject, put: PendingPut | None, attributes: dict[str, bytes]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """The blocks of `body`, each stored before it is passed on; the copy is visible before the end is."""
         try:
             async for block in self._blocks(body):

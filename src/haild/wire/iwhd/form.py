@@ -1,18 +1,23 @@
 """Forms as clients post them: x-www-form-urlencoded (HTML 4.01, 17.13.4) and multipart/form-data (RFC 7578).
 
-A field that comes several times counts as one value handed over in pieces: the pieces are joined (iwhd.md 4.1).
-A value ends at its first NUL byte, as values of attributes do (iwhd.md 7.5).
+A field that comes several times is one value in pieces: the pieces are joined (iwhd.md 4.1). A value ends at its
+first NUL byte, as values of attributes do (iwhd.md 7.5).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from email.message import Message
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
 from haild.wire.iwhd.target import is_name
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 MAXIMUM_FIELDS: Final = 1000
 
@@ -21,11 +26,11 @@ Form = dict[str, bytes]
 
 
 class FormTypeError(Exception):
-    """The content type is none of a form."""
+    """The content type is not that of a form."""
 
 
 class FormError(Exception):
-    """The body is no form of the type it says, or has a name that cannot be a name."""
+    """The body is not a form of its content type, or a field has an unusable name."""
 
 
 def parse(content_type: str, body: bytes) -> Form:
@@ -65,29 +70,66 @@ def _urlencoded(body: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield unquote_to_bytes(name.replace(b"+", b" ")), unquote_to_bytes(value.replace(b"+", b" "))
 
 
-_DISPOSITION: Final = re.compile(rb"(?i)content-disposition:\s*form-data\s*(;.*)")
-_PARAMETER: Final = re.compile(rb';\s*([\w*-]+)=(?:"([^"]*)"|([^;"\s]+))')
+class _Parts:
+    """What python-multipart's parser reports, collected into fields."""
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.ended = False
+        self._header = b""
+        self._disposition = b""
+        self._field = b""
+        self._value: list[bytes] = []
+
+    def callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_name,
+            "on_header_value": self._header_value,
+            "on_header_end": self._end_header,
+            "on_part_data": self._data,
+            "on_part_end": self._end,
+            "on_end": self._end_all,
+        }
+
+    def _begin(self) -> None:
+        if len(self.fields) >= MAXIMUM_FIELDS:
+            raise FormError(f"more than {MAXIMUM_FIELDS} fields")
+        self._disposition = self._header = self._field = b""
+        self._value = []
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._field
+        self._header = self._field = b""
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        self._value.append(data[start:end])
+
+    def _end(self) -> None:
+        kind, parameters = parse_options_header(self._disposition)
+        if kind != b"form-data" or b"name" not in parameters:
+            raise FormError("a part of a multipart form without a name")
+        self.fields.append((parameters[b"name"], b"".join(self._value)))
+
+    def _end_all(self) -> None:
+        self.ended = True
 
 
 def _multipart(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, bytes]]:
-    delimiter = b"\r\n--" + boundary
-    parts = (b"\r\n" + body).split(delimiter, MAXIMUM_FIELDS + 2)
-    if len(parts) < 2:
-        raise FormError("a multipart form without its boundary")
-    for part in parts[1:]:
-        if part.startswith(b"--"):
-            return
-        head, separator, value = part.lstrip(b" \t").partition(b"\r\n\r\n")
-        if not separator:
-            raise FormError("a part of a multipart form without a header")
-        yield _part_name(head), value
-    raise FormError("a multipart form without its end")
-
-
-def _part_name(head: bytes) -> bytes:
-    for line in head.split(b"\r\n"):
-        disposition = _DISPOSITION.fullmatch(line)
-        for parameter in _PARAMETER.finditer(disposition[1]) if disposition else ():
-            if parameter[1].lower() == b"name":
-                return parameter[2] if parameter[2] is not None else parameter[3]
-    raise FormError("a part of a multipart form without a name")
+    if body.strip() == b"--%b--" % boundary:
+        return iter(())  # what browsers send for a form without fields; the parser wants one part at least
+    parts = _Parts()
+    try:
+        MultipartParser(boundary, parts.callbacks()).write(body)
+    except FormParserError as error:
+        raise FormError(f"no proper multipart form: {error}") from error
+    if not parts.ended:
+        raise FormError("a multipart form without its end")
+    return iter(parts.fields)

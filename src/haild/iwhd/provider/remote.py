@@ -26,7 +26,7 @@ from haild.iwhd.provider.base import (
 ETAG_METADATA: Final = "iwhd-etag"
 
 
-class ServiceProvider(Provider):
+class RemoteProvider(Provider):
     """Bodies are objects of a service under the same bucket and key. A back end sets `client` when it is made."""
 
     needs: ClassVar[tuple[str, ...]] = ("host", "port", "key", "secret")
@@ -71,7 +71,7 @@ class ServiceProvider(Provider):
             await self.client.head_bucket(bucket)
 
     async def start_upload(self, bucket: str, key: str, *, length: int | None, etag: str) -> Upload:
-        return ServiceUpload(self, bucket, key, length, etag)
+        return RemoteUpload(self, bucket, key, length, etag)
 
     async def settle(self, publication: Publication) -> bool:
         try:
@@ -100,10 +100,10 @@ class ServiceProvider(Provider):
             await self.client.delete_object(bucket, key)
 
 
-class ServiceUpload(Upload):
+class RemoteUpload(Upload):
     """Begins its request when there is a second piece, or at publish(): an empty body is complete from the start."""
 
-    def __init__(self, provider: ServiceProvider, bucket: str, key: str, length: int | None, etag: str) -> None:
+    def __init__(self, provider: RemoteProvider, bucket: str, key: str, length: int | None, etag: str) -> None:
         self._provider = provider
         self._address = (bucket, key)
         self._length = length

@@ -7,16 +7,16 @@ from typing import cast
 
 from haild.client.swift import Scheme, SwiftClient
 from haild.iwhd.provider.base import Upload
-from haild.iwhd.provider.service import ServiceProvider
+from haild.iwhd.provider.remote import RemoteProvider
 from haild.iwhd.settings import ProviderSettings
 
 
-class SwiftProvider(ServiceProvider):
+class SwiftProvider(RemoteProvider):
     """Bodies are objects of a Swift account, buckets its containers."""
 
     types = ("cf",)
     # A login that is refused may be accepted later, when the service knows the user.
-    busy = ServiceProvider.busy | {401}
+    busy = RemoteProvider.busy | {401}
 
     def __init__(self, settings: ProviderSettings, spool: Path) -> None:
         """Raises ProviderSettingsError for a `scheme` that is none; upstream knows https only."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from haild.client.http import Put, RefusedError, UnreachableError
 from haild.client.iwhd import IwhdClient
 from haild.iwhd.provider.base import ExistsError, ProviderError, Publication, UnavailableError, Upload
-from haild.iwhd.provider.service import ServiceProvider, ServiceUpload
+from haild.iwhd.provider.remote import RemoteProvider, RemoteUpload
 from haild.iwhd.settings import ProviderSettings
 from haild.wire.iwhd.target import MASTER_ROLE, ROLE_HEADER
 
@@ -40,7 +40,7 @@ class _Role:
         self._changed = False
 
 
-class _WarehouseUpload(ServiceUpload):
+class _WarehouseUpload(RemoteUpload):
     def __init__(self, provider: WarehouseProvider, bucket: str, key: str, length: int | None, role: _Role) -> None:
         super().__init__(provider, bucket, key, length, "")
         self._client = provider.client
@@ -65,7 +65,7 @@ class _WarehouseUpload(ServiceUpload):
         self._role.accepted()
 
 
-class WarehouseProvider(ServiceProvider):
+class WarehouseProvider(RemoteProvider):
     """Bodies are objects of another warehouse under the same bucket and key."""
 
     types = ("http",)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aiohttp import web
-
+from haild.iwhd.http.body import BodyReader
 from haild.iwhd.metadata.database import Database
 from haild.iwhd.registration.register import Registration
-from haild.iwhd.warehouse.body import BodyReader
 from haild.iwhd.warehouse.bucket import Buckets
 from haild.iwhd.warehouse.directory import ProviderDirectory
 from haild.iwhd.warehouse.health import HealthCheck
@@ -30,13 +28,3 @@ class Site:
     bodies: BodyReader
     registration: Registration
     master: Master | None = None
-
-
-def wants_json(request: web.BaseRequest) -> bool:
-    """Whether the client takes JSON; everything else gets XML (iwhd.md 4.1)."""
-    return "/json" in request.headers.get("Accept", "")
-
-
-def base_address(request: web.BaseRequest) -> str:
-    """`http://HOST` as the client called us, for absolute addresses in answers."""
-    return f"http://{request.headers.get('Host') or request.host}"

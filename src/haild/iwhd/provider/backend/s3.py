@@ -7,12 +7,12 @@ from typing import cast
 
 from haild.client.s3 import S3Client, Signature
 from haild.iwhd.provider.base import Upload
-from haild.iwhd.provider.service import ServiceProvider
+from haild.iwhd.provider.remote import RemoteProvider
 from haild.iwhd.provider.spool import SpooledUpload
 from haild.iwhd.settings import ProviderSettings
 
 
-class S3Provider(ServiceProvider):
+class S3Provider(RemoteProvider):
     """Bodies are objects of an S3 service, which wants to know their length in advance."""
 
     types = ("s3",)
