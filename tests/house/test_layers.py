@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "haild.tabled.operations": {"haild.tabled.bodies", "haild.tabled.metadata", "haild.tabled.s3", "haild.wire"},
     "haild.tabled.bodies": {"haild.tabled.metadata", "haild.tabled.s3", "haild.client", "haild.daemon"},
-    "haild.tabled.metadata": {"haild.tabled.s3"},
+    "haild.tabled.metadata": {"haild.tabled.s3", "haild.daemon"},
     "haild.tabled.s3": {"haild.wire"},
     "haild.iwhd": {*_SHARED, "haild.http"},
     "haild.iwhd.http": {

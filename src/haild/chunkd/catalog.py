@@ -1,27 +1,21 @@
 """The catalog: which objects there are, in SQLite, with the bodies of small ones.
 
-A write is a function that runs inside a transaction on the one writing thread. Writes that wait together
-are committed together, so that many clients share one flush to disk (WAL, synchronous=FULL). Reads run on
+A write is a function that runs inside a transaction (`haild.daemon.groupcommit`; WAL, synchronous=FULL). Reads run on
 a connection of their own and see what has been committed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from haild.transfer.waiting import settled
+from haild.daemon.groupcommit import Change, GroupCommit
 
 SCHEMA_VERSION: Final = 1
-MAXIMUM_BATCH: Final = 256
-"""Writes in one transaction."""
 CHECKPOINT_PAGES: Final = 4000
 """Pages in the write-ahead log (16 MB) at which SQLite copies them to the database."""
 
@@ -45,7 +39,6 @@ CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
 T = TypeVar("T")
-Write = Callable[[sqlite3.Connection], T]
 
 
 class CatalogError(Exception):
@@ -75,124 +68,27 @@ def stored_object(row: tuple[Any, ...]) -> StoredObject:
     return StoredObject(number, table, key, owner, size, sha1, mtime, bool(in_file))
 
 
-@dataclass(slots=True)
-class _Submission:
-    write: Write[Any]
-    after: Callable[[], None] | None
-    future: asyncio.Future[Any]
-    result: Any = None
-    error: BaseException | None = None
-
-
 class Catalog:
     """An open catalog, bound to the running event loop."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._loop = asyncio.get_running_loop()
         self.reader = connect(path)
-        self._queue: queue.SimpleQueue[_Submission | None] = queue.SimpleQueue()
-        self._writer = connect(path, writing=True)
-        self._thread = threading.Thread(target=self._run, name="catalog", daemon=True)
-        self._thread.start()
+        self._writer = GroupCommit(connect(path, writing=True), failure=lambda error: CatalogError(str(error)))
 
-    async def write(self, write: Write[T], after: Callable[[], None] | None = None) -> T:
+    async def write(self, write: Change[T], after: Callable[[], None] | None = None) -> T:
         """Run `write` in a transaction and return its result once that is on disk.
 
         What `write` raises undoes its own changes only, and is raised here. `after` runs on the writing thread
-        between the commit and the return; OSError in it is raised here, too. Raises CatalogError if the commit
-        fails. Cancelling takes effect when the write is done, and does not undo it.
+        between the commit and the return; OSError in it is raised here, too. Raises CatalogError where SQLite fails.
+        Cancelling takes effect when the write is done, and does not undo it.
         """
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Submission(write, after, future))
-        return await settled(future)
+        return await self._writer.run(write, after=after)
 
-    def close(self, last: Write[None]) -> None:
+    def close(self, last: Change[None]) -> None:
         """Commit what has been submitted, and `last`, and close the files."""
-        self._queue.put(None)
-        self._thread.join()
         self.reader.close()
-        with contextlib.suppress(sqlite3.Error):
-            last(self._writer)
-        self._writer.close()
-
-    def _run(self) -> None:
-        while True:
-            batch, last = self._next_batch()
-            if batch:
-                self._commit(batch)
-                # The loop may be closed already, if the daemon is being cut off.
-                with contextlib.suppress(RuntimeError):
-                    self._loop.call_soon_threadsafe(_deliver, batch)
-            if last:
-                return
-
-    def _next_batch(self) -> tuple[list[_Submission], bool]:
-        batch: list[_Submission] = []
-        item = self._queue.get()
-        while item is not None:
-            batch.append(item)
-            if len(batch) == MAXIMUM_BATCH:
-                return batch, False
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return batch, False
-        return batch, True
-
-    def _commit(self, batch: list[_Submission]) -> None:
-        try:
-            self._transact(batch)
-        except Exception as error:
-            for submission in batch:
-                submission.error = CatalogError(str(error))
-            return
-        for submission in batch:
-            if submission.after is not None and submission.error is None:
-                try:
-                    submission.after()
-                except OSError as error:
-                    submission.error = error
-
-    def _transact(self, batch: list[_Submission]) -> None:
-        database = self._writer
-        for last in (False, True):
-            try:
-                database.execute("BEGIN IMMEDIATE")
-                for submission in batch:
-                    _apply(database, submission)
-                database.execute("COMMIT")
-                return
-            except sqlite3.Error as error:
-                with contextlib.suppress(sqlite3.Error):
-                    database.execute("ROLLBACK")
-                if last or getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
-                    raise
-                # The disk is full: the log gives back its space once it has been copied to the database.
-                database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-
-def _apply(database: sqlite3.Connection, submission: _Submission) -> None:
-    submission.error = None
-    database.execute("SAVEPOINT one")
-    try:
-        submission.result = submission.write(database)
-    except sqlite3.OperationalError:
-        raise
-    except Exception as error:
-        submission.error = error
-        database.execute("ROLLBACK TO one")
-    database.execute("RELEASE one")
-
-
-def _deliver(batch: list[_Submission]) -> None:
-    for submission in batch:
-        if submission.future.done():
-            continue
-        if submission.error is not None:
-            submission.future.set_exception(submission.error)
-        else:
-            submission.future.set_result(submission.result)
+        self._writer.close(last)
 
 
 def connect(path: Path, *, writing: bool = False) -> sqlite3.Connection:

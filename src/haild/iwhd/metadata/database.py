@@ -1,29 +1,20 @@
-"""A SQLite database under asyncio: one writing thread with group commit, a few reading ones.
-
-Every change is a function of a connection. Changes that are waiting when the writer is free become one
-transaction with a savepoint each: one fsync for all, and one that fails takes no other with it.
-"""
+"""A SQLite database under asyncio: one writing thread (`haild.daemon.groupcommit`), a few reading ones."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
-import queue
 import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from haild.daemon.errors import StartError, refusal
+from haild.daemon.groupcommit import GroupCommit
 from haild.iwhd.metadata.schema import SCHEMA, VERSION
-
-MAXIMUM_GROUP: Final = 128
-"""Changes in one transaction."""
 
 READERS: Final = 2
 
@@ -32,14 +23,6 @@ _T = TypeVar("_T")
 
 class DatabaseError(Exception):
     """The database cannot be read or written: full or broken disk, or it is closed."""
-
-
-@dataclass(slots=True)
-class _Change:
-    function: Callable[[sqlite3.Connection], Any]
-    future: asyncio.Future[Any]
-    result: Any = None
-    error: BaseException | None = None
 
 
 class Database:
@@ -51,42 +34,35 @@ class Database:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _lock(directory)
-            self._writer = _connect(self._path)
-            _prepare(self._writer)
+            writer = _connect(self._path)
+            _prepare(writer)
         except (OSError, sqlite3.Error) as error:
             raise refusal(f"cannot keep metadata in {directory} (option -d names another)", error) from error
         self._loop = asyncio.get_running_loop()
-        self._changes: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._closed = False
         self._local = threading.local()
         self._reading: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, "metadata-reader")
-        self._thread = threading.Thread(target=self._write_forever, name="metadata-writer", daemon=True)
-        self._thread.start()
+        self._writer = GroupCommit(writer, failure=lambda error: DatabaseError(str(error)))
 
     async def close(self) -> None:
         """Finish what is waiting, then release the files."""
         if self._closed:
             return
         self._closed = True
-        self._changes.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._readers.shutdown)
-        for connection in [*self._reading, self._writer]:
+        for connection in self._reading:
             connection.close()
         os.close(self._lock)
 
     async def write(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run `function` in a transaction; returns its result once that is durable.
 
-        What `function` raises undoes its changes and is raised here; DatabaseError where SQLite fails.
+        What `function` raises undoes its changes and is raised here; DatabaseError where SQLite fails. Cancelling
+        takes effect when the transaction is over, and does not undo it.
         """
-        if self._closed:
-            raise DatabaseError("the database is closed")
-        change = _Change(function, self._loop.create_future())
-        self._changes.put(change)
-        result: _T = await change.future
-        return result
+        return await self._writer.run(function)
 
     async def read(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run `function` on a connection that sees everything committed. Raises DatabaseError where SQLite fails."""
@@ -109,57 +85,6 @@ class Database:
         finally:
             if connection.in_transaction:  # SQLite itself ends one that met a broken database
                 connection.execute("ROLLBACK")
-
-    def _write_forever(self) -> None:
-        ending = False
-        while not ending:
-            group: list[_Change] = []
-            change = self._changes.get()
-            while change is not None:
-                group.append(change)
-                if len(group) == MAXIMUM_GROUP:
-                    break
-                try:
-                    change = self._changes.get_nowait()
-                except queue.Empty:
-                    break
-            ending = change is None
-            if group:
-                self._write_group(group)
-                with contextlib.suppress(RuntimeError):  # the loop was closed in the meantime
-                    self._loop.call_soon_threadsafe(_report, group)
-
-    def _write_group(self, group: list[_Change]) -> None:
-        try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            for change in group:
-                self._writer.execute("SAVEPOINT change")
-                try:
-                    change.result = change.function(self._writer)
-                except BaseException as error:
-                    change.error = error
-                    self._writer.execute("ROLLBACK TO change")
-                self._writer.execute("RELEASE change")
-            self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._writer.execute("ROLLBACK")
-            for change in group:
-                change.error = error
-
-
-def _report(group: list[_Change]) -> None:
-    for change in group:
-        if change.future.done():
-            continue
-        if change.error is None:
-            change.future.set_result(change.result)
-        elif isinstance(change.error, sqlite3.Error):
-            failure = DatabaseError(str(change.error))
-            failure.__cause__ = change.error
-            change.future.set_exception(failure)
-        else:
-            change.future.set_exception(change.error)
 
 
 def _lock(directory: Path) -> int:

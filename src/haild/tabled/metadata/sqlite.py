@@ -1,11 +1,12 @@
 """The metadata in one SQLite file: WAL, `synchronous=FULL`, group commit.
 
 Reads are answered on the event loop from a second connection: a look-up takes some 20 microseconds, less
-than handing it to a thread. Writes go through `writer.Writer`.
+than handing it to a thread. Writes go through `haild.daemon.groupcommit`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from heapq import merge
 from pathlib import Path
 from typing import Any
 
+from haild.daemon.groupcommit import GroupCommit
 from haild.tabled.metadata import bodies, counting, listing, objects, schema
 from haild.tabled.metadata.port import (
     BucketExistsError,
@@ -33,7 +35,6 @@ from haild.tabled.metadata.records import (
     Upload,
     UploadPage,
 )
-from haild.tabled.metadata.writer import Writer
 from haild.tabled.s3.acl import Acl, to_text
 
 BLOCK = 5000
@@ -62,7 +63,7 @@ class SqliteMetadata:
         self.first_body = int(facts["first_body"])
         self._next_body = self._reserved = self._first_of_process = int(facts["next_body"])
         self._reader = schema.connect(path, read_only=True)
-        self._writer = Writer(connection, confirm)
+        self._writer = GroupCommit(connection, confirm=confirm)
         self._read = self._reader.execute
         self._passwords: dict[str, str] = {}
         """Of users who have been asked for; while this process is the master, users are only added."""
@@ -75,7 +76,7 @@ class SqliteMetadata:
 
     async def close(self) -> None:
         """Finish what is queued and close."""
-        await self._writer.close()
+        await asyncio.to_thread(self._writer.close)
         self._reader.close()
 
     # users and buckets
@@ -106,7 +107,7 @@ class SqliteMetadata:
 
     async def _change_bucket(self, name: str, change: Callable[[sqlite3.Connection], None]) -> None:
         """Run a change of a bucket's row, and forget what was known of it once the new one is committed."""
-        await self._writer.run(change, lambda: self._buckets.pop(name, None))
+        await self._writer.run(change, delivered=lambda: self._buckets.pop(name, None))
 
     async def buckets(self, owner: str, prefix: str = "", after: str = "", limit: int | None = None) -> list[Bucket]:
         """Buckets of a user."""
