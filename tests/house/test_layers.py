@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "haild.client": {"haild.wire"},
     "haild.transfer": set(),
     "haild.http": set(),
-    "haild.daemon": {"haild.transfer"},
+    "haild.daemon": {"haild.transfer", "haild.wire"},
     "haild.cld": {*_SHARED},
     "haild.chunkd": {*_SHARED},
     "haild.tabled": {*_SHARED, "haild.http"},

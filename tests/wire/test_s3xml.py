@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from haild.wire import xmltree
 from haild.wire.s3 import xml as s3xml
 
 BOMB = b"""<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2 "&lol;&lol;&lol;&lol;">]>
@@ -23,7 +24,7 @@ BOMB = b"""<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2
         BOMB,
         b'<!DOCTYPE Delete SYSTEM "file:///etc/passwd"><Delete/>',
         b"<Delete>" + b"<a>" * 20 + b"</a>" * 20 + b"</Delete>",
-        b"<Delete>" + b"<a/>" * (s3xml.MAXIMUM_ELEMENTS + 1) + b"</Delete>",
+        b"<Delete>" + b"<a/>" * (xmltree.MAXIMUM_ELEMENTS + 1) + b"</Delete>",
         b'<?xml version="1.0" encoding="no-such"?><Delete/>',
         b"<Delete>&undefined;</Delete>",
         b"\xff\xfe<",

@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from xml.parsers import expat
+
+from haild.wire import xmltree
+from haild.wire.numbers import decimal
+
+__all__ = ["Element", "SettingsError", "await_file", "decimal", "load", "parse", "port_number"]
 
 MAXIMUM_SIZE = 1 << 20
 """Bytes; a configuration is a few hundred."""
@@ -44,29 +48,6 @@ class Element:
         return found
 
 
-class _Builder:
-    def __init__(self) -> None:
-        self.stack: list[tuple[str, list[str], list[Element]]] = []
-        self.root: Element | None = None
-
-    def start(self, name: str, _attributes: object) -> None:
-        self.stack.append((name, [], []))
-
-    def text(self, data: str) -> None:
-        self.stack[-1][1].append(data)
-
-    def end(self, _name: str) -> None:
-        name, text, children = self.stack.pop()
-        element = Element(name, "".join(text), tuple(children))
-        if self.stack:
-            self.stack[-1][2].append(element)
-        else:
-            self.root = element
-
-    def refuse(self, *_args: object) -> None:
-        raise SettingsError("document type declarations are not allowed")
-
-
 def parse(text: bytes) -> Element:
     """Parse the text of a configuration or record.
 
@@ -75,21 +56,15 @@ def parse(text: bytes) -> Element:
     """
     if len(text) > MAXIMUM_SIZE:
         raise SettingsError(f"{len(text)} bytes are more than a configuration may have ({MAXIMUM_SIZE})")
-    builder = _Builder()
-    parser = expat.ParserCreate("utf-8")
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.text
-    parser.StartDoctypeDeclHandler = builder.refuse
     try:
-        parser.Parse(_PROLOGUE, False)
-        parser.Parse(text, False)
-        parser.Parse(b"</settings>", True)
-    except expat.ExpatError as error:
-        raise SettingsError(f"line {error.lineno}: {expat.ErrorString(error.code)}") from error
-    if builder.root is None:  # pragma: no cover - expat reports an unclosed root itself
-        raise SettingsError("no element")
-    return Element("", builder.root.text, builder.root.children)
+        root = xmltree.parse(_PROLOGUE, text, b"</settings>", encoding="utf-8")
+    except xmltree.MalformedXMLError as error:
+        raise SettingsError(str(error)) from error
+    return replace(_settings(root), name="")
+
+
+def _settings(element: xmltree.Element) -> Element:
+    return Element(element.name, element.text, tuple(map(_settings, element.children)))
 
 
 def load(path: Path) -> Element:
@@ -113,15 +88,6 @@ def await_file(path: Path) -> None:
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(pause)
         pause = min(pause * 1.5, 0.2)
-
-
-def decimal(text: str, least: int, most: int) -> int | None:
-    """The number that `text` writes in ASCII digits; None if it is none, or is not in the range."""
-    # Python refuses to convert texts of some thousand digits, with a ValueError.
-    if not (text.isascii() and text.isdecimal() and len(text) <= 20):
-        return None
-    number = int(text)
-    return number if least <= number <= most else None
 
 
 def port_number(text: str, *, auto: bool = False) -> int:

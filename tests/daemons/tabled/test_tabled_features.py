@@ -15,7 +15,7 @@ import boto3
 import pytest
 import requests
 
-from haild.tabled.operations import lifecycle, policy
+from haild.tabled.s3 import lifecycle, policy
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 from support.tabledrequests import code, raw, signed_v4

@@ -3,10 +3,11 @@
 import contextlib
 from collections.abc import Iterator
 
-from haild.tabled.operations import cors, lifecycle, multipart
 from haild.tabled.operations import deleteobjects as batch
-from haild.tabled.s3 import acl
+from haild.tabled.operations import multipart
+from haild.tabled.s3 import acl, cors, lifecycle
 from haild.tabled.s3.errors import S3Error
+from haild.wire import xmltree
 from haild.wire.s3 import xml as s3xml
 
 TOKENS = (
@@ -63,7 +64,7 @@ def fuzz(data: bytes) -> None:
     for root, read in ROOTS.items():
         with contextlib.suppress(S3Error, s3xml.MalformedXMLError):
             parsed = s3xml.parse(data, root)
-            assert _depth(parsed) <= s3xml.MAXIMUM_DEPTH
+            assert _depth(parsed) <= xmltree.MAXIMUM_DEPTH
             read(parsed)
     with contextlib.suppress(S3Error):
         listed = acl.from_document(data, "alice")

@@ -4,8 +4,7 @@ import contextlib
 from base64 import b64encode
 from collections.abc import Iterator
 
-from haild.tabled.operations import policy
-from haild.tabled.s3 import postpolicy
+from haild.tabled.s3 import policy, postpolicy
 from haild.tabled.s3.errors import S3Error
 
 TOKENS = (

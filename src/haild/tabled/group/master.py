@@ -25,7 +25,7 @@ from haild.tabled.metadata.claim import Claim, occupy
 from haild.tabled.metadata.port import SupersededError
 from haild.tabled.metadata.sqlite import SqliteMetadata
 from haild.tabled.operations.call import REGION, Services
-from haild.tabled.operations.lifecycle import Lifecycle
+from haild.tabled.operations.expiry import Lifecycle
 
 BACKLOG = 1024
 GRACE = 0.2

@@ -11,7 +11,7 @@ import logging
 import random
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
@@ -21,10 +21,17 @@ from aiohttp.web_protocol import RequestHandler
 from haild.http.connection import HttpConnection
 from haild.tabled.bodies.placement import Piece
 from haild.tabled.http import routes
-from haild.tabled.metadata.port import SupersededError
-from haild.tabled.operations import admission as access
-from haild.tabled.operations import cors, unsupported
-from haild.tabled.operations.call import Answer, Call, Services
+from haild.tabled.metadata.port import (
+    BodyMissingError,
+    BucketMissingError,
+    BucketNotEmptyError,
+    StorageError,
+    SupersededError,
+    UploadMissingError,
+)
+from haild.tabled.operations import admission, cors, unsupported
+from haild.tabled.operations.answer import Answer
+from haild.tabled.operations.call import Request, Services
 from haild.tabled.s3 import addressing
 from haild.tabled.s3.authentication import Authenticator, Identity, RequestFacts
 from haild.tabled.s3.errors import S3Error
@@ -61,18 +68,17 @@ LINGER = 5.0
 logger = logging.getLogger(__name__)
 
 _VERSIONS = ((1, 1), (1, 0))
-_UNKNOWN = Identity(None)
-_VERSIONED = {
-    "s3:GetObject": "s3:GetObjectVersion",
-    "s3:DeleteObject": "s3:DeleteObjectVersion",
-    "s3:GetObjectAcl": "s3:GetObjectVersionAcl",
-    "s3:PutObjectAcl": "s3:PutObjectVersionAcl",
-    "s3:GetObjectTagging": "s3:GetObjectVersionTagging",
-    "s3:PutObjectTagging": "s3:PutObjectVersionTagging",
-    "s3:DeleteObjectTagging": "s3:DeleteObjectVersionTagging",
-    "s3:GetObjectAttributes": "s3:GetObjectVersionAttributes",
+_OF_STORAGE: Final[dict[type[StorageError], tuple[str, str]]] = {
+    BucketMissingError: ("NoSuchBucket", "The specified bucket does not exist."),
+    BucketNotEmptyError: ("BucketNotEmpty", "The bucket you tried to delete is not empty."),
+    UploadMissingError: (
+        "NoSuchUpload",
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+        "completed.",
+    ),
+    BodyMissingError: ("SlowDown", "The source is being replaced; please retry."),
 }
-"""The actions' names where a version is named."""
+"""The S3 error (code and text) of each storage error that an operation lets through."""
 
 
 class S3Server:
@@ -100,19 +106,29 @@ class S3Server:
         """Answer one request."""
         self.requests += 1
         request_id = _new_request_id()
-        call: Call | None = None
+        call: Request | None = None
+        action = ""
         upload = _is_long(request)
         self._uploads += upload
         try:
             if upload:
                 request.content.set_read_chunk_size(self._block())
             call = self._understand(request, request_id)
-            answer = await self._answer(call, request)
+            if call.method == "OPTIONS":
+                answer = await cors.preflight(call)
+            else:
+                identity = await self._identify(call)
+                operation = routes.find(call.method, call.address.scope, call.query)
+                action = operation.action_for(call.query)
+                unsupported.refuse(call.headers)
+                answer = await operation.handler(await admission.admit(call, identity, action, operation.permission))
             if "Origin" in request.headers:
                 answer.headers.update(await cors.headers_for(call))
             response = await _send(request, answer, request_id)
         except S3Error as error:
             response = await self._refuse(request, call, error, request_id)
+        except StorageError as error:
+            response = await self._refuse(request, call, S3Error(*_OF_STORAGE[type(error)]), request_id)
         except ConnectionError as error:
             # Trouble with nodes never comes as far as this: it is the client that has gone.
             logger.debug("request %s: the client has gone: %s", request_id, error)
@@ -130,11 +146,11 @@ class S3Server:
         finally:
             self._uploads -= upload
             _leave_body(request)
-        self.on_answer(call.action if call is not None else "", response.status)
+        self.on_answer(action, response.status)
         return response
 
     async def _refuse(
-        self, request: web.BaseRequest, call: Call | None, error: S3Error, request_id: str
+        self, request: web.BaseRequest, call: Request | None, error: S3Error, request_id: str
     ) -> web.StreamResponse:
         self.errors += 1
         logger.info(REFUSED, request_id, request.remote, error.code)
@@ -156,7 +172,7 @@ class S3Server:
         connection.intake = Intake(request, length, self._block, connection.expect_head)
         return connection.intake
 
-    def _understand(self, request: web.BaseRequest, request_id: str) -> Call:
+    def _understand(self, request: web.BaseRequest, request_id: str) -> Request:
         if request.version not in _VERSIONS:
             raise S3Error("InvalidArgument", "The version of HTTP is neither 1.0 nor 1.1.")
         for value in request.headers.values():
@@ -171,36 +187,28 @@ class S3Server:
         address = addressing.locate(host, target, self._own_names)
         query = addressing.parse_query(target.partition("?")[2])
         addressing.check_version(query.get("versionId", ""))
-        return Call(
+        return Request(
             services=self._services,
             method=request.method,
             target=target,
             headers=request.headers,
             query=query,
             address=address,
-            identity=_UNKNOWN,
             request_id=request_id,
             now=self._services.clock(),
             source=self._source(request),
             block=self._block,
             before_reading=lambda: _continue(request),
+            remote=request.remote or "",
         )
 
-    async def _answer(self, call: Call, request: web.BaseRequest) -> Answer:
+    async def _identify(self, request: Request) -> Identity:
+        """Who sends the request. Raises S3Error."""
         assert self._authenticator is not None  # noqa: S101 - set together with the services
-        facts = RequestFacts(call.method, call.target, call.headers, call.query, call.address.bucket_in_host)
-        if call.method == "OPTIONS":
-            return await cors.preflight(call)
-        call.identity = await self._authenticator.identify(facts, call.now)
-        address = call.address
-        scope = "object" if address.key else "bucket" if address.bucket else "service"
-        operation = routes.find(call.method, scope, call.query)
-        call.action = operation.action
-        if "versionId" in call.query and call.action in _VERSIONED:
-            call.action = _VERSIONED[call.action]
-        unsupported.refuse(call.headers)
-        await access.admit(call, operation.permission)
-        return await operation.handler(call)
+        facts = RequestFacts(
+            request.method, request.target, request.headers, request.query, request.address.bucket_in_host
+        )
+        return await self._authenticator.identify(facts, request.now)
 
 
 def _new_request_id() -> str:

@@ -26,23 +26,27 @@ Check = Callable[[ObjectRecord | None], None]
 """Looks at what is stored under a key now, inside the transaction that replaces it; raises to refuse."""
 
 
-class BucketExistsError(Exception):
+class StorageError(Exception):
+    """The metadata cannot do what was asked. `http/server` answers with the S3 error of each kind."""
+
+
+class BucketExistsError(StorageError):
     """A bucket of that name exists."""
 
 
-class BucketMissingError(Exception):
+class BucketMissingError(StorageError):
     """The bucket does not exist (any more)."""
 
 
-class BucketNotEmptyError(Exception):
+class BucketNotEmptyError(StorageError):
     """The bucket holds objects, versions or uploads."""
 
 
-class UploadMissingError(Exception):
+class UploadMissingError(StorageError):
     """The upload does not exist (any more)."""
 
 
-class BodyMissingError(Exception):
+class BodyMissingError(StorageError):
     """A body that a new record shares with an old one went away in the meantime."""
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from haild.tabled.operations import admission as access
-from haild.tabled.operations import bucket
-from haild.tabled.operations.call import Answer, Call, xml
+from haild.tabled.operations import admission
+from haild.tabled.operations.answer import Answer, xml
+from haild.tabled.operations.call import Call
 from haild.tabled.s3 import acl
 from haild.tabled.s3.errors import S3Error
 
@@ -24,22 +24,22 @@ async def put_bucket_acl(call: Call) -> Answer:
 
 async def get_object_acl(call: Call) -> Answer:
     """GET object ?acl."""
-    record = await access.readable(call, "READ_ACP")
+    record = await admission.readable(call, "READ_ACP")
     return xml(acl.document(record.acl))
 
 
 async def put_object_acl(call: Call) -> Answer:
     """PUT object ?acl: a canned name, or a document."""
-    record = await access.readable(call, "WRITE_ACP")
+    record = await admission.readable(call, "WRITE_ACP")
     await call.metadata.update_object(record, acl=await _wanted(call, record.acl))
     return Answer()
 
 
 async def _wanted(call: Call, present: acl.Acl) -> acl.Acl:
-    bucket.refuse_grants(call)
+    acl.refuse_grants(call.headers)
     name = call.headers.get("x-amz-acl")
     body = b""
-    if call.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in call.headers:
+    if call.has_body:
         body = await call.upload().read(DOCUMENT_LIMIT)
     if name is not None:
         if body:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from haild.tabled.metadata.records import Bucket, ObjectRecord
-from haild.tabled.operations import policy
-from haild.tabled.operations.call import OWNER, Call, access_denied
+from haild.tabled.operations.call import OWNER, Call, Request, access_denied
+from haild.tabled.s3 import policy
+from haild.tabled.s3.authentication import Identity
 from haild.tabled.s3.errors import S3Error
 
 AUTHENTICATED = "AUTHENTICATED"
@@ -17,24 +18,46 @@ OBJECT = "OBJECT"
 """Pseudo-permission: the operation asks for itself, on the object's list."""
 
 
-async def admit(call: Call, permission: str) -> None:
-    """Find the bucket and let the requester in, or raise NoSuchBucket or AccessDenied."""
-    if permission == AUTHENTICATED:
+async def admit(request: Request, identity: Identity, action: str, permission: str) -> Call:
+    """Find the bucket and let the requester in, or raise NoSuchBucket or AccessDenied.
+
+    `permission`: what the bucket's list must grant, or one of the pseudo-permissions.
+    """
+    everyone = permission == AUTHENTICATED
+    call = Call(
+        services=request.services,
+        method=request.method,
+        target=request.target,
+        headers=request.headers,
+        query=request.query,
+        address=request.address,
+        request_id=request.request_id,
+        now=request.now,
+        source=request.source,
+        block=request.block,
+        before_reading=request.before_reading,
+        remote=request.remote,
+        identity=identity,
+        action=action,
+        found_bucket=None if everyone else await request.metadata.bucket(request.address.bucket),
+        policies={},
+    )
+    if everyone:
         _ = call.user
-        return
-    call.found_bucket = await call.metadata.bucket(call.address.bucket)
+        return call
     bucket = call.bucket
     check_owner(call, "x-amz-expected-bucket-owner", bucket)
     if policy.SETTING in bucket.settings:
         await load_policy(call, bucket)
     if permission == OBJECT:
-        return
-    owner_keeps = call.identity.user == bucket.owner and call.action.endswith("BucketPolicy")
-    if not owner_keeps and not call.may(call.action, permission, call.key):
+        return call
+    owner_keeps = identity.user == bucket.owner and action.endswith("BucketPolicy")
+    if not owner_keeps and not call.may(action, permission, call.key):
         refusal = access_denied()
         if call.method == "HEAD" and not call.key:  # where the bucket is may be told (tabled.md 17.1)
             refusal.headers["x-amz-bucket-region"] = call.services.region
         raise refusal
+    return call
 
 
 def check_owner(call: Call, name: str, bucket: Bucket) -> None:

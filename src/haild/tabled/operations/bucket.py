@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from haild.tabled.metadata.port import BucketExistsError, BucketMissingError, BucketNotEmptyError
+from haild.tabled.metadata.port import BucketExistsError
 from haild.tabled.metadata.records import Bucket
 from haild.tabled.operations import listing
-from haild.tabled.operations.call import REGION, Answer, Call, xml
+from haild.tabled.operations.answer import Answer, xml
+from haild.tabled.operations.call import REGION, Call
 from haild.tabled.s3 import acl
+from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.errors import S3Error
+from haild.wire.numbers import decimal
 from haild.wire.s3 import xml as s3xml
 
 MOST_BUCKETS = 10_000
@@ -49,13 +52,14 @@ def _page_size(query: Mapping[str, str]) -> int | None:
     text = query.get("max-buckets", "")
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST_BUCKETS):
+    size = decimal(text, 1, MOST_BUCKETS)
+    if size is None:
         raise S3Error(
             "InvalidArgument",
             f"Argument max-buckets must be an integer between 1 and {MOST_BUCKETS}",
             fields={"ArgumentName": "max-buckets", "ArgumentValue": text},
         )
-    return int(text)
+    return size
 
 
 def _entry(bucket: Bucket, region: str) -> str:
@@ -67,13 +71,13 @@ def _entry(bucket: Bucket, region: str) -> str:
 
 async def create_bucket(call: Call) -> Answer:
     """PUT bucket. A CreateBucketConfiguration is accepted and ignored."""
-    refuse_grants(call)
+    acl.refuse_grants(call.headers)
     if call.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
         raise S3Error("NotImplemented", "Object lock is not implemented.")
-    if call.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in call.headers:
+    if call.has_body:
         body = await call.upload().read(1 << 16)
         if body:
-            _check_configuration(body)
+            read_document(body, "CreateBucketConfiguration")
     name = call.address.bucket
     new = Bucket(name, call.now, acl.canned(call.headers.get("x-amz-acl", ""), call.user))
     try:
@@ -88,27 +92,9 @@ async def create_bucket(call: Call) -> Answer:
     return Answer(headers={"Location": f"/{name}"})
 
 
-def _check_configuration(body: bytes) -> None:
-    try:
-        s3xml.parse(body, "CreateBucketConfiguration")
-    except s3xml.MalformedXMLError as error:
-        raise S3Error("MalformedXML", str(error)) from None
-
-
-def refuse_grants(call: Call) -> None:
-    """Raise NotImplemented for x-amz-grant-* headers (tabled.md 17.1)."""
-    if any(name.lower().startswith("x-amz-grant-") for name in call.headers):
-        raise S3Error("NotImplemented", "x-amz-grant-* headers are not implemented.")
-
-
 async def delete_bucket(call: Call) -> Answer:
     """DELETE bucket, by its owner, when it is empty."""
-    try:
-        await call.metadata.delete_bucket(call.bucket.name)
-    except BucketNotEmptyError:
-        raise S3Error("BucketNotEmpty", "The bucket you tried to delete is not empty.") from None
-    except BucketMissingError:
-        raise S3Error("NoSuchBucket", "The specified bucket does not exist.") from None
+    await call.metadata.delete_bucket(call.bucket.name)
     call.services.collect()
     return Answer(204)
 

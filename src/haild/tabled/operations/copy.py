@@ -11,11 +11,11 @@ from urllib.parse import unquote
 
 from haild.tabled.metadata.port import BodyMissingError
 from haild.tabled.metadata.records import Bucket, ObjectRecord
-from haild.tabled.operations import admission as access
+from haild.tabled.operations import admission
 from haild.tabled.operations import object as objects
-from haild.tabled.operations import policy
-from haild.tabled.operations.call import Answer, Call, access_denied, quoted, xml
-from haild.tabled.s3 import addressing, conditions
+from haild.tabled.operations.answer import Answer, quoted, xml
+from haild.tabled.operations.call import Call, access_denied
+from haild.tabled.s3 import addressing, conditions, policy
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 
@@ -56,16 +56,16 @@ async def find_source(call: Call, source: Source) -> tuple[Bucket, ObjectRecord]
     bucket = await call.metadata.bucket(source.bucket)
     if bucket is None:
         raise S3Error("NoSuchBucket", "The specified bucket does not exist.", fields={"BucketName": source.bucket})
-    access.check_owner(call, "x-amz-source-expected-bucket-owner", bucket)
+    admission.check_owner(call, "x-amz-source-expected-bucket-owner", bucket)
     if policy.SETTING in bucket.settings and bucket.name not in call.policies:
-        await access.load_policy(call, bucket)
+        await admission.load_policy(call, bucket)
     record = await call.metadata.object(source.bucket, source.key, source.version)
     if record is None or record.marker:
         if not call.may("s3:ListBucket", "READ", of=bucket):
             raise access_denied()
         if source.version:
             raise S3Error("NoSuchVersion", "The specified version does not exist.")
-        raise access.no_such_key(source.key)
+        raise admission.no_such_key(source.key)
     action = "s3:GetObjectVersion" if source.version else "s3:GetObject"
     if not call.may(action, "READ", source.key, acl=record.acl, of=bucket):
         raise access_denied()
@@ -108,7 +108,7 @@ async def copy_object(call: Call) -> Answer:
             break
         except BodyMissingError:  # the source was replaced in this moment: copy what is there now
             if attempt == ATTEMPTS - 1:
-                raise S3Error("SlowDown", "The source is being replaced; please retry.") from None
+                raise
     headers = objects.version_header(call, version)
     if bucket.versioning:
         headers["x-amz-copy-source-version-id"] = record.version

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from haild.tabled.metadata.port import Check
 from haild.tabled.metadata.records import Deletion, ObjectRecord
-from haild.tabled.operations.call import Answer, Call, access_denied, read_document, xml
+from haild.tabled.operations.answer import Answer, xml
+from haild.tabled.operations.call import Call, access_denied
 from haild.tabled.s3 import addressing
+from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 

@@ -7,7 +7,9 @@ import binascii
 from collections.abc import Iterable
 
 from haild.tabled.metadata.records import Listed, ListQuery, Page
-from haild.tabled.operations.call import Answer, Call, number, quoted, xml
+from haild.tabled.operations.answer import Answer, quoted, xml
+from haild.tabled.operations.call import Call
+from haild.tabled.s3.arguments import number
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 

@@ -13,13 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from haild.tabled.metadata.port import BodyMissingError, BucketMissingError, UploadMissingError
+from haild.tabled.metadata.port import BodyMissingError, UploadMissingError
 from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, StoredBody, Upload
 from haild.tabled.operations import copy
 from haild.tabled.operations import object as objects
-from haild.tabled.operations.call import Answer, Call, quoted, read_document, xml
+from haild.tabled.operations.answer import Answer, quoted, xml
+from haild.tabled.operations.call import Call
 from haild.tabled.s3 import checksums
+from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.errors import S3Error
+from haild.wire.numbers import decimal
 from haild.wire.s3 import xml as s3xml
 
 MOST_PARTS = 10_000
@@ -54,10 +57,7 @@ async def create_upload(call: Call) -> Answer:
         checksum_algorithm=algorithm,
         checksum_type=kind,
     )
-    try:
-        await call.metadata.create_upload(upload)
-    except BucketMissingError:
-        raise S3Error("NoSuchBucket", "The specified bucket does not exist.") from None
+    await call.metadata.create_upload(upload)
     answer = xml(
         s3xml.document(
             "InitiateMultipartUploadResult",
@@ -76,7 +76,7 @@ async def find(call: Call) -> Upload:
     """The upload that the request names. Raises NoSuchUpload."""
     upload = await _in_progress(call)
     if upload is None:
-        raise no_such_upload()
+        raise UploadMissingError
     return upload
 
 
@@ -87,20 +87,11 @@ async def _in_progress(call: Call) -> Upload | None:
     return upload
 
 
-def no_such_upload() -> S3Error:
-    """The upload is not there (any more)."""
-    return S3Error(
-        "NoSuchUpload",
-        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
-        "completed.",
-    )
-
-
 def _part_number(call: Call) -> int:
-    text = call.query.get("partNumber", "")
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST_PARTS):
+    number = decimal(call.query.get("partNumber", ""), 1, MOST_PARTS)
+    if number is None:
         raise S3Error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
-    return int(text)
+    return number
 
 
 async def upload_part(call: Call) -> Answer:
@@ -128,7 +119,7 @@ async def _put_part(call: Call, upload: Upload, part: Part, stored: StoredBody |
         await call.metadata.put_part(upload.upload, part, () if stored is None else (stored,))
     except UploadMissingError:
         await objects.discard(call, stored)
-        raise no_such_upload() from None
+        raise
     call.services.collect()
 
 
@@ -141,10 +132,7 @@ async def _copy_part(call: Call, upload: Upload, number: int) -> Answer:
     whole = last - first + 1 == record.size and len(record.etag) == 32
     etag = record.etag if whole else await _md5(call, segments)
     part = Part(number, last - first + 1, etag, call.services.clock(), segments)
-    try:
-        await _put_part(call, upload, part, None)
-    except BodyMissingError:
-        raise S3Error("SlowDown", "The source is being replaced; please retry.") from None
+    await _put_part(call, upload, part, None)
     result = s3xml.document(
         "CopyPartResult",
         s3xml.element("LastModified", s3xml.timestamp(part.modified)),
@@ -193,10 +181,7 @@ def cut(segments: Sequence[Segment], first: int, length: int) -> tuple[Segment, 
 async def abort_upload(call: Call) -> Answer:
     """DELETE ?uploadId."""
     upload = await find(call)
-    try:
-        await call.metadata.abort_upload(upload.upload)
-    except UploadMissingError:
-        raise no_such_upload() from None
+    await call.metadata.abort_upload(upload.upload)
     call.services.collect()
     return Answer(204)
 
@@ -212,11 +197,12 @@ def read_parts(root: s3xml.Element) -> list[_Named]:
     """The parts that a CompleteMultipartUpload names. Raises MalformedXML and InvalidPartOrder."""
     named = []
     for element in root.all("Part"):
-        number, etag = element.value("PartNumber").strip(), element.value("ETag").strip().strip('"')
-        if not (number.isascii() and number.isdecimal() and len(number) < 7 and etag):
+        number = decimal(element.value("PartNumber").strip(), 0, 999_999)
+        etag = element.value("ETag").strip().strip('"')
+        if number is None or not etag:
             raise S3Error("MalformedXML", "A Part needs a PartNumber and an ETag.")
         sums = [(name, element.value(f"Checksum{name.upper()}").strip()) for name in checksums.ALGORITHMS]
-        named.append(_Named(int(number), etag, next((pair for pair in sums if pair[1]), None)))
+        named.append(_Named(number, etag, next((pair for pair in sums if pair[1]), None)))
     if not named:
         raise S3Error("MalformedXML", "You must specify at least one part")
     if any(a.number >= b.number for a, b in pairwise(named)):
@@ -267,8 +253,6 @@ async def _complete(call: Call, upload: Upload, named: list[_Named]) -> ObjectRe
         return _again(await _completed(call), named)
     except BodyMissingError:
         raise S3Error("InvalidPart", "A part was replaced while the upload was completed.") from None
-    except BucketMissingError:
-        raise S3Error("NoSuchBucket", "The specified bucket does not exist.") from None
     call.services.collect()
     return replace(record, version=version)
 
@@ -278,7 +262,7 @@ async def _completed(call: Call) -> ObjectRecord:
     upload = call.query.get("uploadId")  # every other object has an empty id
     record = await call.metadata.completed_upload(call.address.bucket, call.key, upload) if upload else None
     if record is None:
-        raise no_such_upload()
+        raise UploadMissingError
     return record
 
 
@@ -286,7 +270,7 @@ def _again(record: ObjectRecord, named: list[_Named]) -> ObjectRecord:
     """The record, if the parts named are those it was made of. Raises NoSuchUpload."""
     same_numbers = [part.number for part in record.parts] == [item.number for item in named]
     if not same_numbers or record.etag != _etag([item.etag for item in named]):
-        raise no_such_upload()
+        raise UploadMissingError
     return record
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from haild.tabled.metadata.records import ListQuery
 from haild.tabled.operations import multipart
-from haild.tabled.operations.call import Answer, Call, number, quoted, xml
+from haild.tabled.operations.answer import Answer, quoted, xml
+from haild.tabled.operations.call import Call
+from haild.tabled.s3.arguments import number
 from haild.wire.s3 import xml as s3xml
 
 MOST = 1000

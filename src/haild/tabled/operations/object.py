@@ -6,15 +6,15 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import parse_qsl
 
 from haild.tabled.bodies.cache import SMALL
-from haild.tabled.metadata.port import BucketMissingError, Check
+from haild.tabled.metadata.port import Check, StorageError
 from haild.tabled.metadata.records import NULL_VERSION, ObjectRecord, Segment, StoredBody
-from haild.tabled.operations import admission as access
-from haild.tabled.operations import bucket
-from haild.tabled.operations.call import Answer, Call, number, quoted
-from haild.tabled.s3 import acl, checksums, conditions
+from haild.tabled.operations import admission
+from haild.tabled.operations.answer import Answer, quoted
+from haild.tabled.operations.call import Call
+from haild.tabled.s3 import acl, checksums, conditions, dates, tags
+from haild.tabled.s3.arguments import number
 from haild.tabled.s3.errors import S3Error
 from haild.tabled.s3.upload import Upload
 
@@ -31,7 +31,6 @@ KEPT = (
 METADATA_LIMIT = 2048
 """Bytes of all x-amz-meta-* names and values (tabled.md 17.3)."""
 DEFAULT_TYPE = "binary/octet-stream"
-TAG_LIMIT = 10
 
 _OVERRIDES = {
     "response-cache-control": "Cache-Control",
@@ -62,10 +61,10 @@ def attributes(call: Call, headers: Mapping[str, str] | None = None) -> Attribut
     headers = call.headers if headers is None else headers
     if headers.get("x-amz-storage-class", "STANDARD") not in ("STANDARD", "REDUCED_REDUNDANCY"):
         raise S3Error("InvalidStorageClass", "The storage class you specified is not valid.")
-    bucket.refuse_grants(call)
+    acl.refuse_grants(call.headers)
     owner = call.identity.user or call.bucket.owner
     rights = acl.canned(headers.get("x-amz-acl", ""), owner, call.bucket.owner)
-    return Attributes(kept_headers(headers), rights, parse_tags(headers.get("x-amz-tagging", "")))
+    return Attributes(kept_headers(headers), rights, tags.parse(headers.get("x-amz-tagging", "")))
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -90,29 +89,6 @@ def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
     if "content-type" not in names:
         kept["Content-Type"] = DEFAULT_TYPE
     return kept
-
-
-def parse_tags(text: str) -> tuple[tuple[str, str], ...]:
-    """The tags of an x-amz-tagging header. Raises InvalidTag."""
-    if not text:
-        return ()
-    try:
-        tags = parse_qsl(text, keep_blank_values=True, max_num_fields=100, errors="strict")
-    except ValueError:
-        raise S3Error("InvalidTag", "The tags are too many, or not UTF-8.") from None
-    return check_tags(tags, TAG_LIMIT)
-
-
-def check_tags(tags: list[tuple[str, str]], limit: int) -> tuple[tuple[str, str], ...]:
-    """The tags, if they keep S3's limits. Raises InvalidTag."""
-    if len(tags) > limit:
-        raise S3Error("InvalidTag", f"There can be at most {limit} tags.")
-    if len({name for name, _ in tags}) != len(tags):
-        raise S3Error("InvalidTag", "Cannot provide multiple Tags with the same key")
-    for name, value in tags:
-        if not 0 < len(name) <= 128 or len(value) > 256:
-            raise S3Error("InvalidTag", "A tag's key has 1 to 128 characters and its value at most 256.")
-    return tuple(tags)
 
 
 async def store_body(call: Call, upload: Upload) -> StoredBody | None:
@@ -206,10 +182,7 @@ async def commit(call: Call, record: ObjectRecord, stored: StoredBody | None, ch
     placement = call.services.placement
     try:
         version = await call.metadata.put_object(record, () if stored is None else (stored,), check)
-    except BucketMissingError:
-        await discard(call, stored)
-        raise S3Error("NoSuchBucket", "The specified bucket does not exist.") from None
-    except S3Error:
+    except (StorageError, S3Error):
         await discard(call, stored)
         raise
     finally:
@@ -228,7 +201,7 @@ def describe(call: Call, record: ObjectRecord) -> dict[str, str]:
     """The headers that tell of an object."""
     headers = dict(record.headers)
     headers["ETag"] = quoted(record.etag)
-    headers["Last-Modified"] = conditions.http_date(record.modified)
+    headers["Last-Modified"] = dates.http_date(record.modified)
     headers["Accept-Ranges"] = "bytes"
     headers.update(version_header(call, record.version))
     if record.tags:
@@ -279,7 +252,7 @@ def _conditions(call: Call, record: ObjectRecord, headers: dict[str, str]) -> No
 
 async def get_object(call: Call) -> Answer:
     """GET and HEAD object, whole or a range or a part of it."""
-    record = await access.readable(call)
+    record = await admission.readable(call)
     headers = describe(call, record)
     _conditions(call, record, headers)
     _override(call, headers)
@@ -334,7 +307,7 @@ def _range_applies(call: Call, record: ObjectRecord) -> bool:
         return True
     if '"' in condition:
         return conditions.etag_matches(condition, record.etag)
-    return conditions.parse_date(condition) == int(record.modified)
+    return dates.parse_date(condition) == int(record.modified)
 
 
 async def content(
@@ -369,10 +342,7 @@ async def delete_object(call: Call) -> Answer:
             if present is None or not conditions.etag_matches(wanted, present.etag):
                 raise S3Error("PreconditionFailed", "If-Match does not hold.")
 
-    try:
-        deletion = await call.metadata.delete_object(call.address.bucket, call.key, version, check)
-    except BucketMissingError:
-        raise S3Error("NoSuchBucket", "The specified bucket does not exist.") from None
+    deletion = await call.metadata.delete_object(call.address.bucket, call.key, version, check)
     call.services.collect()
     headers = {}
     if deletion.version and (call.bucket.versioning or version != NULL_VERSION):

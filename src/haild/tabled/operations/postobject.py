@@ -18,9 +18,12 @@ from aiohttp import BodyPartReader, MultipartReader
 
 from haild.tabled.metadata.records import ObjectRecord
 from haild.tabled.operations import object as objects
-from haild.tabled.operations import tagging, unsupported
-from haild.tabled.operations.call import Answer, Call, access_denied, quoted, read_document, xml
+from haild.tabled.operations import unsupported
+from haild.tabled.operations.answer import Answer, quoted, xml
+from haild.tabled.operations.call import Call, access_denied
 from haild.tabled.s3 import addressing, postpolicy
+from haild.tabled.s3 import tags as s3tags
+from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.authentication import Identity
 from haild.tabled.s3.errors import S3Error
 from haild.tabled.s3.upload import MAXIMUM_OBJECT, SILENCE, Upload
@@ -49,12 +52,12 @@ async def post_object(call: Call) -> Answer:
     await call.before_reading()
     with tempfile.TemporaryFile() as file:
         fields, size, name = await _read_form(call, file)
-        call.identity = await _identify(call, fields, size)
+        identity = await _identify(call, fields, size)
         if "key" not in fields:
             raise S3Error("InvalidArgument", "Bucket POST must contain a field named 'key'.")
         key = fields["key"].replace("${filename}", name)
         addressing.check_key(key)
-        call.address = replace(call.address, key=key)
+        call = replace(call, identity=identity, address=replace(call.address, key=key))
         if not key or not call.may("s3:PutObject", "WRITE", key):
             raise access_denied()
         file.seek(0)
@@ -129,7 +132,7 @@ async def _store(call: Call, fields: Mapping[str, str], source: _Spool, size: in
     headers = {("x-amz-acl" if name == "acl" else name): value for name, value in fields.items()}
     unsupported.refuse(fields)
     given = objects.attributes(call, headers)
-    tags = tagging.read(read_document(fields["tagging"].encode(), "Tagging")) if "tagging" in fields else given.tags
+    tags = s3tags.read(read_document(fields["tagging"].encode(), "Tagging")) if "tagging" in fields else given.tags
     promised = {name: v for name, v in headers.items() if name.startswith("x-amz-checksum-")}
     upload = Upload({**promised, "Content-Length": str(size)}, Identity(None), source, _nothing, call.block)
     stored = await objects.store_body(call, upload)

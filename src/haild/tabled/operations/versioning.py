@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from haild.tabled.operations.call import Answer, Call, xml
+from haild.tabled.operations.answer import Answer, xml
+from haild.tabled.operations.call import Call
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from haild.tabled.s3.errors import S3Error
@@ -58,6 +59,12 @@ def canned(name: str, owner: str, bucket_owner: str = "") -> Acl:
     if bucket_owner and bucket_owner != owner and lower.startswith("bucket-owner-"):
         grants = ((bucket_owner, "READ" if lower == "bucket-owner-read" else "FULL_CONTROL"),)
     return Acl(owner, grants)
+
+
+def refuse_grants(names: Iterable[str]) -> None:
+    """Raise NotImplemented for x-amz-grant-* headers (tabled.md 17.1)."""
+    if any(name.lower().startswith("x-amz-grant-") for name in names):
+        raise S3Error("NotImplemented", "x-amz-grant-* headers are not implemented.")
 
 
 def to_text(acl: Acl) -> str:

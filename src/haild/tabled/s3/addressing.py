@@ -24,6 +24,11 @@ class Address:
     key: str
     bucket_in_host: str = ""
 
+    @property
+    def scope(self) -> str:
+        """What is named: an `object`, a `bucket`, or the `service` as a whole."""
+        return "object" if self.key else "bucket" if self.bucket else "service"
+
 
 @lru_cache(maxsize=1024)
 def check_bucket_name(name: str) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from haild.tabled.s3.conditions import parse_date
+from haild.tabled.s3.dates import parse_date
 from haild.tabled.s3.errors import S3Error
+from haild.wire.numbers import decimal
 from haild.wire.s3 import awschunked, sigv2, sigv4
 
 SKEW = 900.0
@@ -97,7 +98,8 @@ class Authenticator:
     async def _query_v2(self, facts: RequestFacts, now: float) -> Identity:
         expires = facts.query.get("Expires", "")
         whole = "Signature" in facts.query and "AWSAccessKeyId" in facts.query
-        if not (whole and expires.isascii() and expires.isdecimal() and len(expires) < 16):
+        deadline = decimal(expires, 0, 10**15)
+        if not whole or deadline is None:
             raise S3Error(
                 "AccessDenied",
                 "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters",
@@ -107,7 +109,7 @@ class Authenticator:
         right = _verify_v2(facts.query["Signature"], facts, password, expires)
         if not (right and known):
             raise _mismatch()
-        if now > int(expires):
+        if now > deadline:
             raise S3Error("AccessDenied", "Request has expired.")
         return Identity(user, facts.headers.get("x-amz-content-sha256", ""), presigned=True)
 
@@ -159,8 +161,8 @@ class Authenticator:
         if moment is None:
             raise S3Error(wrong, "X-Amz-Date must be in the form YYYYMMDDTHHMMSSZ.")
         expires = query["X-Amz-Expires"]
-        number = int(expires) if expires.isascii() and expires.isdecimal() and len(expires) < 10 else 0
-        if not 1 <= number <= LONGEST_PRESIGN:
+        number = decimal(expires, 1, LONGEST_PRESIGN)
+        if number is None:
             raise S3Error(wrong, "X-Amz-Expires must be from 1 to 604800 seconds.")
         self._check_scope(claimed, query["X-Amz-Date"], wrong)
         _check_signed_headers(facts.headers, claimed)

@@ -1,46 +1,15 @@
-"""Conditional requests, HTTP dates and byte ranges (RFC 9110; tabled.md 17.7). Pure."""
+"""Conditional requests and byte ranges (RFC 9110; tabled.md 17.7). Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import formatdate, parsedate_to_datetime
-from functools import lru_cache
 
+from haild.tabled.s3.dates import parse_date
 from haild.tabled.s3.errors import S3Error
 
 _RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.IGNORECASE)
 _ETAG = re.compile(r'\s*(\*|(?:W/)?"[^"]*"|[^",\s]+)\s*(?:,|$)')
-
-
-def http_date(seconds: float) -> str:
-    """A time as HTTP headers have it: `Sun, 28 Nov 2010 18:41:22 GMT`."""
-    return _http_date(int(seconds))
-
-
-@lru_cache(maxsize=1024)
-def _http_date(seconds: int) -> str:
-    return formatdate(seconds, usegmt=True)
-
-
-def parse_date(text: str) -> float | None:
-    """Seconds since 1970 of any HTTP date form, of `+0000` forms and of ISO 8601; None for anything else."""
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        moment = None
-    if moment is None:
-        try:
-            moment = datetime.fromisoformat(text.strip())
-        except ValueError:
-            return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        return moment.timestamp()
-    except (OverflowError, ValueError):
-        return None
 
 
 def etag_matches(header: str, etag: str) -> bool:

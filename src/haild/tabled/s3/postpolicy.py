@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from haild.tabled.s3.conditions import parse_date
+from haild.tabled.s3.dates import parse_date
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import sigv2, sigv4
 

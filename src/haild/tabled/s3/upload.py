@@ -22,6 +22,7 @@ from aiohttp import StreamReader
 from haild.tabled.s3 import checksums
 from haild.tabled.s3.authentication import Identity
 from haild.tabled.s3.errors import S3Error
+from haild.wire.numbers import decimal
 from haild.wire.s3 import awschunked, sigv4
 
 MAXIMUM_OBJECT = 5 << 30
@@ -116,9 +117,9 @@ class Upload:
             text = headers.get("x-amz-decoded-content-length")
         if text is None:
             raise S3Error("MissingContentLength", "You must provide the Content-Length HTTP header.")
-        if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        length = decimal(text, 0, 10**19)
+        if length is None:
             raise S3Error("InvalidArgument", f"{name} is not a number.")
-        length = int(text)
         if length > MAXIMUM_OBJECT:
             raise S3Error(
                 "EntityTooLarge",

@@ -1,106 +1,48 @@
-"""XML documents of the S3 API: a hardened reader and the pieces from which answers are written.
+"""XML documents of the S3 API: reading them, and the pieces from which answers are written.
 
-Sources: tabled.md sections 10 and 17.4; the reader refuses document types, entities, deep nesting and
-wrong encodings, so that no document costs more than its own size.
+Sources: tabled.md sections 10 and 17.4.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Final
 from urllib.parse import quote
-from xml.parsers import expat
 
-NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
-MAXIMUM_DEPTH = 12
-MAXIMUM_ELEMENTS = 50_000
-"""A CompleteMultipartUpload of 10,000 parts, each with number, tag and a checksum, has 40,001."""
+from haild.wire import xmltree
+from haild.wire.xmltree import Element, MalformedXMLError
 
-_SPECIAL = re.compile("[&<>\"'\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
-_ENCODED_SAFE = "/~"
+__all__ = [
+    "Element",
+    "MalformedXMLError",
+    "document",
+    "element",
+    "encoded",
+    "error",
+    "escape",
+    "listed_key",
+    "owner",
+    "parse",
+    "timestamp",
+]
 
+NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
+DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
-class MalformedXMLError(ValueError):
-    """The document is not well-formed or not one that this API takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Element:
-    """One element: local name, the text directly in it, its attributes and children (namespaces removed)."""
-
-    name: str
-    text: str
-    attributes: dict[str, str]
-    children: tuple[Element, ...]
-
-    def all(self, name: str) -> Iterable[Element]:
-        """Every child called `name`, in order."""
-        return (child for child in self.children if child.name == name)
-
-    def first(self, name: str) -> Element | None:
-        """The first child called `name`."""
-        return next(iter(self.all(name)), None)
-
-    def value(self, name: str, default: str = "") -> str:
-        """The text of the first child called `name`, else `default`."""
-        child = self.first(name)
-        return default if child is None else child.text
-
-
-class _Builder:
-    def __init__(self) -> None:
-        self.stack: list[tuple[str, dict[str, str], list[str], list[Element]]] = []
-        self.root: Element | None = None
-        self.count = 0
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        self.count += 1
-        if len(self.stack) >= MAXIMUM_DEPTH or self.count > MAXIMUM_ELEMENTS:
-            raise MalformedXMLError("the document is nested too deeply or has too many elements")
-        self.stack.append((name, attributes, [], []))
-
-    def text(self, data: str) -> None:
-        self.stack[-1][2].append(data)
-
-    def end(self, _name: str) -> None:
-        name, attributes, text, children = self.stack.pop()
-        element = Element(_local(name), "".join(text), {_local(k): v for k, v in attributes.items()}, tuple(children))
-        if self.stack:
-            self.stack[-1][3].append(element)
-        else:
-            self.root = element
-
-    def refuse(self, *_arguments: object) -> None:
-        raise MalformedXMLError("document type declarations are not allowed")
-
-
-def _local(name: str) -> str:
-    return name.rpartition("}")[2].rpartition(":")[2] if ":" in name or "}" in name else name
+_SPECIAL: Final = re.compile("[&<>\"'\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_NAMED: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
+_ENCODED_SAFE: Final = "/~"
 
 
 def parse(document: bytes, root: str) -> Element:
     """Read a document whose root must be called `root`. Raises MalformedXMLError."""
-    builder = _Builder()
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.text
-    parser.StartDoctypeDeclHandler = builder.refuse
-    parser.EntityDeclHandler = builder.refuse
-    try:
-        parser.Parse(document, True)
-    except (expat.ExpatError, LookupError, ValueError) as error:
-        if isinstance(error, MalformedXMLError):
-            raise
-        raise MalformedXMLError(f"not well-formed: {error}") from error
-    if builder.root is None or builder.root.name != root:
+    found = xmltree.parse(document)
+    if found.name != root:
         raise MalformedXMLError(f"the root element is not {root}")
-    return builder.root
+    return found
 
 
 def escape(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Bucket policies: the document, what it decides, and the operations ?policy (S3 user guide, "Bucket policies").
+"""Bucket policies: the document, and what it decides (S3 user guide, "Bucket policies"). Pure.
 
 What is not understood is refused when the policy is set, never ignored: a condition that is not evaluated would
 let somebody in, or lock somebody out.
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from haild.tabled.operations.call import Answer, Call
 from haild.tabled.s3.errors import S3Error
 from haild.tabled.s3.wildcard import like
 
@@ -167,27 +166,3 @@ def _conditions(value: Any) -> list[_Condition]:
                 raise S3Error("NotImplemented", f"The condition key {key} is not implemented.")
             found.append(_Condition(key.lower(), _strings(values, key), *_OPERATORS[operator]))
     return found
-
-
-async def get_policy(call: Call) -> Answer:
-    """GET ?policy."""
-    text = await call.metadata.setting(call.bucket.name, SETTING)
-    if text is None:
-        raise S3Error(
-            "NoSuchBucketPolicy", "The bucket policy does not exist", fields={"BucketName": call.bucket.name}
-        )
-    return Answer(headers={"Content-Type": "application/json"}, body=text.encode())
-
-
-async def put_policy(call: Call) -> Answer:
-    """PUT ?policy."""
-    text = (await call.upload().read(LIMIT)).decode("utf-8", "replace")
-    parse(text, call.bucket.name)
-    await call.metadata.set_setting(call.bucket.name, SETTING, text)
-    return Answer(204)
-
-
-async def delete_policy(call: Call) -> Answer:
-    """DELETE ?policy."""
-    await call.metadata.set_setting(call.bucket.name, SETTING, None)
-    return Answer(204)
