@@ -56,7 +56,10 @@ ALLOWED: dict[str, set[str]] = {
         *("haild.tabled.bodies", "haild.tabled.metadata", "haild.tabled.operations", "haild.tabled.s3"),
         *("haild.http", "haild.transfer", "haild.wire"),
     },
-    "haild.tabled.operations": {"haild.tabled.bodies", "haild.tabled.metadata", "haild.tabled.s3", "haild.wire"},
+    "haild.tabled.operations": {
+        *("haild.tabled.bodies", "haild.tabled.encryption", "haild.tabled.metadata", "haild.tabled.s3", "haild.wire"),
+    },
+    "haild.tabled.encryption": {"haild.tabled.metadata", "haild.tabled.s3", "haild.wire"},
     "haild.tabled.bodies": {"haild.tabled.metadata", "haild.tabled.s3", "haild.client", "haild.daemon"},
     "haild.tabled.metadata": {"haild.tabled.s3", "haild.daemon"},
     "haild.tabled.s3": {"haild.wire"},
