@@ -33,6 +33,8 @@ WITHOUT_ENGINE = tuple(
     for name in ("house", "wire", "client", "daemon", "cld", "chunkd", "tabled", "iwhd", "driver", "daemons", "fuzz")
 )
 WITH_ENGINE = ("tests/stack", "tests/faults", "tests/clients")
+WORKERS = str((os.cpu_count() or 2) * 3 // 2)
+"""Half of the time these tests wait, for daemons and deadlines: so there are more of them than processors."""
 REPORTS = ROOT / "artefacts"
 OUTCOMES = ("passed", "failed", "skipped")
 
@@ -48,7 +50,7 @@ class Run:
     """On an engine in a container of its own; see tests/support/nestedengine.py."""
 
 
-ENGINELESS = Run("without-engine", WITHOUT_ENGINE, ["-q", "-n", "2", "--dist", "loadfile"])
+ENGINELESS = Run("without-engine", WITHOUT_ENGINE, ["-q", "-n", WORKERS, "--dist", "loadfile"])
 SECOND = Run("second-engine", ("tests/stack", "tests/faults"), ["-v", "-m", "not second_engine"], second=True)
 
 

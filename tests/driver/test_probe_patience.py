@@ -30,7 +30,9 @@ def strain(nice: int) -> float:
 @pytest.fixture
 def busy() -> Iterator[None]:
     """All processors have something to do that comes before what is nice."""
-    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    programs = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))
+    ]
     yield
     for program in programs:
         program.kill()

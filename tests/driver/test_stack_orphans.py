@@ -25,7 +25,7 @@ if sys.argv[-1] == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 pathlib.Path(os.environ["PLACE"], "pid").write_text(str(os.getpid()))
 with open("/dev/zero", "rb", buffering=0) as source:
-    for _ in range(30 if sys.argv[-1] == "works" else 6000):
+    for _ in range(16 if sys.argv[-1] == "works" else 6000):
         time.sleep(0.1)
         if sys.argv[-1] == "works":
             source.read(1024)
@@ -111,7 +111,7 @@ def test_one_that_works_is_awaited(tmp_path: Path) -> None:
 def test_that_of_another_stack_is_not_touched(tmp_path: Path) -> None:
     with orphan(tmp_path, "hangs", "hailbox-y") as pid:
         with pytest.raises(BusyError):
-            take(deadline=3)
+            take(deadline=1.6)
         os.kill(pid, 0)
 
 
@@ -123,7 +123,7 @@ def test_that_of_a_driver_that_lives_is_not_touched(tmp_path: Path) -> None:
         while not (note.exists() and note.read_text()):
             assert driver.poll() is None
         with pytest.raises(BusyError) as caught:
-            take(deadline=3)
+            take(deadline=1.6)
         assert caught.value.problem.startswith(f"`hailbox up` (pid {driver.pid}) ")
         os.kill(int(note.read_text()), signal.SIGTERM)  # raises if it has gone
     finally:

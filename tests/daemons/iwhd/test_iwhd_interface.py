@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from haild.iwhd.metadata import records
-from support.iwhd_daemon import FORM, Answer, Iwhd, fs, memory_peak, running
+from support.iwhd_daemon import FORM, Answer, Iwhd, eventually, fs, memory_peak, running
 
 UUID = "0b9a7f6c-1d1e-4a4e-9f4e-6f2d6b7d1a11"
 
@@ -177,7 +177,8 @@ def test_an_aborted_upload_leaves_no_trace(iwhd: Iwhd, bucket: str, root: Path) 
             assert b" 201 " not in iwhd.raw(request % (bucket.encode(), key), leave=True)
     assert iwhd.request("GET", f"/{bucket}/k").body == b"old"
     assert status(iwhd, "GET", f"/{bucket}/fresh") == 404
-    assert list((root / "primary" / ".iwhd" / "uploads").iterdir()) == []
+    uploads = root / "primary" / ".iwhd" / "uploads"
+    eventually(lambda: list(uploads.iterdir()) == [], "the file of the last upload is removed")
     assert "fresh" not in iwhd.request("GET", f"/{bucket}").text
 
 

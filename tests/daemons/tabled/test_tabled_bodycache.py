@@ -166,6 +166,7 @@ def damage_is_noticed(stack: Stack) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_damage_is_hidden_for_no_longer_than_was_said(tmp_path: Path) -> None:
     with serving(tmp_path) as stack:
         s3 = stack.client()
