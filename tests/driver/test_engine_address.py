@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from hailbox.engine import address, registry
-from hailbox.engine.address import Address, Certificates
-from hailbox.model.errors import EngineUnreachableError, UsageError
+from hailbox.engine.docker import address, credentials
+from hailbox.engine.docker.address import Address
+from hailbox.engine.docker.objects import split
+from hailbox.model.errors import UsageError
 
 VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 
@@ -36,6 +37,8 @@ def context(home: Path, name: str, endpoint: dict[str, Any], *, tls: bool = Fals
     material = home / "contexts" / "tls" / digest / "docker"
     if tls:
         material.mkdir(parents=True)
+        for part in ("ca", "cert", "key"):
+            (material / f"{part}.pem").touch()
     return material
 
 
@@ -64,12 +67,25 @@ def test_context_that_is_chosen_or_current(monkeypatch: pytest.MonkeyPatch, home
     assert address.find() == Address(address.DEFAULT)
 
 
+def test_context_where_the_client_keeps_no_configuration(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """`docker context create` writes no `config.json`; and the current directory is no folder of the client's."""
+    context(home, "one", {"Host": "unix:///one.sock"})
+    elsewhere = home / "elsewhere"
+    context(elsewhere, "two", {"Host": "unix:///two.sock"})
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("DOCKER_CONTEXT", "one")
+    assert address.find() == Address("unix:///one.sock", chosen=True)
+    monkeypatch.setenv("DOCKER_CONTEXT", "two")
+    with pytest.raises(UsageError, match="DOCKER_CONTEXT is 'two'"):
+        address.find()
+
+
 def test_context_with_certificates(home: Path) -> None:
     material = context(home, "far", {"Host": "tcp://far:2376"}, tls=True)
     (home / "config.json").write_text('{"currentContext": "far"}')
     found = address.find()
-    assert found.certificates == Certificates(material, verify=True)
-    assert found.secure
+    assert found.tls is not None
+    assert (found.tls.ca_cert, found.tls.verify) == (str(material / "ca.pem"), True)
     assert found.environment == {
         "DOCKER_HOST": "tcp://far:2376",
         "DOCKER_TLS_VERIFY": "1",
@@ -97,42 +113,55 @@ def test_context_that_is_not_there_is_never_another_engine(home: Path, described
     ("variables", "port", "expected"),
     [
         ({}, 2375, None),
-        ({"DOCKER_TLS_VERIFY": "1"}, 2376, Certificates(Path("HOME"), verify=True)),
-        ({"DOCKER_CERT_PATH": "/c"}, 2376, Certificates(Path("/c"), verify=False)),
-        ({"DOCKER_CERT_PATH": "/c", "DOCKER_TLS_VERIFY": "yes"}, 2376, Certificates(Path("/c"), verify=True)),
+        ({"DOCKER_TLS_VERIFY": ""}, 2375, None),
+        ({"DOCKER_TLS_VERIFY": "1"}, 2376, ("HOME", True)),
+        ({"DOCKER_CERT_PATH": "HOME/c"}, 2376, ("HOME/c", False)),
+        ({"DOCKER_CERT_PATH": "HOME/c", "DOCKER_TLS_VERIFY": "yes"}, 2376, ("HOME/c", True)),
     ],
 )
 def test_certificates_of_variables(
-    monkeypatch: pytest.MonkeyPatch, home: Path, variables: dict[str, str], port: int, expected: Certificates | None
+    monkeypatch: pytest.MonkeyPatch,
+    home: Path,
+    variables: dict[str, str],
+    port: int,
+    expected: tuple[str, bool] | None,
 ) -> None:
+    for folder in (home, home / "c"):
+        folder.mkdir(exist_ok=True)
+        for part in ("ca", "cert", "key"):
+            (folder / f"{part}.pem").touch()
     for name, value in {"DOCKER_HOST": "tcp://far", **variables}.items():
-        monkeypatch.setenv(name, value)
-    if expected is not None and expected.folder == Path("HOME"):
-        expected = Certificates(home, expected.verify)
+        monkeypatch.setenv(name, value.replace("HOME", str(home)))
     found = address.find()
-    assert (found.certificates, found.secure, found.port) == (expected, expected is not None, port)
+    assert found.url == f"tcp://far:{port}"
+    if expected is None:
+        assert found.tls is None
+        assert found.environment == {"DOCKER_HOST": "tcp://far"}
+        return
+    folder, verify = Path(expected[0].replace("HOME", str(home))), expected[1]
+    assert found.tls is not None
+    assert (found.tls.ca_cert, bool(found.tls.verify)) == (str(folder / "ca.pem"), verify)
+    assert found.environment == {
+        "DOCKER_HOST": "tcp://far",
+        "DOCKER_TLS_VERIFY": "1" if verify else "",
+        "DOCKER_CERT_PATH": str(folder),
+    }
 
 
 @pytest.mark.parametrize(
-    ("text", "secure", "port"),
+    ("text", "url"),
     [
-        ("tcp://far:1234", False, 1234),
-        ("far:1234", False, 1234),
-        ("http://far", False, 2375),
-        ("https://far", True, 2376),
-        ("tcp://[::1]:2375", False, 2375),
+        ("tcp://far:1234", "tcp://far:1234"),
+        ("far:1234", "far:1234"),
+        ("http://far", "http://far:2375"),
+        ("https://far", "https://far:2376"),
+        ("tcp://[::1]:2375", "tcp://[::1]:2375"),
+        ("unix:///x", "unix:///x"),
+        ("tcp://[::1", "tcp://[::1"),
     ],
 )
-def test_tcp(text: str, secure: bool, port: int) -> None:
-    found = Address(text)
-    assert (found.secure, found.port) == (secure, port)
-
-
-@pytest.mark.parametrize("text", ["gopher://x", "unix://", "tcp://", "tcp://far:port", "tcp://[::1", "npipe:////./x"])
-def test_addresses_that_make_no_sense(text: str) -> None:
-    with pytest.raises(EngineUnreachableError) as caught:
-        _ = Address(text).port
-    assert text in caught.value.problem
+def test_ports_that_are_not_named(text: str, url: str) -> None:
+    assert Address(text).url == url
 
 
 @pytest.mark.parametrize(
@@ -146,35 +175,41 @@ def test_addresses_that_make_no_sense(text: str) -> None:
     ],
 )
 def test_parts_of_a_reference(reference: str, expected: tuple[str, str]) -> None:
-    assert registry.split(reference) == expected
-
-
-def said(header: dict[str, str]) -> dict[str, str]:
-    return dict(json.loads(base64.urlsafe_b64decode(header["X-Registry-Auth"])))
+    assert split(reference) == expected
 
 
 def test_credentials_for_a_registry(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert registry.authorization("team/python") == {}
-    hub, token = base64.b64encode(b"me:se:cret").decode(), {"identitytoken": "t"}
+    assert credentials.of("team/python") is None
+    hub = base64.b64encode(b"me:se:cret").decode()
     configuration = {
         "auths": {
             "https://index.docker.io/v1/": {"auth": hub},
-            "host:5000": token,
+            "host:5000": {"auth": base64.b64encode(b"you:it").decode()},
             "empty.example": {},
-            "odd.example": {"auth": "?"},
         },
         "credHelpers": {"kept.example": "test", "broken.example": "broken", "missing.example": "missing"},
     }
     (home / "config.json").write_text(json.dumps(configuration))
-    expected = {"username": "me", "password": "se:cret", "serveraddress": "https://index.docker.io/v1/"}
-    assert said(registry.authorization("python")) == said(registry.authorization("team/python")) == expected
-    assert said(registry.authorization("host:5000/x")) == {"identitytoken": "t", "serveraddress": "host:5000"}
+    for repository in ("python", "team/python"):
+        found = credentials.of(repository)
+        assert found is not None
+        assert (found["username"], found["password"]) == ("me", "se:cret")
+    kept = credentials.of("host:5000/x")
+    assert kept is not None
+    assert (kept["username"], kept["serveraddress"]) == ("you", "host:5000")
     helper = '#!/bin/sh\nread host\nprintf \'{"Username": "%s", "Secret": "s"}\' "$1-$host"\n'
     for name, text in (("test", helper), ("broken", "#!/bin/sh\necho credentials not found\nexit 1\n")):
         (home / f"docker-credential-{name}").write_text(text)
         (home / f"docker-credential-{name}").chmod(0o755)
     monkeypatch.setenv("PATH", f"{home}:/usr/bin:/bin")
-    kept = said(registry.authorization("kept.example/x"))
-    assert kept == {"username": "get-kept.example", "password": "s", "serveraddress": "kept.example"}
-    for host in ("empty.example", "odd.example", "broken.example", "missing.example", "other.example"):
-        assert registry.authorization(f"{host}/x") == {}
+    helped = credentials.of("kept.example/x")
+    assert helped is not None
+    assert (helped["Username"], helped["Password"]) == ("get-kept.example", "s")
+    for host in ("empty.example", "broken.example", "missing.example", "other.example"):
+        assert not credentials.of(f"{host}/x")
+
+
+def test_credentials_that_make_no_sense(home: Path) -> None:
+    for text in ('{"auths": {"odd.example": {"auth": "?"}}}', "[]", "no JSON", '{"auths": [1]}'):
+        (home / "config.json").write_text(text)
+        assert not credentials.of("odd.example/x")

@@ -13,7 +13,7 @@ from hailbox.commands.down import destroy, down
 from hailbox.commands.reset import reset
 from hailbox.commands.up import up
 from hailbox.context import Context
-from hailbox.engine.docker import _container as listed
+from hailbox.engine.docker.objects import container as listed
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import Container, ContainerDetails, ContainerState, Helper
 from hailbox.model import names

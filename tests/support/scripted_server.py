@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PING = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK"
+VERSION = b'{"Version": "20.10.24", "ApiVersion": "1.41", "Os": "linux", "Arch": "amd64"}'
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,21 @@ def chunked(*chunks: bytes, whole: bool = True) -> Reply:
 
 @dataclass
 class Scripted:
-    """Answers what `script` says, pings by itself, and keeps what it was asked."""
+    """Answers what `script` says, tells its version by itself, and keeps what else it was asked."""
 
     script: Callable[[Request], Reply]
     asked: list[Request] = field(default_factory=list)
     connections: int = 0
-    ping: bytes = PING
+    version: bytes = VERSION
+    unread: bool = False
+    """Whether it answers without reading what a request carries."""
+    closed: int = 0
+    """Connections that have ended."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def reply(self, request: Request) -> Reply:
-        if request.target == "/_ping":
-            return Reply([self.ping])
+        if request.target == "/version":
+            return sized(self.version)
         with self.lock:
             self.asked.append(request)
         return self.script(request)
@@ -71,7 +75,7 @@ class Scripted:
                 name, _, value = header.partition(": ")
                 headers[name.lower()] = value
             body = b""
-            if "x-unread" not in target:
+            if not self.unread:
                 body = stream.read(int(headers.get("content-length", 0)))
             reply = self.reply(Request(number, method, target, headers, body))
             for piece in reply.pieces:
@@ -93,12 +97,18 @@ def serve(
             with contextlib.suppress(ConnectionError, ValueError):
                 scripted.handle(self.rfile, self.wfile)
 
-    class Unix(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    class Threads(socketserver.ThreadingMixIn):
         daemon_threads = True
+        request_queue_size = 64
 
-    class Tcp(socketserver.ThreadingMixIn, socketserver.TCPServer):
-        daemon_threads = True
+        def shutdown_request(self, request: Any) -> None:
+            super().shutdown_request(request)  # type: ignore[misc]
+            scripted.closed += 1
 
+    class Unix(Threads, socketserver.UnixStreamServer):
+        pass
+
+    class Tcp(Threads, socketserver.TCPServer):
         def get_request(self) -> Any:
             connection, peer = super().get_request()
             return (tls.wrap_socket(connection, server_side=True) if tls else connection), peer

@@ -1,7 +1,7 @@
-"""The stream in which an engine sends standard output and error of a command (Engine API, "Stream format").
+"""Streams that an engine sends piece by piece: lines, and frames of output and errors.
 
-Each frame: a byte that says which of them (1 output, 2 errors), three zero bytes, the length in four bytes,
-big-endian, and that many bytes.
+The package has readers of frames, too. They lose what comes in one packet with the head of an upgraded connection,
+and take a stream that was cut short for one that ended.
 """
 
 from __future__ import annotations
@@ -11,7 +11,18 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 _HEADER: Final = struct.Struct(">BxxxI")
+"""1 output or 2 errors, and the length of what follows in bytes (Engine API, "Stream format")."""
 _ERRORS: Final = 2
+
+
+def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a stream as they come, without their ends."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
 
 
 def frames(pieces: Iterable[bytes]) -> Iterator[tuple[bool, bytes]]:

@@ -1,0 +1,358 @@
+"""`Engine` on a Docker engine (Docker Engine API v1.41, and later ones)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from hailbox.engine import composecli
+from hailbox.engine.docker import objects, stream
+from hailbox.engine.port import (
+    ComposeVersion,
+    Container,
+    ContainerDetails,
+    EngineVersion,
+    Execution,
+    Helper,
+    Image,
+    Network,
+    Recipe,
+    Volume,
+)
+from hailbox.model import diskspace
+from hailbox.model.errors import DockerClientMissingError, EngineFailedError, HelperFailedError, ImageError
+
+if TYPE_CHECKING:  # the package takes 0.1 s to import: at the first request, and not before
+    from hailbox.engine.docker.address import Address
+
+NEARLY_FULL: Final = 64 << 20
+"""Bytes left on the engine's disk below which a failed build is put down to the full disk."""
+
+_KEPT_BUILD_LINES: Final = 12
+
+
+class DockerEngine:
+    """`Engine` on the engine that DOCKER_HOST, the docker client's context or the default socket names.
+
+    Nothing is read or asked before the first request. That raises UsageError where a context is chosen that is not
+    there. Any number of threads may ask at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: Address | None = None
+        self._client: Any = None
+
+    @property
+    def _address(self) -> Address:
+        from hailbox.engine.docker import address
+
+        if self._found is None:
+            self._found = address.find()
+        return self._found
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[Any]:
+        from hailbox.engine.docker import client, failures
+
+        with self._lock:
+            where = self._address
+        try:
+            with self._lock:
+                if self._client is None:
+                    self._client = client.connect(where)
+            yield self._client
+        except failures.FAILURES as error:
+            raise failures.translate(error, where) from error
+
+    @contextlib.contextmanager
+    def _removing(self, *fine: int) -> Iterator[Any]:
+        """Treat 404 and the given statuses as success: the object is gone, or is what it should become."""
+        from hailbox.engine.docker import failures
+
+        with self._asking() as client:
+            try:
+                yield client
+            except failures.FAILURES as error:
+                if failures.status_of(error) not in (404, *fine):
+                    raise
+
+    def version(self) -> EngineVersion:
+        with self._asking() as client:
+            answer = client.version()
+        return EngineVersion(answer["Version"], answer["ApiVersion"], answer["Os"], answer["Arch"])
+
+    def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
+        with self._asking() as client:
+            entries = client.containers(all=True, filters=objects.having(labels))
+        return [objects.container(entry) for entry in entries]
+
+    def container_details(self, container_id: str) -> ContainerDetails:
+        with self._asking() as client:
+            answer = client.inspect_container(container_id)
+        return objects.details(answer)
+
+    def container_recipe(self, container_id: str) -> Recipe:
+        with self._asking() as client:
+            answer = client.inspect_container(container_id)
+        return objects.recipe(answer, container_id)
+
+    def create_container(self, name: str, recipe: Recipe) -> str:
+        with self._asking() as client:
+            answer = client.create_container_from_config(dict(recipe), name)
+        return str(answer["Id"])
+
+    def volumes(self, labels: Mapping[str, str | None]) -> list[Volume]:
+        with self._asking() as client:
+            answer = client.volumes(filters=objects.having(labels))
+        return [objects.volume(entry) for entry in answer["Volumes"] or ()]
+
+    def networks(self, labels: Mapping[str, str | None]) -> list[Network]:
+        with self._asking() as client:
+            entries = client.networks(filters=objects.having(labels))
+        return [objects.network(entry) for entry in entries]
+
+    def images(self, labels: Mapping[str, str | None]) -> list[Image]:
+        with self._asking() as client:
+            entries = client.images(filters=objects.having(labels))
+        return [objects.image(entry) for entry in entries]
+
+    def image(self, reference: str) -> Image | None:
+        found = None
+        with self._removing() as client:
+            found = client.inspect_image(reference)
+        return None if found is None else objects.image(found)
+
+    def start_container(self, container_id: str) -> None:
+        with self._asking() as client:
+            client.start(container_id)
+
+    def restart_container(self, container_id: str, *, stop_timeout: int) -> None:
+        with self._asking() as client:
+            client.restart(container_id, timeout=stop_timeout)
+
+    def stop_container(self, container_id: str, *, stop_timeout: int) -> None:
+        with self._removing(409) as client:
+            client.stop(container_id, timeout=stop_timeout)
+
+    def kill_container(self, container_id: str, *, signal: str = "SIGKILL") -> None:
+        with self._removing(409) as client:
+            client.kill(container_id, signal)
+
+    def pause_container(self, container_id: str) -> None:
+        with self._asking() as client:
+            client.pause(container_id)
+
+    def unpause_container(self, container_id: str) -> None:
+        with self._asking() as client:
+            client.unpause(container_id)
+
+    def rename_container(self, container_id: str, name: str) -> None:
+        with self._asking() as client:
+            client.rename(container_id, name)
+
+    def remove_container(self, container_id: str) -> None:
+        from hailbox.engine.docker import failures
+
+        with self._removing() as client:
+            try:
+                client.remove_container(container_id, force=True, v=False)
+            except failures.FAILURES as error:
+                if failures.status_of(error) != 409:
+                    raise
+                # A removal is under way, begun by a command that was killed. The volumes are in use until it ends.
+                client.wait(container_id, condition="removed")
+
+    def remove_volume(self, name: str) -> None:
+        with self._removing() as client:
+            client.remove_volume(name, force=True)
+
+    def remove_network(self, network_id: str) -> None:
+        with self._removing() as client:
+            client.remove_network(network_id)
+
+    def remove_image(self, reference: str) -> None:
+        with self._removing() as client:
+            client.remove_image(reference)
+
+    def read_files(self, container_id: str, directory: str) -> Mapping[str, bytes]:
+        archive = b""
+        with self._removing() as client:
+            # Not client.get_archive, which waits for a silent engine without end.
+            answer = client.get(
+                f"{_root(client)}/containers/{container_id}/archive",
+                params={"path": directory},
+                timeout=client.timeout,
+            )
+            answer.raise_for_status()
+            archive = answer.content
+        if not archive:
+            return {}
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            # Every path begins with the last part of the directory's.
+            return {
+                member.name.partition("/")[2]: content.read()
+                for member in tar
+                if member.isfile() and (content := tar.extractfile(member)) is not None
+            }
+
+    def execute(self, container_id: str, command: Sequence[str]) -> Execution:
+        with self._asking() as client:
+            made = client.exec_create(container_id, list(command))
+            # Not client.exec_start, which upgrades the connection. Without that the stream is the answer's body.
+            answer = client.post(f"{_root(client)}/exec/{made['Id']}/start", json={"Detach": False, "Tty": False})
+            answer.raise_for_status()
+            output, errors = stream.separate([answer.content])
+            ended = client.exec_inspect(made["Id"])
+        return Execution(ended["ExitCode"], output, errors)
+
+    def attached_command(self, container_id: str, command: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
+        client = shutil.which("docker")
+        if client is None:
+            raise DockerClientMissingError(
+                "the docker client is not on the PATH; hailbox needs it to connect a command with this terminal",
+                "install it (docker-cli, or docker.io), or run: hailbox --json exec REPLICA COMMAND, which needs no "
+                "client and gives the command no input",
+            )
+        # The client finds the engine where we did: by DOCKER_HOST, DOCKER_CONTEXT or its current context.
+        options = ("--interactive", "--tty") if terminal else ("--interactive",)
+        return (client, "exec", *options, container_id, *command)
+
+    def logs(
+        self, container_id: str, *, tail: int | None = None, follow: bool = False, since: int | None = None
+    ) -> Iterator[bytes]:
+        query = {
+            "stdout": 1,
+            "stderr": 1,
+            "timestamps": 1,
+            "follow": int(follow),
+            "tail": "all" if tail is None else tail,
+            "since": since,
+        }
+        with self._asking() as client:
+            answer = client.get(
+                f"{_root(client)}/containers/{container_id}/logs",
+                params=query,
+                stream=True,
+                # What is followed may be silent for long.
+                timeout=(client.timeout, None if follow else client.timeout),
+            )
+            with answer:
+                answer.raise_for_status()
+                yield from stream.lines(content for _, content in stream.frames(answer.iter_content(None)))
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        with self._asking() as client:
+            client.create_volume(name, labels=dict(labels))
+
+    def _info(self) -> Any:
+        with self._asking() as client:
+            return client.info()
+
+    def disk_free(self) -> int | None:
+        if not self._address.on_this_machine:
+            return None
+        root = self._info().get("DockerRootDir") or ""
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(root).free
+        return None
+
+    def clock(self) -> float:
+        return objects.seconds(self._info()["SystemTime"])
+
+    def create_helper(self, helper: Helper) -> str:
+        return self.create_container(helper.name, objects.helper(helper))
+
+    def await_exit(self, container_id: str, *, deadline: float) -> int:
+        with self._asking() as client:
+            answer = client.wait(container_id, timeout=math.ceil(deadline))
+        return int(answer["StatusCode"])
+
+    def run_helper(self, helper: Helper, *, deadline: float) -> bytes:
+        identifier = self.create_helper(helper)
+        try:
+            self.start_container(identifier)
+            status = self.await_exit(identifier, deadline=deadline)
+            said = [line.partition(b" ")[2] for line in self.logs(identifier)]
+        finally:
+            self.remove_container(identifier)
+        if status != 0:
+            raise HelperFailedError.of(helper.name, status, said)
+        return b"\n".join(said)
+
+    def pull_image(self, reference: str) -> None:
+        from hailbox.engine.docker import credentials
+
+        repository, tag = objects.split(reference)
+        with self._asking() as client:
+            steps = client.pull(
+                repository, tag, stream=True, decode=True, auth_config=credentials.of(repository) or {}
+            )
+            for step in steps:
+                if "error" in step:
+                    raise EngineFailedError(f"cannot pull {reference}: {step['error']}", "check the network")
+
+    def import_image(self, archive: Path, reference: str, *, labels: Mapping[str, str]) -> None:
+        repository, tag = objects.split(reference)
+        changes = [f'LABEL {name}="{value}"' for name, value in labels.items()]
+        with self._asking() as client:
+            said = client.import_image_from_file(str(archive), repository, tag, changes=changes)
+        for step in map(json.loads, said.splitlines()):
+            if why := str(step.get("error", "")):
+                if diskspace.is_full(why):
+                    raise diskspace.engine_full(why)
+                raise EngineFailedError(f"cannot import {reference}: {why}", "run the command again")
+
+    def build_image(self, context: bytes, reference: str, *, labels: Mapping[str, str]) -> Iterator[str]:
+        said: list[str] = []
+        query = {"t": reference, "labels": json.dumps(dict(labels)), "rm": 1, "forcerm": 1, "networkmode": "none"}
+        with self._asking() as client:
+            # Not client.build: that asks every credential helper of the user's, and we need no registry.
+            answer = client.post(
+                f"{_root(client)}/build",
+                params=query,
+                data=context,
+                headers={"Content-Type": "application/x-tar"},
+                stream=True,
+            )
+            answer.raise_for_status()
+            for step in map(json.loads, stream.lines(answer.iter_content(None))):
+                text = str(step.get("stream") or step.get("error") or "").rstrip()
+                if text:
+                    said.append(text)
+                    yield text
+                if "error" in step:
+                    self._refuse_build(reference, said)
+
+    def _refuse_build(self, reference: str, said: Sequence[str]) -> NoReturn:
+        self.check_disk()
+        last = "\n  ".join(said[-_KEPT_BUILD_LINES:])
+        raise ImageError(
+            f"the image {reference} could not be built; the engine said:\n  {last}",
+            "mend what it names and run `hailbox build`",
+        )
+
+    def check_disk(self) -> None:
+        """Raise DiskFullError if the disk with the engine's data, where we can see it, is full."""
+        left = self.disk_free()
+        if left is not None and left < NEARLY_FULL:
+            raise diskspace.engine_full(f"{left >> 20} MiB left")
+
+    def compose_version(self) -> ComposeVersion:
+        return composecli.find()
+
+    def compose(self, project: str, file: str, arguments: Sequence[str]) -> None:
+        composecli.run(project, file, arguments, engine=self._address.environment)
+
+
+def _root(client: Any) -> str:
+    """Where the paths of the API begin, for requests that the package has no method for, or none that fits."""
+    return f"{client.base_url}/v{client.api_version}"

@@ -1,0 +1,139 @@
+"""The engine's own words for its objects, and ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from hailbox.engine.port import (
+    Container,
+    ContainerDetails,
+    ContainerState,
+    Helper,
+    Image,
+    Network,
+    PublishedPort,
+    Recipe,
+    Volume,
+)
+
+_OLD: Final = re.compile(r"Up (About an? (minute|hour)|\d+ (minute|hour|day|week|month|year)s)\b")
+"""How a listing says that a container has run for a minute or longer."""
+
+
+def having(labels: Mapping[str, str | None]) -> dict[str, Any]:
+    """The filter of a listing: objects with these labels (None: any value)."""
+    return {"label": [name if value is None else f"{name}={value}" for name, value in labels.items()]}
+
+
+def container(entry: Mapping[str, Any]) -> Container:
+    """A container, from an entry of a listing."""
+    return Container(
+        id=entry["Id"],
+        name=entry["Names"][0].removeprefix("/") if entry["Names"] else entry["Id"][:12],
+        image=entry["Image"],
+        image_id=entry["ImageID"],
+        state=ContainerState(entry["State"]),
+        labels=entry["Labels"] or {},
+        ports=tuple(
+            PublishedPort(port["PrivatePort"], port["Type"], port["IP"], port["PublicPort"])
+            for port in entry["Ports"] or ()
+            if "PublicPort" in port
+        ),
+        mounts=tuple(mount["Name"] for mount in entry["Mounts"] or () if mount.get("Type") == "volume"),
+        networks=tuple((entry.get("NetworkSettings") or {}).get("Networks") or ()),
+        young=_OLD.match(entry.get("Status") or "") is None,
+    )
+
+
+def details(answer: Mapping[str, Any]) -> ContainerDetails:
+    """What only an inspection shows."""
+    state = answer["State"]
+    return ContainerDetails(
+        exit_code=state["ExitCode"],
+        out_of_memory=state["OOMKilled"],
+        error=state["Error"],
+        started_at=seconds(state["StartedAt"]),
+        finished_at=seconds(state["FinishedAt"]),
+        restart_count=answer["RestartCount"],
+        pid=state["Pid"],
+    )
+
+
+def recipe(answer: Mapping[str, Any], container_id: str) -> Recipe:
+    """What another container has to be made from to be the same as the inspected one."""
+    networks = {
+        # What else is there belongs to this one container: its addresses, and its id as an alias (engine 20.10).
+        network: {key: settings.get(key) for key in ("IPAMConfig", "Links", "DriverOpts")}
+        | {"Aliases": [alias for alias in settings["Aliases"] or () if alias != container_id[:12]]}
+        for network, settings in answer["NetworkSettings"]["Networks"].items()
+    }
+    return {
+        **answer["Config"],
+        "HostConfig": answer["HostConfig"],
+        "NetworkingConfig": {"EndpointsConfig": networks},
+    }
+
+
+def helper(described: Helper) -> Recipe:
+    """What a helper container is made from."""
+    devices = [{"PathOnHost": d, "PathInContainer": d, "CgroupPermissions": "rwm"} for d in described.devices]
+    return {
+        "Image": described.image,
+        "Entrypoint": list(described.command),
+        "Cmd": [],
+        "Labels": dict(described.labels),
+        "User": "0:0",
+        "WorkingDir": "/",
+        # For a network of none the engine would still have itself run in the container's name space: 0.15 s.
+        "NetworkDisabled": described.network == "none",
+        "HostConfig": {
+            "Binds": [f"{volume}:{place}" for volume, place in described.mounts.items()],
+            "NetworkMode": described.network,
+            "PidMode": "host" if described.host_processes else "",
+            "CapDrop": ["ALL"],
+            "CapAdd": list(described.capabilities),
+            "Devices": devices,
+            "ReadonlyRootfs": True,
+            "SecurityOpt": ["no-new-privileges:true"],
+            "Memory": described.memory or 0,
+            "RestartPolicy": {"Name": "on-failure" if described.restart_on_failure else "no"},
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
+        },
+    }
+
+
+def volume(entry: Mapping[str, Any]) -> Volume:
+    """A volume, from an entry of a listing."""
+    return Volume(entry["Name"], entry["Labels"] or {})
+
+
+def network(entry: Mapping[str, Any]) -> Network:
+    """A network, from an entry of a listing."""
+    return Network(entry["Id"], entry["Name"], entry["Labels"] or {})
+
+
+def image(entry: Mapping[str, Any]) -> Image:
+    """An image, from an entry of a listing or from an inspection."""
+    labels = entry.get("Labels") or (entry.get("Config") or {}).get("Labels") or {}
+    # A listing shows an image without a tag as one that is called so.
+    tags = tuple(tag for tag in entry.get("RepoTags") or () if tag != "<none>:<none>")
+    created = made if isinstance(made := entry.get("Created"), int) else 0
+    return Image(entry["Id"], tags, labels, entry.get("Size", 0), created)
+
+
+def seconds(text: str) -> float:
+    """A time of the engine's (RFC 3339), in seconds since the epoch."""
+    # Nanoseconds are more digits than fromisoformat(3.11) takes.
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text)).timestamp()
+
+
+def split(reference: str) -> tuple[str, str]:
+    """Repository, and tag or digest (`latest` where it has none)."""
+    repository, at, digest = reference.partition("@")
+    if at:
+        return repository, digest
+    name, colon, tag = reference.rpartition(":")
+    return (name, tag) if colon and "/" not in tag else (reference, "latest")
