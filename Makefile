@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Set-up and tests load the same modules again and again; let Python keep them compiled.
 unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
-.PHONY: up test test-full test-second-engine check fuzz bench setup environment engine base clients lock upgrade clean help
+.PHONY: up test test-full test-second-engine check soak fuzz bench setup environment engine base clients lock upgrade clean help
 
 help: ## Print this.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -20,6 +20,11 @@ test-full: setup clients ## The same with every crash point and fault in place o
 
 test-second-engine: setup ## The tests of stacks and faults on a second engine, 26.1, in a container of the first; takes root.
 	@.venv/bin/python scripts/checks.py second
+
+# MINUTES, SEED (default: drawn) and PROFILES choose what is soaked.
+MINUTES ?= 60
+soak: setup ## Kill, break and check random stacks under real clients for MINUTES; adds a row to docs/reliability.md.
+	PYTHONPATH=tests .venv/bin/python -m soak.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(PROFILES),--profiles $(PROFILES))
 
 check: environment ## Run what needs no engine: ruff, mypy, unit and wire tests.
 	@.venv/bin/python scripts/checks.py check
