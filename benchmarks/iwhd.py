@@ -39,12 +39,12 @@ Sign = Callable[[str, str], dict[str, str]]
 
 def unsigned(_method: str, _path: str) -> dict[str, str]:
     """What iwhd wants to see: nothing."""
-    return {"Host": "x"}
+    return {"Host": "localhost"}
 
 
 def signed(method: str, path: str) -> dict[str, str]:
     """What tabled wants to see."""
-    host = {"Host": "x"}
+    host = {"Host": "localhost"}
     return host | sigv4.sign_headers(
         method, path, host, key=KEY, secret=SECRET, region="us-east-1", when=datetime.now(UTC),
         payload_hash="UNSIGNED-PAYLOAD",

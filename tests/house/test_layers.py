@@ -66,11 +66,12 @@ ALLOWED: dict[str, set[str]] = {
     "haild.iwhd": {*_SHARED, "haild.http"},
     "haild.iwhd.http": {
         *("haild.iwhd.registration", "haild.iwhd.warehouse", "haild.iwhd.provider", "haild.iwhd.metadata"),
-        *("haild.iwhd.configuration", "haild.iwhd.settings"),
-        *("haild.daemon.errors", "haild.http", "haild.transfer", "haild.wire"),
+        *("haild.iwhd.configuration", "haild.iwhd.access", "haild.iwhd.settings"),
+        *("haild.daemon", "haild.http", "haild.transfer", "haild.wire"),
     },
     "haild.iwhd.registration": {
-        *("haild.iwhd.warehouse", "haild.iwhd.metadata", "haild.iwhd.settings", "haild.client", "haild.wire"),
+        *("haild.iwhd.warehouse", "haild.iwhd.metadata", "haild.iwhd.access", "haild.iwhd.settings"),
+        *("haild.client", "haild.wire"),
     },
     "haild.iwhd.warehouse": {
         *("haild.iwhd.provider", "haild.iwhd.metadata", "haild.iwhd.settings", "haild.client", "haild.wire"),

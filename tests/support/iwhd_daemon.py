@@ -91,12 +91,20 @@ class Process:
 
 
 class Iwhd(Process):
-    """An image warehouse with the given providers."""
+    """An image warehouse with the given providers and rules of access (None: those without an access section)."""
 
-    def __init__(self, directory: Path, providers: Sequence[Mapping[str, Any]], *options: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        providers: Sequence[Mapping[str, Any]],
+        *options: str,
+        access: Mapping[str, Any] | None = None,
+    ) -> None:
         directory.mkdir(exist_ok=True)
         configuration = directory / "conf.js"
-        configuration.write_text(json.dumps(providers))
+        configuration.write_text(
+            json.dumps(providers if access is None else {"providers": providers, "access": access})
+        )
         port = free_port()
         fixed = ["-c", str(configuration), "-d", f"{directory}/_db", "-p", str(port)]
         super().__init__("haild.iwhd", [*fixed, *options], port, directory)

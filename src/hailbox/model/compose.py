@@ -140,7 +140,11 @@ def configuration_files(blueprint: Blueprint, replica: Replica) -> tuple[str, di
     What is left in the templates as `@NAME@` are the credentials.
     """
     templates = blueprint.catalog.services[replica.service].configurations[replica.configuration]
-    topology = {"@replica@": replica.name, "@number@": str(replica.number)}
+    topology = {
+        "@replica@": replica.name,
+        "@number@": str(replica.number),
+        "@container@": names.container(blueprint.stack, replica.name),
+    }
     texts = {name: _substituted(text, topology) for name, text in templates.items()}
     described = json.dumps([texts, _secret_is_user(blueprint)], sort_keys=True)
     digest = hashlib.sha256(described.encode()).hexdigest()[:12]

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from haild.client.http import RefusedError, ServiceClient, UnreachableError
+from haild.client.http import IDLE_DEADLINE, RefusedError, ServiceClient, UnreachableError
 from haild.wire.iwhd.target import path_of
 
 FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -18,6 +18,13 @@ FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 
 class IwhdClient(ServiceClient):
     """One warehouse."""
+
+    def __init__(
+        self, host: str, port: int, *, authorization: str | None = None, idle_deadline: float = IDLE_DEADLINE
+    ) -> None:
+        """`authorization`: the Authorization header of all requests; else as ServiceClient."""
+        super().__init__(host, port, idle_deadline=idle_deadline)
+        self._login = {} if authorization is None else {"Authorization": authorization}
 
     def path(self, bucket: str, key: str = "") -> str:
         """The path of a bucket or an object."""
@@ -30,7 +37,7 @@ class IwhdClient(ServiceClient):
         headers: Mapping[str, str] | None = None,
         data: bytes | AsyncIterator[bytes] | None = None,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        return self._exchange(method, f"http://{self._authority}{path}", headers, data)
+        return self._exchange(method, f"http://{self._authority}{path}", {**self._login, **(headers or {})}, data)
 
     async def _post(self, path: str, form: Mapping[str, str | bytes] | Sequence[tuple[str, str | bytes]]) -> bytes:
         return await self._whole("POST", path, FORM, urlencode(form).encode())

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 from haild.client.http import RefusedError, ServiceClient, UnreachableError
 
 Scheme = Literal["http", "https"]
+Reaches = Callable[[str, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,16 @@ class SwiftClient(ServiceClient):
 
     metadata_prefix = "X-Object-Meta-"
 
-    def __init__(self, host: str, port: int, *, user: str, key: str, scheme: Scheme = "https") -> None:
-        """Nothing is sent before the first request; must be made inside the event loop."""
+    def __init__(
+        self, host: str, port: int, *, user: str, key: str, scheme: Scheme = "https", reaches: Reaches | None = None
+    ) -> None:
+        """Nothing is sent before the first request; must be made inside the event loop.
+
+        `reaches`: whether the login may send us on to a host and port; everywhere if None.
+        """
         super().__init__(host, port)
         self._scheme = scheme
+        self._reaches = reaches
         self._credentials = {"X-Auth-User": user, "X-Auth-Key": key}
         self._login: _Login | None = None
         self._logging_in = asyncio.Lock()
@@ -57,6 +65,9 @@ class SwiftClient(ServiceClient):
             token = response.headers.get("X-Storage-Token") or response.headers.get("X-Auth-Token", "")
         if not storage.startswith(("http://", "https://")) or not token:
             raise UnreachableError(f"{self._authority}: the login answer lacks X-Storage-Url or a token")
+        url = URL(storage)
+        if self._reaches is not None and not self._reaches(url.host or "", url.port or 0):
+            raise UnreachableError(f"{self._authority}: the login sends us to {url.authority}, which is not allowed")
         return _Login(storage, token)
 
     @contextlib.asynccontextmanager

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from haild.daemon.plaintext import PlainFormatter
+
 _SYSLOG_SOCKET = Path("/dev/log")
 
 
@@ -22,7 +24,7 @@ def configure(program: str, *, to_stderr: bool, debug: bool) -> None:
     else:
         facility = logging.handlers.SysLogHandler.LOG_LOCAL3
         handler = logging.handlers.SysLogHandler(str(_SYSLOG_SOCKET), facility)
-    handler.setFormatter(logging.Formatter(f"{program}[{os.getpid()}]: %(message)s"))
+    handler.setFormatter(PlainFormatter(f"{program}[{os.getpid()}]: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if debug else logging.INFO)

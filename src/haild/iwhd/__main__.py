@@ -10,10 +10,12 @@ from pathlib import Path
 
 from haild.daemon import lifecycle
 from haild.daemon.errors import StartError
+from haild.daemon.plaintext import PlainFormatter
 from haild.daemon.settings import await_file
 from haild.iwhd import autostart, configuration
+from haild.iwhd.configuration import Configuration
 from haild.iwhd.options import Options, UsageError, complain, parse
-from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
+from haild.iwhd.settings import ProviderSettingsError
 
 logger = logging.getLogger("haild.iwhd")
 
@@ -24,16 +26,16 @@ def configure_log(log_file: Path | None, *, verbose: bool) -> None:
         handler = logging.StreamHandler() if log_file is None else logging.FileHandler(log_file)
     except OSError as error:
         raise StartError(f"{log_file}: {error.strerror}") from error
-    handler.setFormatter(logging.Formatter(f"%(asctime)s iwhd[{os.getpid()}]: %(message)s", "%a %b %e %H:%M:%S %Y"))
+    handler.setFormatter(PlainFormatter(f"%(asctime)s iwhd[{os.getpid()}]: %(message)s", "%a %b %e %H:%M:%S %Y"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
-def _providers(options: Options) -> list[ProviderSettings]:
+def _configuration(options: Options) -> Configuration:
     if options.configuration is None:
-        return [autostart.prepare(options.database_port)]
+        return Configuration((autostart.prepare(options.database_port),))
     await_file(options.configuration)
     try:
         return configuration.load(options.configuration)
@@ -45,14 +47,14 @@ def _providers(options: Options) -> list[ProviderSettings]:
 def run(options: Options) -> int:
     """Run the daemon; returns the exit status. Raises StartError."""
     configure_log(options.log_file, verbose=options.verbose)
-    providers = _providers(options)
+    chosen = _configuration(options)
     if options.autostart and options.metadata is None:
         options = options.with_metadata(autostart.METADATA.absolute())
     # After the options are known to be good: these are a fifth of a second of imports.
     from haild.iwhd.daemon import serve
 
     with lifecycle.pid_file(autostart.PID_FILE.absolute() if options.autostart else None):
-        return lifecycle.run(lambda stop: serve(options, providers, stop))
+        return lifecycle.run(lambda stop: serve(options, chosen, stop))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

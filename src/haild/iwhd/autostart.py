@@ -33,7 +33,7 @@ def prepare(database_port: int) -> ProviderSettings:
     if _is_taken(database_port):
         raise StartError(f"autostart: something listens on port {database_port} already")
     sys.stdout.write(f"auto-start: using the built-in configuration, bodies are in {BODIES}\n")
-    return ProviderSettings(NAME, "fs", path=str(BODIES.absolute()))
+    return ProviderSettings(NAME, "fs", path=str(BODIES.absolute()), configured=True)
 
 
 def _is_taken(port: int) -> bool:

@@ -1,14 +1,20 @@
-"""Configuration of iwhd: a JSON array of providers, the first of them the primary (iwhd.md section 3)."""
+"""Configuration of iwhd: a JSON array of providers, the first of them the primary (iwhd.md section 3).
+
+Ours in addition: a JSON object with that array as `providers` and the rules of haild.iwhd.access as `access`.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from haild.iwhd import provider
+from haild.iwhd.access import FILE_NAME, Access, AccessError
+from haild.iwhd.access import parse as parse_access
 from haild.iwhd.settings import RESERVED_KEYS, ProviderSettings, ProviderSettingsError
 
 logger = logging.getLogger(__name__)
@@ -17,32 +23,66 @@ MAXIMUM_SIZE: Final = 1 << 20
 """Bytes of a configuration file."""
 
 
-def parse(text: bytes) -> list[ProviderSettings]:
-    """The providers of a configuration, at least one. Raises ProviderSettingsError, for syntax with the line."""
-    if len(text) > MAXIMUM_SIZE:
-        raise ProviderSettingsError(f"{len(text)} bytes are more than a configuration may have ({MAXIMUM_SIZE})")
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ProviderSettingsError(f"line {error.lineno}: {error.msg}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise ProviderSettingsError(f"not JSON: {error}") from error
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The providers, at least one, the primary first; and who may use the warehouse."""
+
+    providers: tuple[ProviderSettings, ...]
+    access: Access = field(default_factory=Access)
+
+
+def parse(text: bytes) -> Configuration:
+    """The meaning of a configuration. Raises ProviderSettingsError, for syntax with the line."""
+    document = _json(text)
+    access = Access()
+    if isinstance(document, dict):
+        if unknown := sorted(set(document) - {"providers", "access"}):
+            raise ProviderSettingsError(f"unknown key {unknown[0]!r}; known are 'access' and 'providers'")
+        access = parse_access(document.get("access", {}), "access")
+        document = document.get("providers")
     if not isinstance(document, list):
         raise ProviderSettingsError("the configuration must be a JSON array of providers")
     if not document:
         raise ProviderSettingsError("no provider is configured: the array is empty")
-    providers = [_provider(index, entry) for index, entry in enumerate(document)]
+    providers = tuple(_provider(index, entry) for index, entry in enumerate(document))
     names = [each.name for each in providers]
     for name in names:
         if names.count(name) > 1:
             raise ProviderSettingsError(f"two providers are called {name!r}")
-    return providers
+    return Configuration(providers, access)
 
 
-def load(path: Path) -> list[ProviderSettings]:
-    """The providers of the file at `path`. Raises ProviderSettingsError, also where it cannot be read."""
+def _json(text: bytes) -> object:
+    if len(text) > MAXIMUM_SIZE:
+        raise ProviderSettingsError(f"{len(text)} bytes are more than a configuration may have ({MAXIMUM_SIZE})")
     try:
-        return parse(path.read_bytes())
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ProviderSettingsError(f"line {error.lineno}: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise ProviderSettingsError(f"not JSON: {error}") from error
+
+
+def load(path: Path) -> Configuration:
+    """The configuration in the file at `path`, with the `access.json` beside it if there is one.
+
+    Raises ProviderSettingsError, also where a file cannot be read.
+    """
+    configuration = parse(_read(path))
+    beside = path.with_name(FILE_NAME)
+    if beside == path or not beside.exists():
+        return configuration
+    if configuration.access != Access():
+        raise ProviderSettingsError(f"both {path} and {beside} say who may use the warehouse; keep one")
+    try:
+        return replace(configuration, access=parse_access(_json(_read(beside)), "access"))
+    except ProviderSettingsError as error:
+        raise AccessError(f"{beside}: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except OSError as error:
         raise ProviderSettingsError(f"{path}: {error.strerror}") from error
 
@@ -60,7 +100,7 @@ def _provider(index: int, entry: object) -> ProviderSettings:
             attributes[name] = value
         else:
             logger.warning("%s: ignored %r: its value is not a string", where, name)
-    return from_values(where, known, attributes, needed=("name", "type"))
+    return replace(from_values(where, known, attributes, needed=("name", "type")), configured=True)
 
 
 def from_values(

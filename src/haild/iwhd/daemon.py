@@ -6,20 +6,23 @@ import asyncio
 import logging
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from haild.daemon.errors import StartError
+from haild.iwhd.access import Access
+from haild.iwhd.configuration import Configuration
 from haild.iwhd.http.body import BodyReader
 from haild.iwhd.http.server import listening
 from haild.iwhd.http.site import Site
 from haild.iwhd.metadata.database import Database
 from haild.iwhd.options import Options
-from haild.iwhd.provider.backend.fs import OWN_DIRECTORY
 from haild.iwhd.registration.register import Registration
-from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
+from haild.iwhd.settings import OWN_DIRECTORY, ProviderSettings, ProviderSettingsError
 from haild.iwhd.warehouse.bucket import Buckets
 from haild.iwhd.warehouse.directory import ProviderDirectory
 from haild.iwhd.warehouse.health import HealthCheck
@@ -49,8 +52,11 @@ def check_paths(providers: Sequence[ProviderSettings]) -> None:
             raise StartError(f"provider {provider.name}: cannot enter directory {provider.path}")
 
 
-async def serve(options: Options, providers: Sequence[ProviderSettings], stop: asyncio.Event) -> None:
+async def serve(options: Options, configuration: Configuration, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises StartError."""
+    providers = configuration.providers
+    access = configuration.access.with_configured(providers, options.master)
+    access = replace(access, hosts=access.hosts | {socket.gethostname().lower()})
     check_paths(providers)
     metadata = metadata_directory(options, providers[0])
     database = Database(metadata)
@@ -61,7 +67,7 @@ async def serve(options: Options, providers: Sequence[ProviderSettings], stop: a
         except ProviderSettingsError as error:
             raise StartError(str(error)) from error
         try:
-            await _serve(options, database, directory, spool, stop)
+            await _serve(options, access, database, directory, spool, stop)
         finally:
             await directory.close()
     finally:
@@ -80,13 +86,24 @@ def _spool(metadata: Path) -> Path:
 
 
 async def _serve(
-    options: Options, database: Database, directory: ProviderDirectory, spool: Path, stop: asyncio.Event
+    options: Options,
+    access: Access,
+    database: Database,
+    directory: ProviderDirectory,
+    spool: Path,
+    stop: asyncio.Event,
 ) -> None:
     queue = ReplicationQueue(database, directory)
     objects = Objects(database, directory, queue)
     buckets = Buckets(database, directory, queue)
-    master = None if options.master is None else Master(*options.master, database, objects, buckets)
+    master = (
+        None
+        if options.master is None
+        else Master(*options.master, database, objects, buckets, access.authorization())
+    )
     site = Site(
+        access=access,
+        metadata=spool.parent,
         database=database,
         directory=directory,
         queue=queue,
@@ -94,7 +111,7 @@ async def _serve(
         buckets=buckets,
         health=HealthCheck(database, directory),
         bodies=BodyReader(),
-        registration=Registration(database, directory, queue, spool),
+        registration=Registration(database, directory, queue, access, spool),
         master=master,
     )
     await objects.start()

@@ -1,12 +1,19 @@
-"""The settings of one provider, whoever gives them: the configuration, a client, autostart (iwhd.md section 3)."""
+"""The settings of one provider, given by the configuration, a client, or autostart (iwhd.md section 3)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+OWN_DIRECTORY: Final = ".iwhd"
+"""The directory in that of a provider `fs` for the daemon's own files, such as uploads that are not whole."""
+
 RESERVED_KEYS: Final = frozenset({"name", "type", "host", "port", "key", "secret", "path"})
+
+
+def _anywhere(_host: str, _port: int) -> bool:
+    return True
 
 
 class ProviderSettingsError(Exception):
@@ -25,9 +32,18 @@ class ProviderSettings:
     secret: str = field(default="", repr=False)
     path: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    configured: bool = False
+    """Whether the configuration names it; a client's own provider otherwise. Clients never see its credentials."""
+    reaches: Callable[[str, int], bool] = field(default=_anywhere, repr=False, compare=False)
+    """Whether it may connect to a host and port to which its service refers it."""
 
     def attribute(self, name: str) -> str | None:
-        """The value of `#name` in a policy (iwhd.md 9.3): not the port; None where there is none."""
+        """The value of `#name` in a policy (iwhd.md 9.3): not the port; None where there is none.
+
+        A secret of the configuration is empty: a client could find it out by comparisons.
+        """
+        if name == "secret" and self.configured:
+            return ""
         if name in RESERVED_KEYS:
             return None if name == "port" else str(getattr(self, name))
         return self.attributes.get(name)

@@ -240,7 +240,7 @@ async def test_a_back_end_is_one_file(tmp_path: Path, monkeypatch: pytest.Monkey
     entry = {"name": "p", "type": "shelf-high", "path": str(tmp_path)}
     with pytest.raises(ProviderSettingsError, match="'host' is missing"):
         configuration.parse(json.dumps([entry]).encode())
-    (settings,) = configuration.parse(json.dumps([entry | {"host": "h"}]).encode())
+    (settings,) = configuration.parse(json.dumps([entry | {"host": "h"}]).encode()).providers
     provider = create(settings, tmp_path / "spool")
     assert type(provider).__name__ == "Shelf"
     await provider.create_bucket("b")

@@ -12,7 +12,7 @@ import pytest
 
 from support.iwhd_daemon import Iwhd, eventually, fs, running
 
-CLOSE = b"Host: x\r\nConnection: close\r\n\r\n"
+CLOSE = b"Host: localhost\r\nConnection: close\r\n\r\n"
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 
 
@@ -89,7 +89,7 @@ def test_names_as_curl_sends_them(iwhd: Iwhd) -> None:
     assert (Path(iwhd.directory) / "primary" / "b" / name.decode()).read_bytes() == b"body"
     assert "<key>café-日本</key>" in iwhd.request("GET", "/b").text
     # On a connection that is kept, and with a body that looks like a request.
-    other = b"PUT /b/k3 HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n"
+    other = b"PUT /b/k3 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 24\r\n\r\n"
     with socket.create_connection(("127.0.0.1", iwhd.port), 30) as connection:
         connection.sendall(other)
         connection.sendall(b"GET /\xc3\xa9 HTTP/1.1\r\n\r\nabcd")
@@ -115,8 +115,8 @@ def test_http_1_0_keeps_the_connection_where_there_is_a_length(iwhd: Iwhd) -> No
 def test_a_hundred_requests_at_once(iwhd: Iwhd) -> None:
     """Pipelined on one connection, bodies and all, answered in order."""
     requests = b"".join(
-        b"PUT /b/p%d/n HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%d" % (n, len(str(n)), n)
-        + b"GET /b/p%d/n HTTP/1.1\r\nHost: x\r\n\r\n" % n
+        b"PUT /b/p%d/n HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%d" % (n, len(str(n)), n)
+        + b"GET /b/p%d/n HTTP/1.1\r\nHost: localhost\r\n\r\n" % n
         for n in range(50)
     )
     answers = iwhd.raw(requests + b"GET /b/none HTTP/1.1\r\n" + CLOSE).split(b"HTTP/1.1 ")[1:]
@@ -139,9 +139,9 @@ def test_clients_that_leave(iwhd: Iwhd) -> None:
     block = os.urandom(1 << 20)
     assert iwhd.request("PUT", "/b/large", block * 8).status == 201
     for request in (
-        b"PUT /b/gone HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + block,
-        b"GET /b/large HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST /b/_query HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n$a",
+        b"PUT /b/gone HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n" + block,
+        b"GET /b/large HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /b/_query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n$a",
         b"GET /b HT",
     ):
         for _ in range(10):

@@ -25,7 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def iwhd(root: Path) -> Iterator[Iwhd]:
-    with running(Iwhd(root, [fs(root), fs(root, "second")])) as daemon:
+    with running(Iwhd(root, [fs(root), fs(root, "second")], access={"hosts": ["elsewhere"]})) as daemon:
         yield daemon
         assert "Traceback" not in daemon.log.read_text()
 
@@ -135,7 +135,7 @@ def test_object_life(iwhd: Iwhd, bucket: str, root: Path) -> None:
 
 
 def test_put_without_a_body_stores_an_empty_object(iwhd: Iwhd, bucket: str) -> None:
-    answer = iwhd.raw(b"PUT /%b/empty HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % bucket.encode())
+    answer = iwhd.raw(b"PUT /%b/empty HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % bucket.encode())
     assert answer.startswith(b"HTTP/1.1 201 ")
     get = iwhd.request("GET", f"/{bucket}/empty")
     assert (get.status, get.body) == (200, b"")
@@ -145,7 +145,7 @@ def test_put_is_refused_early(iwhd: Iwhd, bucket: str) -> None:
     assert status(iwhd, "PUT", f"/{bucket}/k", b"x", **{"X-redhat-role": "master"}) == 403
     assert status(iwhd, "PUT", f"/{bucket}/_default", b"x") == 403
     assert status(iwhd, "PUT", "/nobucket/k", b"x") == 500
-    head = b"PUT /nobucket/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head = b"PUT /nobucket/k HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     head += b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"
     assert iwhd.raw(head).startswith(b"HTTP/1.1 500 ")
     with socket.create_connection(("127.0.0.1", iwhd.port), 30) as connection:
@@ -169,9 +169,9 @@ def test_chunked_put_of_any_size_streams(iwhd: Iwhd, bucket: str) -> None:
 def test_an_aborted_upload_leaves_no_trace(iwhd: Iwhd, bucket: str, root: Path) -> None:
     assert status(iwhd, "PUT", f"/{bucket}/k", b"old") == 201
     for request in (
-        b"PUT /%b/%b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nnew",
-        b"PUT /%b/%b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nnew",
-        b"PUT /%b/%b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nnew",
+        b"PUT /%b/%b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nnew",
+        b"PUT /%b/%b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nnew",
+        b"PUT /%b/%b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nnew",
     ):
         for key in (b"k", b"fresh"):
             assert b" 201 " not in iwhd.raw(request % (bucket.encode(), key), leave=True)
@@ -348,7 +348,7 @@ def test_no_path_leads_out_of_the_store(iwhd: Iwhd, bucket: str, root: Path) -> 
     (root / "outside").write_text("secret")
     for path in ("//outside", "/../outside", f"/{bucket}/..%2F..%2Foutside", f"/{bucket}/%2e%2e/outside"):
         for method in (b"GET", b"PUT", b"DELETE"):
-            request = b"%b %b HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
+            request = b"%b %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
             answer = iwhd.raw(request % (method, path.encode()))
             assert answer.split()[1] in (b"404", b"201", b"500", b"200")
             assert b"secret" not in answer

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from haild.iwhd import configuration, provider
+from haild.iwhd.configuration import Configuration
 from haild.iwhd.daemon import serve
 from haild.iwhd.http import body, reply
 from haild.iwhd.metadata import records
@@ -56,10 +57,12 @@ def test_stops_at_once_in_the_middle_of_everything(tmp_path: Path) -> None:
             uploading, downloading, registering = (
                 stack.enter_context(socket.create_connection(address)) for _ in range(3)
             )
-            uploading.sendall(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 5_000_000)
-            downloading.sendall(b"GET /b/big HTTP/1.1\r\nHost: x\r\n\r\n")
+            uploading.sendall(
+                b"PUT /b/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 5_000_000
+            )
+            downloading.sendall(b"GET /b/big HTTP/1.1\r\nHost: localhost\r\n\r\n")
             form = b"op=register&site=primary&api-url=u&vm-host=h"
-            head = b"POST /b/big HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            head = b"POST /b/big HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
             registering.sendall(head + b"Content-Length: %d\r\n\r\n" % len(form) + form)
             assert downloading.recv(10) == b"HTTP/1.1 2"
             eventually(started.exists, "the program runs")
@@ -88,10 +91,10 @@ def test_idle(iwhd: Iwhd) -> None:
 
 def test_requests_on_one_connection(iwhd: Iwhd) -> None:
     requests = [
-        b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody",
-        b"GET /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nAuthorization: OAuth x=y\r\n\r\n",
-        b"GET /b/none HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"DELETE /b/k HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"PUT /b/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody",
+        b"GET /b/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nAuthorization: OAuth x=y\r\n\r\n",
+        b"GET /b/none HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"DELETE /b/k HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     ]
     answers = iwhd.raw(b"".join(requests))
     assert [part[:4] for part in answers.split(b"HTTP/1.1 ")[1:]] == [b"201 ", b"200 ", b"404 ", b"200 "]
@@ -102,7 +105,9 @@ def test_bodies_that_are_too_long(iwhd: Iwhd) -> None:
     huge = b"Content-Length: 99999999\r\nConnection: close\r\nExpect: 100-continue\r\n"
     form = b"Content-Type: application/x-www-form-urlencoded\r\n"
     for line in (b"PUT /b/k/a", b"POST /b/_query", b"POST /b", b"POST /b/k", b"POST /", b"POST /_providers/x"):
-        assert iwhd.raw(line + b" HTTP/1.1\r\nHost: x\r\n" + form + huge + b"\r\n").startswith(b"HTTP/1.1 413 ")
+        assert iwhd.raw(line + b" HTTP/1.1\r\nHost: localhost\r\n" + form + huge + b"\r\n").startswith(
+            b"HTTP/1.1 413 "
+        )
     blocks = (b"x" * (1 << 20) for _ in range(5))
     headers = {"Transfer-Encoding": "chunked"}
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -119,21 +124,21 @@ async def test_clients_that_stand_still(tmp_path: Path, monkeypatch: pytest.Monk
     options = parse(["-c", "unused", "-d", f"{tmp_path}/_db", "-p", str(port)])
     stop = asyncio.Event()
     provider = ProviderSettings("primary", "fs", path=str(tmp_path / "fs"))
-    serving = asyncio.create_task(serve(options, [provider], stop))
+    serving = asyncio.create_task(serve(options, Configuration((provider,)), stop))
     reader, writer = await connected(port)
     # Stops in the middle of its body.
-    writer.write(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n" + b"x" * 1000)
+    writer.write(b"PUT /b/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000000\r\n\r\n" + b"x" * 1000)
     assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
     assert list((tmp_path / "fs" / ".iwhd" / "uploads").iterdir()) == []
     reader, writer = await connected(port)
-    writer.write(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n" + b"x" * 30_000_000)
+    writer.write(b"PUT /b/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000000\r\n\r\n" + b"x" * 30_000_000)
     assert b" 201 " in await reader.readline()
     # Reads nothing: more than the buffers of both sides hold is not sent, and then the connection is broken.
     silent = socket.create_connection(("127.0.0.1", port))
-    silent.sendall(b"GET /b/k HTTP/1.1\r\nHost: x\r\n\r\n")
+    silent.sendall(b"GET /b/k HTTP/1.1\r\nHost: localhost\r\n\r\n")
     await asyncio.sleep(0)
     reader, writer = await connected(port)
-    writer.write(b"GET /b/none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /b/none HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
     assert len(await asyncio.to_thread(drained, silent)) < 30_000_000
     stop.set()
@@ -189,7 +194,7 @@ BODIES = st.one_of(
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["GET", "PUT", "POST", "HEAD", "OPTIONS"]), PATHS, HEADERS, BODIES)
 def test_any_request_is_answered(iwhd: Iwhd, method: str, path: str, header: bytes, body: bytes) -> None:
-    request = f"{method} /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    request = f"{method} /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
     answer = iwhd.raw(request.encode() + header + b"\r\n" + body)
     status = int(answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").split(b" ")[1])
     assert status in (200, 201, 304, 400, 403, 404, 415, 500)
@@ -215,7 +220,7 @@ TYPES = st.sampled_from(["s3", "cf", "http", "fs", "FS", "fs-condor"])
 )
 def test_any_configuration_is_read_or_refused(text: bytes) -> None:
     try:
-        providers = configuration.parse(text)
+        providers = configuration.parse(text).providers
     except ProviderSettingsError:
         return
     assert all(each.name and each.type in provider.types() for each in providers)

@@ -63,7 +63,7 @@ GOOD = {"name": "p", "type": "S3", "host": "h", "port": 80, "key": "k", "secret"
 
 def test_configuration() -> None:
     text = json.dumps([GOOD | {"ami-uid": "7", "n": 5, "Path": "x"}, {"name": "v", "type": "fs-vmw", "path": "/x"}])
-    first, second = configuration.parse(text.encode())
+    first, second = configuration.parse(text.encode()).providers
     assert (first.type, first.port, first.attributes, first.path) == ("s3", 80, {"ami-uid": "7"}, "x")
     assert second.type == "fs-vmw"
     assert [first.attribute(name) for name in ("name", "key", "port", "ami-uid", "x")] == ["p", "k", None, "7", None]

@@ -53,7 +53,7 @@ class Site:
         local = [{**fs(root), "name": name, "type": kind} | attributes[name] for name, kind in types.items()]
         s3 = {"name": "ec2", "type": "s3", "host": "h", "port": 1, "key": "ak", "secret": "as", "ami-uid": "77"}
         remote = {"name": "far", "type": "http", "host": "127.0.0.1", "port": 1}
-        self.iwhd = Iwhd(root, [fs(root), *local, s3, remote])
+        self.iwhd = Iwhd(root, [fs(root), *local, s3, remote], access={"paths": ["/nowhere"]})
 
     def register(self, says: str, /, **form: str) -> tuple[int, str]:
         """The status, and what `ami-id` is afterwards."""
@@ -147,6 +147,8 @@ def test_condor_with_the_program_that_comes_along(site: Site) -> None:
     assert list((site.shared / "staging").iterdir()) == []
     status, state = site.register("", site="condor", nfs_dir="/nowhere")
     assert (status, state.split()[0]) == (500, "pending")
+    for elsewhere in ("/etc", "/nowhere/../etc", str(site.iwhd.directory)):
+        assert site.register("", site="condor", nfs_dir=elsewhere)[0] == 403
 
 
 def test_what_cannot_be_registered(site: Site) -> None:

@@ -166,7 +166,8 @@ def test_work_survives_either_side_being_killed(pair: Pair) -> None:
 def test_providers_come_and_go(pair: Pair, tmp_path: Path) -> None:
     added = tmp_path / "added"
     added.mkdir()
-    with running(Iwhd(tmp_path, [fs(tmp_path)])) as iwhd:
+    access = {"paths": [str(added)], "providers": ["127.0.0.1"]}
+    with running(Iwhd(tmp_path, [fs(tmp_path)], access=access)) as iwhd:
         post = lambda path, body: iwhd.request("POST", path, body, FORM).status  # noqa: E731
         assert post("/_providers/x", "type=fs&path=/tmp") == 400
         assert post("/_providers/x", "type=fs&path=/tmp&port=a") == 400

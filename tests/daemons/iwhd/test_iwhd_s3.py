@@ -151,7 +151,7 @@ def test_readers_that_leave_and_a_service_that_breaks_off(iwhd: Iwhd, service: S
     before = open_files(iwhd)
     for _ in range(10):
         with socket.create_connection(("127.0.0.1", iwhd.port), 30) as connection:
-            connection.sendall(b"GET /broken/k HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /broken/k HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
     eventually(lambda: open_files(iwhd) <= before + 2, "connections and pipes are closed")
     # For a client of HTTP/1.0 an orderly end would mean that this was all.
@@ -191,7 +191,10 @@ def test_an_interrupted_upload_changes_nothing(iwhd: Iwhd) -> None:
     assert iwhd.request("PUT", "/interrupted").status == 201
     assert iwhd.request("PUT", "/interrupted/k", b"old").status == 201
     etag = iwhd.request("GET", "/interrupted/k/_etag").text
-    iwhd.raw(b"PUT /interrupted/k HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n" + BIG[:300_000], leave=True)
+    iwhd.raw(
+        b"PUT /interrupted/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 400000\r\n\r\n" + BIG[:300_000],
+        leave=True,
+    )
     assert iwhd.request("GET", "/interrupted/k").body == b"old"
     assert iwhd.request("GET", "/interrupted/k/_etag").text == etag
 

@@ -13,13 +13,16 @@ def seeds() -> Iterator[bytes]:
     s3 = {"name": "p", "type": "S3", "host": "h", "port": 80, "key": "k", "secret": "s", "Path": "x", "ami-uid": "7"}
     yield json.dumps([s3, {"name": "v", "type": "fs-vmw", "path": "/x", "n": 5}]).encode()
     yield b'[{"name": "p", "type": "http", "host": "h", "port": 1}]'
+    access = {"hosts": ["h"], "providers": ["10.0.0.0/8", ".x:1"], "paths": ["/x"], "token": "t"}
+    yield json.dumps({"providers": [s3], "access": access}).encode()
 
 
 def fuzz(data: bytes) -> None:
     try:
-        providers = configuration.parse(data)
+        parsed = configuration.parse(data)
     except ProviderSettingsError:
         return
+    providers = parsed.providers
     names = [each.name for each in providers]
     assert names
     assert len(set(names)) == len(names)
@@ -32,3 +35,4 @@ def fuzz(data: bytes) -> None:
         assert all(isinstance(value, str) for value in each.attributes.values())
         assert each.attribute("name") == each.name
         assert each.attribute("port") is None
+        assert each.attribute("secret") == ""

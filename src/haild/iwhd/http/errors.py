@@ -6,11 +6,13 @@ everything else              errors of the rooms below, by kind
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from haild.iwhd.access import NotAllowedError
 from haild.iwhd.http.body import BodyTooLargeError, SlowClientError
 from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.provider.base import MissingError, ProviderError, UnavailableError
@@ -24,10 +26,13 @@ from haild.wire.iwhd.form import FormError, FormTypeError
 class RequestError(Exception):
     """The request is refused with `status`; the answer's body is the text. `close` ends the connection."""
 
-    def __init__(self, status: int, text: str = "", *, close: bool = False) -> None:
+    def __init__(
+        self, status: int, text: str = "", *, close: bool = False, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(text)
         self.status = status
         self.close = close
+        self.headers = headers or {}
 
 
 STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
@@ -35,6 +40,7 @@ STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (DatabaseError, 503),
     (MissingError, 404),
     (ProviderError, 500),
+    (NotAllowedError, 403),
     (ProviderSettingsError, 400),
     (NotEmptyError, 409),
     (ParameterError, 400),
@@ -50,7 +56,7 @@ STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
 )
 """By kind of error, the first that fits; any other error is a defect of ours."""
 
-WITH_TEXT: Final = (NotEmptyError,)
+WITH_TEXT: Final = (NotEmptyError, NotAllowedError)
 """Errors whose text is for the client; the contract wants no body with the others."""
 
 

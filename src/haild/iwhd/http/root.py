@@ -73,7 +73,9 @@ async def get_providers(site: Site, request: web.BaseRequest, _target: Target) -
 
 
 def _entry(settings: ProviderSettings) -> ProviderEntry:
-    return ProviderEntry(settings.name, settings.type, settings.host, settings.port, settings.key, settings.secret)
+    """A provider for the list; credentials only where a client gave them itself."""
+    key, secret = ("", "") if settings.configured else (settings.key, settings.secret)
+    return ProviderEntry(settings.name, settings.type, settings.host, settings.port, key, secret)
 
 
 async def get_provider(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
@@ -89,10 +91,10 @@ async def post_provider(site: Site, request: web.BaseRequest, target: Target) ->
     if target.name == PRIMARY:
         raise RequestError(400)
     try:
-        await site.directory.add(_added(target.name, form))
+        await site.directory.add(site.access.check_added(_added(target.name, form), site.metadata))
     except ProviderSettingsError as error:
-        logger.warning("provider not added: %s", error)
-        raise RequestError(400) from error
+        logger.warning("provider %s not added: %s", target.name, error)
+        raise
     site.queue.announce()
     return Reply()
 

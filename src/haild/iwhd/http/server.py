@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import web
 
 from haild.daemon.errors import StartError
+from haild.daemon.plaintext import printable
 from haild.iwhd.http import attributes as attributeapi
 from haild.iwhd.http import bucket as bucketapi
 from haild.iwhd.http import object as objectapi
@@ -19,6 +20,7 @@ from haild.iwhd.http import root as rootapi
 from haild.iwhd.http.body import expects_continue
 from haild.iwhd.http.connection import Connection
 from haild.iwhd.http.errors import WITH_TEXT, RequestError, status_of
+from haild.iwhd.http.guard import admit
 from haild.iwhd.http.reply import Reply, send
 from haild.iwhd.http.site import Site
 from haild.iwhd.metadata.database import DatabaseError
@@ -135,26 +137,26 @@ async def answer(site: Site, request: web.BaseRequest) -> Reply:
     target = parse_target(request.raw_path)
     method = "GET" if request.method == "HEAD" else request.method
     handler = None if target is None else HANDLERS.get((method, target.kind))
-    if target is None or handler is None:
-        return Reply(404)
     try:
+        admit(site.access, request, target)
+        if target is None or handler is None:
+            raise RequestError(404)
         return await handler(site, request, target)
     except ConnectionError:
         raise
     except RequestError as error:
-        return _refusal(error.status, str(error), close=error.close)
+        return _refusal(error.status, str(error), close=error.close, headers=error.headers)
     except Exception as error:
         return _refusal(
             _noted(request, error),
-            str(error) if isinstance(error, WITH_TEXT) else "",
+            f"{error}\n" if isinstance(error, WITH_TEXT) else "",
             close=not request.content.is_eof(),
         )
 
 
-def _refusal(status: int, text: str, *, close: bool) -> Reply:
-    if not text:
-        return Reply(status, close=close)
-    return Reply(status, text.encode(), "text/plain; charset=utf-8", close=close)
+def _refusal(status: int, text: str, *, close: bool, headers: Mapping[str, str] | None = None) -> Reply:
+    content_type = "text/plain; charset=utf-8" if text else ""
+    return Reply(status, printable(text).encode(), content_type, dict(headers or {}), close)
 
 
 def _noted(request: web.BaseRequest, error: Exception) -> int:

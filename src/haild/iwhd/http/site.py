@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from haild.iwhd.access import Access
 from haild.iwhd.http.body import BodyReader
 from haild.iwhd.metadata.database import Database
 from haild.iwhd.registration.register import Registration
@@ -19,6 +21,9 @@ from haild.iwhd.warehouse.queue import ReplicationQueue
 class Site:
     """The parts of a daemon. With a `master` it is the slave of that iwhd."""
 
+    access: Access
+    metadata: Path
+    """The directory of the daemon's own files."""
     database: Database
     directory: ProviderDirectory
     queue: ReplicationQueue

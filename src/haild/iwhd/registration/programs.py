@@ -32,6 +32,8 @@ class Invocation:
     program: str
     arguments: Arguments
     failure: FailurePattern
+    paths: tuple[str, ...] = ()
+    """The fields of a form that name directories of this host."""
 
 
 def _needed(name: str, *candidates: str | None) -> str:
@@ -108,7 +110,7 @@ def _vmware(settings: ProviderSettings, bucket: str, key: str, values: Values, _
 INVOCATIONS: Final[Mapping[str, Invocation]] = {
     "s3": Invocation("dc-register-image", _ec2, "token"),
     "fs-rhev-m": Invocation("dc-rhev-image", _rhev, "line"),
-    "fs-condor": Invocation("dc-condor-image", _condor, "none"),
+    "fs-condor": Invocation("dc-condor-image", _condor, "none", ("nfs-dir",)),
     "fs-vmw": Invocation("dc-vmware-image", _vmware, "none"),
 }
 """By type of provider; the other types cannot register."""

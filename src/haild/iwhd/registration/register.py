@@ -17,6 +17,7 @@ from typing import Final
 
 from haild.client.http import ServiceError
 from haild.client.iwhd import IwhdClient
+from haild.iwhd.access import Access
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import Database
 from haild.iwhd.registration.errors import NotRegistrableError, ParameterError, RegistrationFailedError
@@ -26,6 +27,7 @@ from haild.iwhd.settings import ProviderSettings
 from haild.iwhd.warehouse.directory import ProviderDirectory
 from haild.iwhd.warehouse.queue import ReplicationQueue
 from haild.wire.iwhd.form import Form
+from haild.wire.iwhd.login import authorization
 
 STATE_ATTRIBUTE: Final = "ami-id"
 _LONGEST_ID: Final = 60
@@ -43,16 +45,22 @@ class Registration:
     """Registers the images of one daemon."""
 
     def __init__(
-        self, database: Database, directory: ProviderDirectory, queue: ReplicationQueue, temporary: Path
+        self,
+        database: Database,
+        directory: ProviderDirectory,
+        queue: ReplicationQueue,
+        access: Access,
+        temporary: Path,
     ) -> None:
-        """`temporary`: a directory for files that programs read."""
+        """`temporary`: a directory, among the daemon's own files, for files that programs read."""
         self._temporary = temporary
+        self._access = access
         self._database = database
         self._directory = directory
         self._queue = queue
 
     async def register(self, bucket: str, key: str, form: Form) -> None:
-        """Do as the form says. Raises RegistrationError, DatabaseError."""
+        """Do as the form says. Raises RegistrationError, NotAllowedError, DatabaseError."""
         values = {name: value.decode("utf-8", "replace") for name, value in form.items()}
         name, _, rest = values.get("site", "").partition(":")
         provider = self._directory.get(name) if name else None
@@ -75,7 +83,10 @@ class Registration:
             raise ParameterError(f"which site of {settings.name} is meant is missing")
         form = {"op": "register", "site": rest}
         form |= {name: values[name] for name in ("kernel", "ramdisk") if name in values}
-        async with IwhdClient(settings.host, settings.port, idle_deadline=FORWARD_DEADLINE) as client:
+        login = authorization(settings.key, settings.secret) if settings.secret else None
+        async with IwhdClient(
+            settings.host, settings.port, authorization=login, idle_deadline=FORWARD_DEADLINE
+        ) as client:
             try:
                 await client.operate(bucket, key, form)
             except ServiceError as error:
@@ -83,6 +94,9 @@ class Registration:
 
     async def _run(self, settings: ProviderSettings, bucket: str, key: str, values: dict[str, str]) -> None:
         invocation = INVOCATIONS[settings.type]
+        for name in invocation.paths:
+            if name in values:
+                self._access.check_path(values[name], self._temporary.parent)
         with tempfile.TemporaryDirectory(prefix="register-", dir=self._temporary) as directory:
             try:
                 arguments = invocation.arguments(settings, bucket, key, values, Path(directory))

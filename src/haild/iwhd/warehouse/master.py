@@ -28,8 +28,17 @@ class MasterRefusedError(Exception):
 class Master:
     """The warehouse that this one is a slave of."""
 
-    def __init__(self, host: str, port: int, database: Database, objects: Objects, buckets: Buckets) -> None:
-        self._client = IwhdClient(host, port)
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        database: Database,
+        objects: Objects,
+        buckets: Buckets,
+        authorization: str | None = None,
+    ) -> None:
+        """`authorization`: the Authorization header that opens the master: sites of one owner share their login."""
+        self._client = IwhdClient(host, port, authorization=authorization)
         self._database = database
         self._objects = objects
         self._buckets = buckets

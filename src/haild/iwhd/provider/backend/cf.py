@@ -22,7 +22,14 @@ class SwiftProvider(RemoteProvider):
         """Raises ProviderSettingsError for a `scheme` that is none; upstream knows https only."""
         super().__init__(settings, spool)
         scheme = cast(Scheme, settings.choice("scheme", "https", "http"))
-        self.client = SwiftClient(settings.host, settings.port, user=settings.key, key=settings.secret, scheme=scheme)
+        self.client = SwiftClient(
+            settings.host,
+            settings.port,
+            user=settings.key,
+            key=settings.secret,
+            scheme=scheme,
+            reaches=settings.reaches,
+        )
 
     async def start_upload(self, bucket: str, key: str, *, length: int | None, etag: str) -> Upload:
         # A body can be sent once only: have the token renewed before, if need be.

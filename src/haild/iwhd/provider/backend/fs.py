@@ -21,11 +21,8 @@ from haild.iwhd.provider.base import (
     UnavailableError,
     Upload,
 )
-from haild.iwhd.settings import ProviderSettings
+from haild.iwhd.settings import OWN_DIRECTORY, ProviderSettings
 from haild.transfer import writeback
-
-OWN_DIRECTORY: Final = ".iwhd"
-"""Our own directory in PATH, for uploads that are not whole; no bucket can have that name."""
 
 BLOCK: Final = 256 * 1024
 """Bytes read at a time, and collected before they are written."""
@@ -198,7 +195,10 @@ class FileProvider(Provider):
     def _bucket(self, bucket: str) -> Path:
         if bucket in self._reserved or "/" in bucket or "\0" in bucket:
             raise MissingError(f"{bucket!r} cannot be a bucket")
-        return self.root / bucket
+        path = self.root / bucket
+        if not self.settings.configured and path.is_symlink():
+            raise MissingError(f"{bucket!r} is a link, which a provider added by a client must not follow")
+        return path
 
     def path(self, bucket: str, key: str) -> Path:
         """Where a body is. Raises MissingError for names that would lead elsewhere."""
@@ -304,7 +304,8 @@ class FileProvider(Provider):
 
 
 def _open(path: Path) -> tuple[BinaryIO, int]:
-    file = path.open("rb", buffering=0)
+    # A link could lead anywhere; we make none.
+    file = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0)  # noqa: SIM115
     return file, os.fstat(file.fileno()).st_size
 
 

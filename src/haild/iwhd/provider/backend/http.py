@@ -11,6 +11,7 @@ from haild.client.iwhd import IwhdClient
 from haild.iwhd.provider.base import ExistsError, ProviderError, Publication, UnavailableError, Upload
 from haild.iwhd.provider.remote import RemoteProvider, RemoteUpload
 from haild.iwhd.settings import ProviderSettings
+from haild.wire.iwhd.login import authorization
 from haild.wire.iwhd.target import MASTER_ROLE, ROLE_HEADER
 
 
@@ -65,6 +66,11 @@ class _WarehouseUpload(RemoteUpload):
         self._role.accepted()
 
 
+def login(settings: ProviderSettings) -> str | None:
+    """The Authorization header for a warehouse: `key` and `secret` are user and password, `secret` alone a token."""
+    return authorization(settings.key, settings.secret) if settings.secret else None
+
+
 class WarehouseProvider(RemoteProvider):
     """Bodies are objects of another warehouse under the same bucket and key."""
 
@@ -76,7 +82,7 @@ class WarehouseProvider(RemoteProvider):
 
     def __init__(self, settings: ProviderSettings, spool: Path) -> None:
         super().__init__(settings, spool)
-        self.client: IwhdClient = IwhdClient(settings.host, settings.port)
+        self.client: IwhdClient = IwhdClient(settings.host, settings.port, authorization=login(settings))
         self._own_role = _Role(as_master=False)
         self._copy_role = _Role(as_master=True)
 
