@@ -58,6 +58,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "haild.tabled.operations": {
         *("haild.tabled.bodies", "haild.tabled.encryption", "haild.tabled.metadata", "haild.tabled.s3", "haild.wire"),
+        "haild.http.form",
+    },
+    "haild.tabled.group": {
+        *("haild.tabled.http", "haild.tabled.operations", "haild.tabled.bodies", "haild.tabled.metadata"),
+        *("haild.tabled.configuration", "haild.client", "haild.daemon", "haild.http.server", "haild.wire"),
     },
     "haild.tabled.encryption": {"haild.tabled.metadata", "haild.tabled.s3", "haild.wire"},
     "haild.tabled.bodies": {"haild.tabled.metadata", "haild.tabled.s3", "haild.client", "haild.daemon"},
@@ -87,6 +92,7 @@ ALLOWED: dict[str, set[str]] = {
 
 SPEAKS_HTTP: dict[str, set[str]] = {
     "haild.iwhd": {"haild.iwhd.http"},
+    "haild.tabled": set(),
     "haild.client": {"haild.client.http", "haild.client.iwhd", "haild.client.s3", "haild.client.swift"},
 }
 """By package, the only rooms of it that may import aiohttp."""

@@ -17,11 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
 from haild.client.cld import keep_session
 from haild.daemon.errors import DamagedDataError, StartError, refusal
 from haild.daemon.lifecycle import write_port_file
+from haild.http.server import HttpServer, simple_refusal
 from haild.tabled.bodies.nodes import Nodes
 from haild.tabled.configuration import Configuration
 from haild.tabled.group import cldaddresses
@@ -94,7 +93,7 @@ class Daemon:
         if self.configuration.status_port is None:
             return None
         status = StatusServer(self, self._statistics)
-        factory = web.Server(status.handle, access_log=None)
+        factory = HttpServer(status.handle, simple_refusal)
         try:
             return await asyncio.get_running_loop().create_server(factory, port=self.configuration.status_port)
         except OSError as error:

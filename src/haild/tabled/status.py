@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from html import escape
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from aiohttp import web
+from haild.http.request import Request
 
-_PAGE = """<!DOCTYPE html><html><head><title>tabled status</title></head><body>
+_PAGE: Final = """<!DOCTYPE html><html><head><title>tabled status</title></head><body>
 <h1>Status</h1><p>Host {host} port {port}</p>
 <p>Group {group}, state {state}, name {name}, database {database}{waiting}</p>
 <h2>Peers</h2><ul>{peers}</ul>
@@ -23,7 +23,8 @@ _PAGE = """<!DOCTYPE html><html><head><title>tabled status</title></head><body>
 <h2>Data replication</h2><p>{replication}</p>
 </body></html>
 """
-_SMALL = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>\n"
+_HTML: Final = "text/html; charset=utf-8"
+_SMALL: Final = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>\n"
 
 
 class Subject(Protocol):
@@ -53,26 +54,25 @@ class StatusServer:
         self._subject = subject
         self._statistics = statistics
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> None:
         """Answer one request: GET and HEAD of `/`, `/status.json` and `/metrics`."""
-        if request.method not in ("GET", "HEAD"):
-            return _small(400, "Bad request")
-        if request.raw_path == "/":
-            return web.Response(text=page(await self._subject.describe()), content_type="text/html")
-        if request.raw_path == "/status.json":
-            return web.Response(
-                text=json.dumps(await self._subject.describe(), indent=1) + "\n", content_type="application/json"
-            )
-        if request.raw_path == "/metrics":
+        status, kind, text = await self._answer(request.method, request.target)
+        body = text.encode()
+        request.respond(status, {"Content-Type": kind}, body, length=len(body))
+
+    async def _answer(self, method: str, target: str) -> tuple[int, str, str]:
+        """Status, content type and text."""
+        if method not in ("GET", "HEAD"):
+            return 400, _HTML, _SMALL.format("Bad request")
+        if target == "/":
+            return 200, _HTML, page(await self._subject.describe())
+        if target == "/status.json":
+            text = json.dumps(await self._subject.describe(), indent=1) + "\n"
+            return 200, "application/json; charset=utf-8", text
+        if target == "/metrics":
             text = metrics(await self._subject.describe(), self._statistics)
-            return web.Response(
-                body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-            )
-        return _small(404, "Not found")
-
-
-def _small(status: int, text: str) -> web.Response:
-    return web.Response(status=status, text=_SMALL.format(text), content_type="text/html")
+            return 200, "text/plain; version=0.0.4; charset=utf-8", text
+        return 404, _HTML, _SMALL.format("Not found")
 
 
 def page(state: Mapping[str, Any]) -> str:

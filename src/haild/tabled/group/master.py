@@ -10,9 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from aiohttp import web
-
 from haild.daemon.settings import await_file
+from haild.http.server import HttpServer
 from haild.tabled.bodies.cache import BodyCache
 from haild.tabled.bodies.collector import Collector
 from haild.tabled.bodies.nodes import Nodes
@@ -43,7 +42,7 @@ class Master:
         self._server = server
         self._stack = contextlib.AsyncExitStack()
         self.claim: Claim
-        self.protocol: web.Server
+        self.protocol: HttpServer
 
     async def start(
         self,
@@ -117,7 +116,7 @@ class Master:
             self._stack.callback(listener.close)
             await listener.start_serving()
             logger.info("serving on port %d", sock.getsockname()[1])
-        self._stack.callback(protocol.pre_shutdown)
+        self._stack.callback(protocol.stop_keeping)
 
     async def stop(self) -> None:
         """Stop listening, cut off what still runs, close the metadata."""

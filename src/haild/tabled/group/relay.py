@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from aiohttp import web
+from haild.http.server import HttpServer
 
 PATIENCE = 10.0
 """Seconds that a connection waits for a master: more than a fail-over takes whose master has died."""
@@ -37,7 +37,7 @@ class Relay:
     """One term as a stand-by, from `start` to `stop`."""
 
     def __init__(
-        self, sockets: Sequence[socket.socket], master: Callable[[], Address | None], own: web.Server
+        self, sockets: Sequence[socket.socket], master: Callable[[], Address | None], own: HttpServer
     ) -> None:
         """`sockets`: bound, not yet listening; `master`: where the master is, if known; `own`: serves what stays."""
         self._sockets = sockets
@@ -61,7 +61,7 @@ class Relay:
             self._loop.remove_reader(sock)
         self._accepting.clear()
 
-    async def stop(self, server: web.Server | None) -> None:
+    async def stop(self, server: HttpServer | None) -> None:
         """Accept no more, cut off what was passed on, and hand what still waits to `server` (None: close it)."""
         self.stop_accepting()
         waiting = list(self._waiting.values())
@@ -150,7 +150,7 @@ async def _connect(address: Address) -> socket.socket:
     raise error
 
 
-async def _hand_over(connection: socket.socket, server: web.Server) -> None:
+async def _hand_over(connection: socket.socket, server: HttpServer) -> None:
     try:
         await asyncio.get_running_loop().connect_accepted_socket(server, sock=connection)
     except OSError:

@@ -15,8 +15,7 @@ import socket
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 
-from aiohttp import web
-
+from haild.http.server import HttpServer
 from haild.tabled.bodies.nodes import Nodes
 from haild.tabled.configuration import Configuration
 from haild.tabled.group.master import Master
@@ -39,7 +38,7 @@ class Role:
         configuration: Configuration,
         nodes: Nodes,
         server: S3Server,
-        own: web.Server,
+        own: HttpServer,
         sockets: Sequence[socket.socket],
         master_address: Callable[[], Address | None],
     ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,7 +59,7 @@ class Request:
     source: Source
     block: Callable[[], int]
     """How many bytes of the body to take at a time, at this moment."""
-    before_reading: Callable[[], Awaitable[None]]
+    before_reading: Callable[[], None]
     remote: str = ""
     """The client's IP address."""
 

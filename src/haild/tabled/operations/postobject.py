@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import IO
 from urllib.parse import quote, urlencode, urlsplit
 
-from aiohttp import BodyPartReader, MultipartReader
-
+from haild.http.form import Event as FormEvent
+from haild.http.form import FormEnd, FormError, FormParser, PartBegin, PartEnd
 from haild.tabled.metadata.records import ObjectRecord
 from haild.tabled.operations import object as objects
 from haild.tabled.operations import unsupported
@@ -38,6 +38,8 @@ _NOBODY = secrets.token_hex(20)
 class _Spool:
     """The file of a form, as a source of body bytes."""
 
+    ready = False
+
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
@@ -49,7 +51,7 @@ async def post_object(call: Call) -> Answer:
     """Take a form's file as an object."""
     if not call.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
         raise S3Error("MalformedPOSTRequest", "The body of your POST request is not well-formed multipart/form-data.")
-    await call.before_reading()
+    call.before_reading()
     with tempfile.TemporaryFile() as file:
         fields, size, name = await _read_form(call, file)
         identity = await _identify(call, fields, size)
@@ -67,44 +69,65 @@ async def post_object(call: Call) -> Answer:
 
 async def _read_form(call: Call, file: IO[bytes]) -> tuple[dict[str, str], int, str]:
     """The fields before the file (lower-case names), the file's size and its name."""
-    fields: dict[str, str] = {}
     try:
-        reader = MultipartReader(call.headers, call.source)  # type: ignore[arg-type]
-        while True:
+        parser, form = FormParser(call.headers.get("Content-Type", "")), _Form(file)
+        while not form.complete:
             async with asyncio.timeout(SILENCE):
-                part = await reader.next()
-            if part is None:
-                raise S3Error("InvalidArgument", "POST requires exactly one file upload per request.")
-            if not isinstance(part, BodyPartReader) or not part.name or len(fields) >= MOST_FIELDS:
-                raise ValueError("not a form")
-            if part.name.lower() == "file":
-                size = await _spool(part, file)
-                return fields, size, (part.filename or "").replace("\\", "/").rpartition("/")[2]
-            fields[part.name.lower()] = await _field(part)
-    except (ValueError, RuntimeError, AssertionError, TimeoutError, EOFError):
+                data = await call.source.read(BLOCK)
+            if not data:
+                raise FormError("it ends early")
+            for event in parser.feed(bytes(data)):
+                await form.take(event)
+    except (FormError, TimeoutError):
         text = "The body of your POST request is not well-formed multipart/form-data."
         raise S3Error("MalformedPOSTRequest", text) from None
+    return form.fields, form.size, form.filename
 
 
-async def _field(part: BodyPartReader) -> str:
-    value = b""
-    while not part.at_eof():
-        value += await part.read_chunk(4096)
-        if len(value) > FIELD_LIMIT:
-            raise S3Error("MaxMessageLengthExceeded", "A field of the form is too long.")
-    return value.decode("utf-8", "replace")
+class _Form:
+    """The fields of a form, up to its file, which goes to a file of ours; what follows that is ignored."""
 
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._part = PartBegin("", None, None)
+        self._value = b""
+        self.fields: dict[str, str] = {}
+        self.size = 0
+        self.complete = False
 
-async def _spool(part: BodyPartReader, file: IO[bytes]) -> int:
-    size = 0
-    while not part.at_eof():
-        async with asyncio.timeout(SILENCE):
-            block = await part.read_chunk(BLOCK)
-        size += len(block)
-        if size > MAXIMUM_OBJECT:
-            raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
-        await asyncio.to_thread(file.write, block)
-    return size
+    @property
+    def _in_file(self) -> bool:
+        return self._part.name.lower() == "file"
+
+    @property
+    def filename(self) -> str:
+        """The file's name, without the directories that some browsers send."""
+        return (self._part.filename or "").replace("\\", "/").rpartition("/")[2]
+
+    async def take(self, event: FormEvent) -> None:
+        """Take what the parser has found. Raises FormError and S3Error."""
+        if self.complete:
+            return
+        match event:
+            case PartBegin():
+                self._part, self._value = event, b""
+                if len(self.fields) >= MOST_FIELDS:
+                    raise FormError("there are too many fields")
+            case bytes() if self._in_file:
+                self.size += len(event)
+                if self.size > MAXIMUM_OBJECT:
+                    raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
+                await asyncio.to_thread(self._file.write, event)
+            case bytes():
+                self._value += event
+                if len(self._value) > FIELD_LIMIT:
+                    raise S3Error("MaxMessageLengthExceeded", "A field of the form is too long.")
+            case PartEnd() if self._in_file:
+                self.complete = True
+            case PartEnd():
+                self.fields[self._part.name.lower()] = self._value.decode("utf-8", "replace")
+            case FormEnd():
+                raise S3Error("InvalidArgument", "POST requires exactly one file upload per request.")
 
 
 async def _identify(call: Call, fields: Mapping[str, str], size: int) -> Identity:
@@ -150,7 +173,7 @@ async def _store(call: Call, fields: Mapping[str, str], source: _Spool, size: in
     return replace(record, version=await objects.commit(call, record, stored))
 
 
-async def _nothing() -> None:
+def _nothing() -> None:
     return
 
 

@@ -12,12 +12,10 @@ import binascii
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Protocol
-
-from aiohttp import StreamReader
 
 from haild.tabled.s3 import checksums
 from haild.tabled.s3.authentication import Identity
@@ -48,6 +46,11 @@ Piece = bytes | memoryview
 class Source(Protocol):
     """Where raw body bytes come from; an empty piece is the end."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether `read` returns at once."""
+        ...
+
     async def read(self, limit: int, /) -> Piece:
         """The next bytes, about `limit` at most; nothing at the end. They never change."""
         ...
@@ -61,7 +64,7 @@ class Upload:
         headers: Mapping[str, str],
         identity: Identity,
         source: Source,
-        before_reading: Callable[[], Awaitable[None]],
+        before_reading: Callable[[], None],
         block: Callable[[], int],
         *,
         promised: bool = True,
@@ -145,7 +148,7 @@ class Upload:
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """The content, piece by piece, `length` bytes in all. Raises S3Error."""
-        await self._before_reading()
+        self._before_reading()
         held: Piece = b""
         seen = 0
         while not (self._exact and seen == self.length) and (raw := await self._next()):
@@ -186,8 +189,8 @@ class Upload:
         return b"".join([piece async for piece in self.pieces()])
 
     async def _next(self) -> Piece:
-        if isinstance(self._source, StreamReader) and self._source.is_eof():  # all has come: nothing to wait for
-            return self._source.read_nowait(self._block())
+        if self._source.ready:
+            return await self._source.read(self._block())
         try:
             async with asyncio.timeout(SILENCE):
                 return await self._source.read(self._block())
