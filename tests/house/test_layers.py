@@ -13,7 +13,7 @@ _LOOK = ("hailbox.context", "hailbox.observe", "hailbox.engine.port", "hailbox.m
 _VERBS = (*_LOOK, "hailbox.commands", "hailbox.helper", "hailbox.stack")
 """What a verb in a package of its own may use."""
 
-_SHARED = ("haild.client", "haild.wire", "haild.daemon", "haild.transfer")
+_SHARED = ("haild.client", "haild.wire", "haild.daemon", "haild.transfer", "haild.backoff")
 """What every daemon may use."""
 
 ALLOWED: dict[str, set[str]] = {
@@ -45,10 +45,10 @@ ALLOWED: dict[str, set[str]] = {
     "hailbox.engine": {"hailbox.model", "haild.credentials"},
     "hailbox.model": {"hailbox"},
     "haild.wire": set(),
-    "haild.client": {"haild.wire"},
+    "haild.client": {"haild.wire", "haild.backoff"},
     "haild.transfer": set(),
     "haild.http": set(),
-    "haild.daemon": {"haild.transfer", "haild.wire"},
+    "haild.daemon": {"haild.transfer", "haild.backoff", "haild.wire"},
     "haild.cld": {*_SHARED},
     "haild.chunkd": {*_SHARED},
     "haild.tabled": {*_SHARED, "haild.http"},
@@ -61,12 +61,19 @@ ALLOWED: dict[str, set[str]] = {
         "haild.http.form",
     },
     "haild.tabled.group": {
+        "haild.backoff",
         *("haild.tabled.http", "haild.tabled.operations", "haild.tabled.bodies", "haild.tabled.metadata"),
         *("haild.tabled.configuration", "haild.client", "haild.daemon", "haild.http.server", "haild.wire"),
     },
     "haild.tabled.encryption": {"haild.tabled.metadata", "haild.tabled.s3", "haild.wire"},
-    "haild.tabled.bodies": {"haild.tabled.metadata", "haild.tabled.s3", "haild.client", "haild.daemon"},
-    "haild.tabled.metadata": {"haild.tabled.s3", "haild.daemon"},
+    "haild.tabled.bodies": {
+        "haild.backoff",
+        "haild.tabled.metadata",
+        "haild.tabled.s3",
+        "haild.client",
+        "haild.daemon",
+    },
+    "haild.tabled.metadata": {"haild.backoff", "haild.tabled.s3", "haild.daemon"},
     "haild.tabled.s3": {"haild.wire"},
     "haild.iwhd": {*_SHARED, "haild.http"},
     "haild.iwhd.http": {
@@ -79,6 +86,7 @@ ALLOWED: dict[str, set[str]] = {
         *("haild.client", "haild.wire"),
     },
     "haild.iwhd.warehouse": {
+        "haild.backoff",
         *("haild.iwhd.provider", "haild.iwhd.metadata", "haild.iwhd.settings", "haild.client", "haild.wire"),
     },
     "haild.iwhd.provider": {"haild.iwhd.settings", "haild.client", "haild.transfer", "haild.wire"},

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from haild.daemon import secrets
 from haild.tabled.bodies.nodes import NodeRecord, RecordError, parse_record
 from haild.tabled.http import routes
-from haild.tabled.metadata import listing, users
+from haild.tabled.metadata import listing
 from haild.tabled.s3 import acl, addressing, checksums, conditions
 from haild.tabled.s3.errors import S3Error
 
@@ -255,7 +256,7 @@ def test_a_page_of_nothing() -> None:
 
 def test_users_file() -> None:
     lines = ["# comment\tx", "", "alice\tsesame\t\n", "bob\ta\tb\n", "nobody", "\tx", "empty\t \n"]
-    assert users.parse(lines) == [("alice", "sesame"), ("bob", "a\tb")]
+    assert secrets.lenient(lines) == [("alice", "sesame"), ("bob", "a\tb")]
 
 
 @pytest.mark.parametrize(

@@ -6,39 +6,40 @@ import argparse
 import contextlib
 import functools
 import sys
-from pathlib import Path
+from typing import Final
 
 from haild.chunkd import configuration
 from haild.chunkd.daemon import serve
-from haild.daemon import lifecycle, log, settings
+from haild.daemon import lifecycle, log, options, settings
 from haild.daemon.errors import StartError
+from haild.daemon.secrets import read as read_secrets
+from haild.wire.chunk.messages import MAXIMUM_USER
+
+MAXIMUM_SECRET: Final = 1024
+"""Bytes. A secret is never sent, so the protocol sets no limit."""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="chunkd", description="stores immutable objects under binary keys")
-    parser.add_argument("-C", "--config", metavar="FILE", type=Path, default=configuration.DEFAULT_FILE)
-    parser.add_argument("-D", "--debug", metavar="LEVEL", type=int, default=0, help="log more")
-    parser.add_argument("-E", "--stderr", action="store_true", help="log to standard error")
-    parser.add_argument("-F", "--foreground", action="store_true", help="stay in the foreground")
-    parser.add_argument("-P", "--pid", metavar="FILE", type=Path, help="the pid file")
+    parser = options.Parser(prog="chunkd", description="stores immutable objects under binary keys")
+    options.add_config(parser, configuration.DEFAULT_FILE)
+    options.add_daemon(parser, levels=None)
     parser.add_argument("--strict-free", action="store_true", help="accepted for the reference's sake")
     return parser
 
 
 def main() -> int:
     """Run chunkd. Returns the exit status: 0 after an orderly end, 1 if it cannot start."""
-    options = _parser().parse_args()
-    log.configure("chunkd", to_stderr=options.stderr, debug=options.debug > 0)
+    arguments = _parser().parse_args()
+    log.configure("chunkd", to_stderr=arguments.stderr, debug=arguments.debug > 0)
     try:
-        settings.await_file(options.config)
-        chosen = configuration.read(settings.load(options.config))
+        settings.await_file(arguments.config)
+        chosen = configuration.read(settings.load(arguments.config))
         secrets = None
         if chosen.secrets is not None:
-            settings.await_file(chosen.secrets)
-            secrets = configuration.read_secrets(chosen.secrets)
-        if not options.foreground:
+            secrets = read_secrets(chosen.secrets, maximum_user=MAXIMUM_USER - 1, maximum_secret=MAXIMUM_SECRET)
+        if not arguments.foreground:
             lifecycle.go_to_background()
-        with lifecycle.pid_file(options.pid or chosen.pid_file):
+        with lifecycle.pid_file(arguments.pid or chosen.pid_file):
             return lifecycle.run(functools.partial(serve, chosen, secrets))
     except (StartError, settings.SettingsError, lifecycle.PidFileLockedError, OSError) as error:
         with contextlib.suppress(OSError):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from haild.daemon.errors import StartError
-from haild.daemon.settings import Element, SettingsError, decimal, port_number
+from haild.client.cld.addresses import ConfiguredServer
+from haild.daemon.settings import Element, SettingsError, port_number
+from haild.wire.numbers import decimal
 
 DEFAULT_FILE: Final = Path("/etc/chunkd.conf")
 DEFAULT_PID_FILE: Final = Path("/var/run/chunkd.pid")
@@ -38,15 +39,6 @@ class Listener:
 
 
 @dataclass(frozen=True)
-class CldServer:
-    """One CLD element: a port, or the file that will hold it."""
-
-    host: str
-    port: int | None = None
-    port_file: Path | None = None
-
-
-@dataclass(frozen=True)
 class Tls:
     """The SSL element: PEM files, and the oldest version of TLS that is accepted (our addition)."""
 
@@ -64,7 +56,7 @@ class Configuration:
     info_path: str
     pid_file: Path = DEFAULT_PID_FILE
     nid: int | None = None
-    cld_servers: tuple[CldServer, ...] = ()
+    cld_servers: tuple[ConfiguredServer, ...] = ()
     cld_user: str = "tabled"
     cld_key: str = "tabled"
     force_host: str | None = None
@@ -93,13 +85,13 @@ def _listener(element: Element) -> Listener:
     return Listener(port, element.value("Node"), _path(element, "PortFile"))
 
 
-def _cld_server(element: Element) -> CldServer:
+def _cld_server(element: Element) -> ConfiguredServer:
     host = _required(element, "Host")
     port_file = _path(element, "PortFile")
     port = element.value("Port")
     if (port is None) == (port_file is None):
         raise SettingsError("<CLD> needs either <Port> or <PortFile>")
-    return CldServer(host, None if port is None else port_number(port), port_file)
+    return ConfiguredServer(host, None if port is None else port_number(port), port_file)
 
 
 def _tls(element: Element) -> Tls:
@@ -155,20 +147,3 @@ def read(root: Element) -> Configuration:
         timeout=_number(root, "Timeout", DEFAULT_TIMEOUT, least=0.1),
         scrub_days=_number(root, "ScrubDays", DEFAULT_SCRUB_DAYS, least=0),
     )
-
-
-def read_secrets(path: Path) -> dict[bytes, bytes]:
-    """Users and their secrets from a file of `user<TAB>secret` lines. Raises StartError."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise StartError(f"{path}: {error.strerror}") from error
-    secrets = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith(b"#"):
-            continue
-        user, tab, secret = line.partition(b"\t")
-        if not tab or not user or not secret:
-            raise StartError(f"{path}, line {number}: not a user, a tab and a secret")
-        secrets[user] = secret
-    return secrets

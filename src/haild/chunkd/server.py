@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import resource
 import socket
 import ssl
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from haild.chunkd.connection import Connection, Shared
 from haild.chunkd.session import Service, Session
 from haild.daemon.errors import StartError
 from haild.daemon.lifecycle import write_port_file
+from haild.daemon.listen import allow_descriptors
 
 BACKLOG: Final = 1024
 AUTO_ATTEMPTS: Final = 50
@@ -175,9 +175,5 @@ class Server:
 
 
 def _connection_limit() -> int:
-    """How many connections the limit of descriptors allows; it is raised as far as may be."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 1 << 16 if hard == resource.RLIM_INFINITY else min(hard, 1 << 16)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return max(8, (wanted - SPARE_DESCRIPTORS) // DESCRIPTORS_PER_CONNECTION)
+    """How many connections the limit of descriptors allows, once it is raised as far as it goes."""
+    return max(8, (allow_descriptors(1 << 16) - SPARE_DESCRIPTORS) // DESCRIPTORS_PER_CONNECTION)

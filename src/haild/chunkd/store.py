@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -29,6 +28,7 @@ from haild.chunkd.catalog import (
     stored_object,
 )
 from haild.chunkd.reading import BodyFile, DamagedError, Verified, stamp_of
+from haild.daemon.datadir import hold
 from haild.daemon.errors import StartError, refusal
 from haild.transfer.waiting import settled
 from haild.wire.chunk.messages import ResponseCode
@@ -73,13 +73,7 @@ class Store:
     @classmethod
     def open(cls, root: Path) -> Store:
         """Open the store in the directory `root`, and finish what a crash interrupted. Raises StartError."""
-        try:
-            lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StartError(f"{root}: in use by another chunkd") from error
-        except OSError as error:
-            raise StartError(f"{root}: {error.strerror}") from error
+        lock = hold(root, "chunkd")
         try:
             bodies = Bodies(root)
             bodies.create()
@@ -87,7 +81,7 @@ class Store:
             _recover(root, bodies)
             catalog = Catalog(root / CATALOG)
         except OSError as error:
-            raise StartError(f"{error.filename or root}: {error.strerror}") from error
+            raise refusal(str(error.filename or root), error) from error
         except (CatalogError, sqlite3.Error) as error:
             cause = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error
             raise (

@@ -11,48 +11,25 @@ from pathlib import Path
 
 from haild.cld import admin
 from haild.cld.server import Server
-from haild.daemon import lifecycle, log, settings
+from haild.daemon import lifecycle, log, options, settings
 from haild.daemon.errors import StartError
+from haild.daemon.secrets import read as read_secrets
 from haild.wire.cld import messages as cld
-
-_MAXIMUM_SECRET = 127
-_MAXIMUM_USER = 31
 
 logger = logging.getLogger("haild.cld")
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cld", description="Coarse lock service.", epilog="See also: cld admin -h")
+    parser = options.Parser(prog="cld", description="Coarse lock service.", epilog="See also: cld admin -h")
     parser.add_argument("-d", "--data", metavar="DIR", type=Path, required=True, help="database directory")
     parser.add_argument("-p", "--port", metavar="PORT", default=str(cld.DEFAULT_PORT), help="port, or auto")
     parser.add_argument("--port-file", metavar="FILE", type=Path, help="write the port number to FILE")
-    parser.add_argument("-P", "--pid", metavar="FILE", type=Path, help="write the process id to FILE")
-    parser.add_argument("-D", "--debug", metavar="LEVEL", type=int, choices=(0, 1, 2), default=0)
-    parser.add_argument("-E", "--stderr", action="store_true", help="log to standard error")
-    parser.add_argument("-F", "--foreground", action="store_true", help="do not fork")
+    options.add_daemon(parser)
     parser.add_argument("--strict-free", action="store_true", help="accepted and ignored")
     parser.add_argument(
         "--secrets", metavar="FILE", type=Path, help="lines USER<TAB>SECRET; without it a user's key is its name"
     )
     return parser
-
-
-def read_secrets(path: Path) -> dict[bytes, bytes]:
-    """Users and their secrets from lines `user<TAB>secret`. Raises StartError."""
-    settings.await_file(path)
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise StartError(f"{path}: {error.strerror}") from error
-    secrets: dict[bytes, bytes] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith(b"#"):
-            continue
-        user, tab, secret = line.partition(b"\t")
-        if not tab or not 1 <= len(user) <= _MAXIMUM_USER or not 1 <= len(secret) <= _MAXIMUM_SECRET:
-            raise StartError(f"{path}: line {number} is not user, tab, secret (1 to 31 and 1 to 127 bytes)")
-        secrets[user] = secret
-    return secrets
 
 
 async def _serve(stop: asyncio.Event, arguments: argparse.Namespace, port: int) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from haild.backoff import retry_blocking
 from haild.cld.changes import Changes
 from haild.cld.service import Service
 from haild.cld.session import Peer
@@ -71,18 +71,14 @@ class Committer:
         self._running.add_done_callback(self._done)
 
     def _commit(self, batch: Changes) -> None:
-        deadline = time.monotonic() + _RETRY_FOR
-        pause = 0.05
-        while True:
-            try:
-                self._store.commit(batch)
-                return
-            except sqlite3.Error as error:
-                if time.monotonic() >= deadline:
-                    raise
-                logger.warning("cannot store, trying again: %s", error)
-            time.sleep(pause)
-            pause = min(pause * 2, 1.0)
+        retry_blocking(
+            lambda: self._store.commit(batch),
+            on=sqlite3.Error,
+            first=0.05,
+            longest=1.0,
+            within=_RETRY_FOR,
+            told=lambda error: logger.warning("cannot store, trying again: %s", error),
+        )
 
     def _done(self, running: asyncio.Future[None]) -> None:
         self._running = None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
-import resource
 import socket
 import time
 from collections import deque
@@ -19,6 +17,7 @@ from haild.cld.committer import Committer, Output
 from haild.cld.service import Service
 from haild.cld.session import Datagrams, Stream
 from haild.cld.store import Store
+from haild.daemon import listen
 from haild.daemon.errors import StartError
 
 _ATTEMPTS = 50
@@ -52,7 +51,7 @@ class Server:
     @classmethod
     async def start(cls, directory: Path, port: int, secrets: Mapping[bytes, bytes] | None) -> Server:
         """Open the store in `directory`, serve on `port` (0: any that is free). Raises StartError."""
-        _allow_many_connections()
+        listen.allow_descriptors(tcp.MAXIMUM_CONNECTIONS + 64)
         store = Store(directory)
         service = Service(secrets=secrets, rng=random.Random(), wall=time.time, load=store.content)  # noqa: S311
         try:
@@ -231,17 +230,12 @@ class Server:
 
 def _bind(port: int) -> tuple[socket.socket, socket.socket]:
     """A TCP and a UDP socket on the same port, of IPv6 and IPv4 where the host has both. Raises OSError."""
-    try:
-        return _bind_family(socket.AF_INET6, port)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            return _bind_family(socket.AF_INET, port)
-        raise error
+    return listen.dual_stack(lambda family: _bind_family(family, port))
 
 
 def _bind_family(family: socket.AddressFamily, port: int) -> tuple[socket.socket, socket.socket]:
     for attempt in range(_ATTEMPTS):
-        listener = tcp.bind(family, port)
+        listener = listen.bind_wildcard(family, socket.SOCK_STREAM, port)
         try:
             return listener, udp.bind(family, listener.getsockname()[1])
         except OSError:
@@ -250,11 +244,3 @@ def _bind_family(family: socket.AddressFamily, port: int) -> tuple[socket.socket
             if port or attempt == _ATTEMPTS - 1:
                 raise
     raise AssertionError  # pragma: no cover - the loop returns or raises
-
-
-def _allow_many_connections() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = tcp.MAXIMUM_CONNECTIONS + 64
-    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < limit:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Mapping
@@ -14,7 +13,9 @@ from haild.cld.files import Inode
 from haild.cld.locks import Lock
 from haild.cld.service import Stored
 from haild.cld.session import Handle
-from haild.daemon.errors import StartError, refusal
+from haild.daemon.datadir import hold
+from haild.daemon.errors import refusal
+from haild.daemon.groupcommit import make_room
 
 NAME = "cld.sqlite"
 _VERSION = 1
@@ -62,27 +63,13 @@ def _execute(
             start += count
 
 
-def _lock(directory: Path) -> int:
-    """Keep a second process out: it would end our sessions. Held until closed or killed. Raises StartError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        held = isinstance(error, BlockingIOError)
-        raise StartError(f"{directory}: {'in use by another cld' if held else error.strerror}") from error
-    return descriptor
-
-
 class Store:
     """The database of one server. `commit` is called from one thread at a time, `content` from any one other."""
 
     def __init__(self, directory: Path) -> None:
         """Open the database in `directory`, which must exist. Raises StartError."""
-        if not directory.is_dir():
-            raise StartError(f"{directory}: no such directory")
         path = directory / NAME
-        self._lock = _lock(directory)
+        self._lock = hold(directory, "cld")
         try:
             self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._prepare()
@@ -125,6 +112,14 @@ class Store:
 
     def commit(self, batch: Changes) -> None:
         """Store a batch; on return it is on disk. Raises sqlite3.Error, with nothing stored."""
+        try:
+            self._transact(batch)
+        except sqlite3.Error as error:
+            if not make_room(self._writer, error):
+                raise
+            self._transact(batch)
+
+    def _transact(self, batch: Changes) -> None:
         writer = self._writer
         writer.execute("BEGIN IMMEDIATE")
         try:

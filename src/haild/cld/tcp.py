@@ -158,19 +158,3 @@ class Connection(asyncio.BufferedProtocol):
             self._check = asyncio.get_running_loop().call_later(LINGER, self._silent)
         else:
             self.abort()
-
-
-def bind(family: socket.AddressFamily, port: int) -> socket.socket:
-    """A listening TCP socket on the wildcard address; of IPv6 one that also takes IPv4. Raises OSError."""
-    # With the protocol named, else asyncio leaves Nagle's algorithm on, and every second answer is 40 ms late.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))  # noqa: S104 - a server
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 
 from haild.cld.session import Datagrams
+from haild.daemon import listen
 
 MAXIMUM_DATAGRAM = 4096
 _BURST = 256
@@ -34,23 +35,18 @@ logger = logging.getLogger(__name__)
 
 def bind(family: socket.AddressFamily, port: int) -> socket.socket:
     """A UDP socket on the wildcard address; of IPv6 one that also takes IPv4. Raises OSError."""
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
+
+    def prepare(sock: socket.socket) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-        sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))  # noqa: S104 - a server
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+
+    return listen.bind_wildcard(family, socket.SOCK_DGRAM, port, prepare)
 
 
 class Endpoint:

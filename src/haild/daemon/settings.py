@@ -6,12 +6,13 @@ Elements only, several at top level, case-sensitive names, comments allowed, att
 
 from __future__ import annotations
 
+import contextlib
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from haild.backoff import retry_blocking
 from haild.wire import xmltree
 from haild.wire.numbers import decimal
 
@@ -83,11 +84,14 @@ def await_file(path: Path) -> None:
     In a stack the files are written by a one-shot container that starts together with the daemons. Returns
     in either case: the reader of the file has the better message. Called before the event loop runs.
     """
-    deadline = time.monotonic() + float(os.environ.get("HAILD_CONFIG_DEADLINE", "0"))
-    pause = 0.01
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.2)
+
+    def look() -> None:
+        if not path.exists():
+            raise FileNotFoundError
+
+    within = float(os.environ.get("HAILD_CONFIG_DEADLINE", "0"))
+    with contextlib.suppress(FileNotFoundError):
+        retry_blocking(look, on=FileNotFoundError, first=0.01, longest=0.2, within=within)
 
 
 def port_number(text: str, *, auto: bool = False) -> int:

@@ -7,13 +7,14 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from haild.client.cld.addresses import MAXIMUM_SERVERS, ConfiguredServer, DiscoveryError, service_name
 from haild.daemon.errors import StartError
-from haild.daemon.settings import Element, SettingsError, await_file, decimal, load, port_number
+from haild.daemon.settings import Element, SettingsError, await_file, load, port_number
+from haild.wire.numbers import decimal
 
 DEFAULT_FILE = Path("/etc/tabled.conf")
 DEFAULT_PID_FILE = Path("/var/run/tabled.pid")
 DEFAULT_PORT = 8080
-MAXIMUM_CLD_HOSTS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +45,6 @@ _KNOWN = frozenset(
 
 
 @dataclass(frozen=True)
-class CldAddress:
-    """A forced CLD server: host, and a port or the file that will hold it."""
-
-    host: str
-    port: int = 0
-    port_file: Path | None = None
-
-
-@dataclass(frozen=True)
 class Configuration:
     """What the file says. Our additions, all optional, start at `cld_user`."""
 
@@ -66,7 +58,7 @@ class Configuration:
     status_port: int | None
     chunk_user: str
     chunk_key: str
-    cld: tuple[CldAddress, ...]
+    cld: tuple[ConfiguredServer, ...]
     cld_user: str = "tabled"
     cld_key: str = "tabled"
     users_file: Path | None = None
@@ -90,6 +82,15 @@ def read(path: Path) -> Configuration:
         return _from(root, path)
     except SettingsError as error:
         raise StartError(str(error)) from error
+
+
+def require_cld(configuration: Configuration) -> None:
+    """Raise StartError where neither the configuration nor the host's name can lead to CLD."""
+    if not configuration.cld:
+        try:
+            service_name(configuration.host)
+        except DiscoveryError as error:
+            raise StartError(f"no <CLD> in the configuration, and {error}") from error
 
 
 def directory_of(path: Path) -> Path | None:
@@ -161,17 +162,17 @@ def _listen(root: Element) -> tuple[int, Path | None]:
     return port, port_file
 
 
-def _cld(root: Element) -> tuple[CldAddress, ...]:
+def _cld(root: Element) -> tuple[ConfiguredServer, ...]:
     addresses = []
     for element in root.all("CLD"):
         host, port, file = element.value("Host"), element.value("Port"), element.value("PortFile")
         if host and port:
-            addresses.append(CldAddress(host, port_number(port)))
+            addresses.append(ConfiguredServer(host, port_number(port)))
         elif host and file:
-            addresses.append(CldAddress(host, port_file=Path(file)))
+            addresses.append(ConfiguredServer(host, port_file=Path(file)))
         else:
             logger.warning("a <CLD> without Host, or without Port and PortFile, is ignored")
-    return tuple(addresses[:MAXIMUM_CLD_HOSTS])
+    return tuple(addresses[:MAXIMUM_SERVERS])
 
 
 def _number(root: Element, name: str, default: int, least: int, most: int) -> int:

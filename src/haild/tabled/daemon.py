@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from haild.client.cld import keep_session
+from haild.client.cld.addresses import find
+from haild.daemon import listen
 from haild.daemon.errors import DamagedDataError, StartError, refusal
 from haild.daemon.lifecycle import write_port_file
 from haild.http.server import HttpServer, simple_refusal
 from haild.tabled.bodies.nodes import Nodes
 from haild.tabled.configuration import Configuration
-from haild.tabled.group import cldaddresses
 from haild.tabled.group.master import GRACE
 from haild.tabled.group.membership import Group
 from haild.tabled.group.role import Role
@@ -147,7 +148,7 @@ class Daemon:
     async def _keep_member(self) -> None:
         configuration = self.configuration
         await keep_session(
-            lambda: cldaddresses.find(configuration),
+            lambda: find(configuration.cld, configuration.host),
             configuration.cld_user,
             configuration.cld_key.encode(),
             self.group.use,
@@ -194,23 +195,6 @@ def _bind(port: int) -> list[socket.socket]:
     Raises StartError.
     """
     try:
-        try:
-            sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            _reuse_and_bind(sock, "::", port)
-        except OSError:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            _reuse_and_bind(sock, "0.0.0.0", port)  # noqa: S104 - the stack publishes it on loopback only
+        return [listen.dual_stack(lambda family: listen.bind_wildcard(family, socket.SOCK_STREAM, port))]
     except OSError as error:
         raise StartError(f"port {port}: {error.strerror}") from error
-    return [sock]
-
-
-def _reuse_and_bind(sock: socket.socket, host: str, port: int) -> None:
-    sock.setblocking(False)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-    except OSError:
-        sock.close()
-        raise

@@ -7,26 +7,20 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 
+from haild.daemon import secrets
 from haild.daemon.errors import StartError
+from haild.daemon.options import ArgpParser, add_config
 from haild.tabled import configuration
 from haild.tabled.metadata import bodies, schema, users
 from haild.tabled.metadata.claim import database_file
 from haild.tabled.s3 import acl
 
-USAGE_ERROR = 64
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}\n")
-
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="tdbadm", add_help=False, description="tabled database administration")
-    parser.add_argument("-C", "--config", type=Path, metavar="FILE", default=configuration.DEFAULT_FILE)
+    parser = ArgpParser("tdbadm", "tabled database administration", "0.5.2")
+    add_config(parser, configuration.DEFAULT_FILE)
     parser.add_argument("-t", "--tdb", type=Path, metavar="DIR")
     modes = {
         "users": ("-u", "load users from standard input"),
@@ -38,9 +32,6 @@ def _parser() -> argparse.ArgumentParser:
     }
     for name, (letter, text) in modes.items():
         parser.add_argument(letter, f"--{name}", dest="mode", action="store_const", const=name, help=text)
-    parser.add_argument("-?", "--help", action="help")
-    parser.add_argument("--usage", action="help")
-    parser.add_argument("-V", "--version", action="version", version="0.5.2")
     return parser
 
 
@@ -68,7 +59,7 @@ def main(arguments: list[str] | None = None, source: TextIO | None = None, sink:
 def _run(mode: str, directory: Path, source: TextIO, sink: TextIO) -> int:
     if mode == "users":
         try:
-            users.insert(database_file(directory), users.parse(source))
+            users.insert(database_file(directory), secrets.lenient(source))
         except sqlite3.IntegrityError as error:
             sys.stderr.write(f"db put: {error.sqlite_errorcode}\n")
             return 1

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from haild.chunkd.configuration import CldServer, Listener, read, read_secrets
+from haild.chunkd.configuration import Listener, read
 from haild.chunkd.server import bind
-from haild.daemon.errors import StartError
+from haild.client.cld.addresses import ConfiguredServer
+from haild.daemon.errors import EXIT_IN_USE, StartError
+from haild.daemon.secrets import read as read_secrets
 from haild.daemon.settings import SettingsError, parse
 from haild.wire.chunk import messages as wire
 from haild.wire.chunk.messages import Operation
@@ -42,7 +44,7 @@ def test_the_worked_configuration() -> None:
     assert found.nid == 1
     assert found.info_path == "/chunkd-test/1"
     assert found.force_host == "localhost.localdomain"
-    assert found.cld_servers == (CldServer("localhost", None, Path("cld.port")),)
+    assert found.cld_servers == (ConfiguredServer("localhost", None, Path("cld.port")),)
     assert found.tls is not None
     assert found.tls.minimum == ssl.TLSVersion.TLSv1_2
     assert found.check_users == {b"testuser", b"testuser2"}
@@ -161,10 +163,10 @@ def test_pid_file_and_stop(tmp_path: Path) -> None:
         assert daemon.log.read_text() == ""
 
 
-def _refusal(daemon: Daemon, *more: str) -> str:
+def _refusal(daemon: Daemon, *more: str, status: int = 1) -> str:
     command = [sys.executable, "-m", "haild.chunkd", "-F", "-E", "-C", str(daemon.configuration), *more]
     result = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    assert result.returncode == 1
+    assert result.returncode == status
     assert "Traceback" not in result.stderr
     return result.stderr
 
@@ -174,7 +176,7 @@ def test_a_start_that_cannot_work_says_why_in_one_line(tmp_path: Path) -> None:
     daemon.start()
     try:
         assert "held by another process" in _refusal(daemon)
-        assert "in use by another chunkd" in _refusal(daemon, "-P", str(tmp_path / "other.pid"))
+        assert "in use by another chunkd" in _refusal(daemon, "-P", str(tmp_path / "other.pid"), status=EXIT_IN_USE)
     finally:
         daemon.kill()
     daemon.configuration.write_text(daemon.configuration.read_text().replace("127.0.0.1", "192.0.2.1"))

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from haild.cld import admin
-from haild.cld.__main__ import read_secrets
 from haild.cld.server import Server
 from haild.client.cld import OpenMode, Session
 from haild.daemon.errors import StartError
+from haild.daemon.secrets import read as read_secrets
 
 
 async def test_listing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

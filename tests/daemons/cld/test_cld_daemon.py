@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from haild.cld import tcp
 from haild.client.cld import (
     CldError,
     ConnectError,
@@ -25,6 +24,7 @@ from haild.client.cld import (
     SessionLostError,
     keep_session,
 )
+from haild.daemon import listen
 
 READ, WRITE, LOCK, CREATE, DIRECTORY = (
     OpenMode.READ,
@@ -301,7 +301,9 @@ async def test_answers_do_not_wait_for_those_before_them(family: socket.AddressF
             seen.set_result(option)
             transport.close()
 
-    server = await asyncio.get_running_loop().create_server(Protocol, sock=tcp.bind(family, 0))
+    server = await asyncio.get_running_loop().create_server(
+        Protocol, sock=listen.bind_wildcard(family, socket.SOCK_STREAM, 0)
+    )
     async with server:
         host, port = server.sockets[0].getsockname()[:2]
         _, writer = await asyncio.open_connection("127.0.0.1" if host == "0.0.0.0" else "::1", port)

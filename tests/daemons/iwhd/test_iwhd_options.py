@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from haild.daemon.errors import EXIT_IN_USE
 from haild.iwhd import configuration
 from haild.iwhd.__main__ import main
 from haild.iwhd.options import UsageError, parse
@@ -115,8 +116,11 @@ def test_a_bad_configuration_ends_the_daemon(tmp_path: Path, capfd: pytest.Captu
 def test_start_and_stop(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with running(Iwhd(tmp_path, [fs(tmp_path), fs(tmp_path, "two")])) as daemon:
         # A second daemon: on its port, and on its metadata.
-        for arguments, reason in ((["-d", f"{tmp_path}/other/"], "port"), (["-p", str(free_port())], "another iwhd")):
-            assert main([*daemon.arguments, *arguments]) == 1
+        for arguments, reason, status in (
+            (["-d", f"{tmp_path}/other/"], "port", 1),
+            (["-p", str(free_port())], "another iwhd", EXIT_IN_USE),
+        ):
+            assert main([*daemon.arguments, *arguments]) == status
             assert reason in capfd.readouterr().err
         with socket.create_connection(("127.0.0.1", daemon.port)):  # an idle client keeps nobody from stopping
             assert daemon.stop() == 0

@@ -14,8 +14,7 @@ Errors: see `haild.client.cld.errors`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from haild.client.cld.addresses import Address
 from haild.client.cld.errors import CldError, ConnectError, SessionLostError
 from haild.client.cld.keeper import keep_session
 from haild.client.cld.session import Event, File, Session
@@ -34,10 +33,3 @@ __all__ = [
     "SessionLostError",
     "keep_session",
 ]
-
-
-class Address(NamedTuple):
-    """Where a server listens."""
-
-    host: str
-    port: int

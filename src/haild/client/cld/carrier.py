@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import time
 from collections.abc import Callable
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
+from haild.backoff import retry
 from haild.client.cld import machine
 from haild.wire.cld import packet as cld_packet
 
-_RECONNECT = (0.02, 0.05, 0.1, 0.2, 0.3)
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 0.3
 """Seconds between attempts to reconnect; the lease ends them."""
 
 
@@ -27,9 +28,9 @@ def randomness(size: int) -> bytes:
     return os.urandom(size)
 
 
-_CONNECT = 0.25
+_CONNECT: Final = 0.25
 """Part of the lease that one attempt to connect may take."""
-_RECEIVE_SIZE = 16 << 10
+_RECEIVE_SIZE: Final = 16 << 10
 """Bytes received at a time: room for them is made once, not for each of the small packets."""
 
 
@@ -223,25 +224,19 @@ class Carrier:
 
     async def _reconnect(self) -> None:
         """Connect again until it works; the end of the lease closes this carrier and thus cancels it."""
-        attempt = 0
-        while not self._closed:
-            try:
-                # A process with a thousand sessions needs its time to connect them all.
-                async with asyncio.timeout(max(1.0, _CONNECT * self._machine.lease)):
-                    link = await self._connect()
-            except OSError:
-                pause = _RECONNECT[min(attempt, len(_RECONNECT) - 1)]
-                attempt += 1
-                await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311
-                continue
-            # An old way is closed only when the session has moved: to the server its end is our death.
-            if self._link is not None:
-                self._previous.append(self._link)
-            self._link = link
-            self._machine.connected(clock())
-            self._reconnecting = None
-            self.flush()
-            return
+        link = await retry(self._connect_in_time, on=OSError, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+        # The old connection is closed only when the session has moved: to the server its end is our death.
+        if self._link is not None:
+            self._previous.append(self._link)
+        self._link = link
+        self._machine.connected(clock())
+        self._reconnecting = None
+        self.flush()
+
+    async def _connect_in_time(self) -> _Stream | _Datagrams:
+        # A process with a thousand sessions needs its time to connect them all.
+        async with asyncio.timeout(max(1.0, _CONNECT * self._machine.lease)):
+            return await self._connect()
 
     def _close_previous(self) -> None:
         for link in self._previous:

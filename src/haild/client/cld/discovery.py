@@ -8,28 +8,15 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from haild.client.cld import Address
+from haild.client.cld.addresses import MAXIMUM_SERVERS, Address, DiscoveryError, service_name
 from haild.wire import dns
 
 RESOLVER_FILE: Final = Path("/etc/resolv.conf")
-MAXIMUM_SERVERS: Final = 10
 ATTEMPTS: Final = 10
 """Queries after temporary failures, over all name servers."""
 ANSWER_DEADLINE: Final = 2.0
 """Seconds."""
 DNS_PORT: Final = 53
-
-
-class DiscoveryError(Exception):
-    """DNS does not lead to a CLD server; the text says why."""
-
-
-def service_name(host: str) -> str:
-    """The name under which the CLD servers for `host` are found. Raises DiscoveryError."""
-    _, dot, domain = host.partition(".")
-    if not dot or not domain:
-        raise DiscoveryError(f"host name {host!r} has no domain in which to look for CLD")
-    return f"_cld._udp.{domain}"
 
 
 def name_servers(file: Path = RESOLVER_FILE) -> list[str]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
+from haild.backoff import Backoff
 from haild.client.cld.errors import CldError
 from haild.client.cld.session import Session
 from haild.wire.cld.extension import DEFAULT_LEASE
 
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 0.5
-_SETTLED = 10.0
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 0.5
+_SETTLED: Final = 10.0
 """Seconds after which a session counts as one that worked: the next pause is the shortest again."""
 
 logger = logging.getLogger(__name__)
@@ -39,9 +39,9 @@ async def keep_session(
 
     `addresses` may be a function that finds them: it is asked again whenever all of them have been tried, or a
     session with the last one has ended, so that a server that has moved is found. It waits until it knows some.
-    `use` is cancelled when the session is lost, and is called anew with the next one: it opens and locks again what
-    it needs. Pauses grow from 0.05 s to 0.5 s, with jitter. `name` says in the log what is waited for: one line when
-    something fails, one when it works again. When cancelled, the session is ended and its locks are free.
+    `use` is cancelled when the session is lost, and is called again with the next one: it opens and locks what it
+    needs once more. Pauses grow from 0.05 s to 0.5 s, with jitter. `name` says in the log what is waited for: one
+    line when something fails, one when it works again. When cancelled, the session is ended and its locks are free.
     """
     if not callable(addresses) and not addresses:
         raise ValueError("at least one address is needed")
@@ -70,7 +70,7 @@ class _Keeper:
         self._connect = connect
         self._use = use
         self._name = name
-        self._pause = _FIRST_PAUSE
+        self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._complaint = ""
 
     async def once(self) -> None:
@@ -87,9 +87,8 @@ class _Keeper:
             logger.exception("%s: failed", self._name)
             self._complaint = str(error) or type(error).__name__
         if loop.time() - started > _SETTLED:
-            self._pause = _FIRST_PAUSE
-        await asyncio.sleep(self._pause * random.uniform(0.7, 1.3))  # noqa: S311
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+            self._backoff.reset()
+        await self._backoff.rest()
 
     def _complain(self, text: str) -> None:
         if not self._complaint:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 import threading
@@ -12,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
+from haild.daemon.datadir import hold
 from haild.daemon.errors import StartError, refusal
 from haild.daemon.groupcommit import GroupCommit
 from haild.iwhd.metadata.schema import SCHEMA, VERSION
@@ -33,7 +33,7 @@ class Database:
         self._path = directory / "iwhd.db"
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _lock(directory)
+            self._lock = hold(directory, "iwhd")
             writer = _connect(self._path)
             _prepare(writer)
         except (OSError, sqlite3.Error) as error:
@@ -85,17 +85,6 @@ class Database:
         finally:
             if connection.in_transaction:  # SQLite itself ends one that met a broken database
                 connection.execute("ROLLBACK")
-
-
-def _lock(directory: Path) -> int:
-    """Keep a second process out: it would take our uploads for leftovers. Held until closed or killed."""
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise StartError(f"another iwhd keeps its metadata in {directory}") from error
-    return descriptor
 
 
 def _connect(path: Path) -> sqlite3.Connection:

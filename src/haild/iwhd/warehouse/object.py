@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import random
 import sqlite3
 import time
 from collections.abc import AsyncIterable, AsyncIterator
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from haild.backoff import Backoff
 from haild.iwhd.metadata import journal, records
 from haild.iwhd.metadata.database import Database, DatabaseError
 from haild.iwhd.metadata.journal import Intent
@@ -82,7 +82,7 @@ class Objects:
         provider = self._directory.primary
         intents = [intent for each in self._unsettled.values() for intent in each]
         tokens = frozenset(intent.token for intent in intents if intent.provider == provider.name)
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         waiting = False
         while error := await self._recover_once(provider, tokens):
             if not waiting:
@@ -91,8 +91,7 @@ class Objects:
                     "waiting for provider %s: %s", provider.name, error, exc_info=None if expected else error
                 )
                 waiting = True
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await backoff.rest()
         if waiting:
             logger.warning("provider %s is back", provider.name)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from functools import partial
 from typing import Final
 
+from haild import backoff
 from haild.iwhd.metadata import journal, records, work
 from haild.iwhd.metadata.database import Database, DatabaseError
 from haild.iwhd.metadata.work import Item
@@ -23,7 +23,7 @@ from haild.iwhd.warehouse.queue import ReplicationQueue
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0
-"""Seconds between attempts; the pause doubles each time, less some jitter."""
+"""Seconds between attempts; the pause doubles each time, with some jitter."""
 
 MAXIMUM_ATTEMPTS: Final = 12
 """Attempts at work that the target refuses."""
@@ -35,8 +35,7 @@ logger = logging.getLogger(__name__)
 
 def pause_after(attempts: int) -> float:
     """Seconds to wait after that many failed attempts."""
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * float(1 << min(attempts, 16)))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+    return backoff.pause_after(attempts, FIRST_PAUSE, LONGEST_PAUSE)
 
 
 class Replicator:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from haild.backoff import Backoff
 from haild.client import chunk
 from haild.daemon import settings
 
@@ -91,7 +91,7 @@ class Node:
 
     async def watch(self, changed: Callable[[Node], None]) -> None:
         """Keep `up` true to the facts, for ever; `changed` is called after each change."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         told = False
         while True:
             try:
@@ -102,15 +102,14 @@ class Node:
                     told = True
             else:
                 told = False
-                pause = FIRST_PAUSE
+                backoff.reset()
                 self._set(True, changed)
                 try:
                     await self._until_lost(connection)
                 finally:
                     connection.abort()
                 self._set(False, changed)
-            await self._wait(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads retries, keeps no secret
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await self._wait(backoff.next())
 
     async def _open(self) -> chunk.Connection:
         """Connect. An attempt under way when the record is written anew gives way to another at once.

@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from haild.backoff import Backoff
+from haild.daemon import secrets
 from haild.daemon.settings import await_file
 from haild.http.server import HttpServer
 from haild.tabled.bodies.cache import BodyCache
@@ -125,16 +127,15 @@ class Master:
 
 async def _survive(job: Callable[[], Awaitable[None]]) -> None:
     """Run a background job again when it fails: trouble with the database or a node must not end it for good."""
-    pause = 1.0
+    backoff = Backoff(1.0, 60.0)
     while True:
         try:
             await job()
         except SupersededError:
             return
         except Exception:
-            logger.exception("%s failed; again in %.0f s", job.__qualname__, pause)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, 60.0)
+            logger.exception("%s failed; it is started again", job.__qualname__)
+        await backoff.rest()
 
 
 async def _end(task: asyncio.Task[None]) -> None:
@@ -149,5 +150,5 @@ async def _open_metadata(configuration: Configuration, database: Path, claim: Cl
         path = configuration.users_file
         await asyncio.to_thread(await_file, path)
         with path.open(encoding="utf-8") as lines:
-            users.replace(database, users.parse(lines))
+            users.replace(database, secrets.lenient(lines))
     return SqliteMetadata(database, claim.require)

@@ -15,6 +15,7 @@ import socket
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from haild.backoff import Backoff
 from haild.http.server import HttpServer
 
 PATIENCE = 10.0
@@ -117,7 +118,7 @@ class Relay:
     async def _reach_master(self) -> socket.socket | None:
         """A connection to the master; None if there is none for too long."""
         loop = asyncio.get_running_loop()
-        end, pause = loop.time() + PATIENCE, 0.02
+        end, backoff = loop.time() + PATIENCE, Backoff(0.02, 0.25, factor=1.5)
         while loop.time() < end:
             address = self._master()
             if address is not None:
@@ -125,8 +126,7 @@ class Relay:
                 with contextlib.suppress(OSError):
                     async with asyncio.timeout(CONNECT):
                         return await _connect(address)
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.25)
+            await backoff.rest()
         return None
 
 

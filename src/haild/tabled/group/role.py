@@ -15,6 +15,7 @@ import socket
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 
+from haild.backoff import Backoff
 from haild.http.server import HttpServer
 from haild.tabled.bodies.nodes import Nodes
 from haild.tabled.configuration import Configuration
@@ -110,7 +111,7 @@ class Role:
         await asyncio.shield(change)
 
     async def _open(self, supersede: bool) -> None:
-        told, pause = "", 0.2
+        told, backoff = "", Backoff(0.2, 5.0)
         while self.master is None:
             master = Master(self._configuration, self._nodes, self._server)
             try:
@@ -122,8 +123,7 @@ class Role:
                 if str(error) != told:
                     told = str(error)
                     logger.error("cannot serve from %s, trying on: %s", self._configuration.directory, error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
+                await backoff.rest()
 
     async def _stand_by(self) -> None:
         await self._quit()

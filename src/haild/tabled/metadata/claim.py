@@ -27,6 +27,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from haild.backoff import Backoff
 from haild.tabled.metadata import schema
 from haild.tabled.metadata.port import SupersededError
 
@@ -120,7 +121,8 @@ async def _lock(stack: contextlib.ExitStack, directory: Path, number: int, patie
     """Lock the database of a generation for as long as `stack` lasts; False if that takes longer than `patience`."""
     descriptor = _open_lock(directory, number)
     loop = asyncio.get_running_loop()
-    started, pause, told = loop.time(), 0.02, False
+    started, told = loop.time(), False
+    backoff = Backoff(0.02, 0.5 if patience is None else 0.1, factor=1.5)
     try:
         while not _try_lock(descriptor):
             if patience is not None and loop.time() - started >= patience:
@@ -129,8 +131,7 @@ async def _lock(stack: contextlib.ExitStack, directory: Path, number: int, patie
             if not told:
                 logger.info("%s is held by another process; waiting for it to let go", directory)
                 told = True
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.5 if patience is None else 0.1)
+            await backoff.rest()
     except BaseException:
         os.close(descriptor)
         raise

@@ -1,25 +1,11 @@
-"""The users' file: `username<TAB>password` lines (tabled.md 2.2)."""
+"""Users in the database (tabled.md 2.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from haild.tabled.metadata import schema
-
-
-def parse(lines: Iterable[str]) -> list[tuple[str, str]]:
-    """Users and passwords. Comments, blank lines and lines without user or password are skipped.
-
-    The password is everything after the first TAB; trailing white space does not count.
-    """
-    found = []
-    for line in lines:
-        text = line.rstrip()
-        user, tab, password = text.partition("\t")
-        if not text.startswith("#") and tab and user:
-            found.append((user, password))
-    return found
 
 
 def replace(path: Path, users: Sequence[tuple[str, str]]) -> None:
