@@ -40,6 +40,7 @@ _KNOWN = frozenset(
         "Acknowledge",
         "RepairDelay",
         "BodyCache",
+        "RootKey",
     )
 )
 
@@ -72,6 +73,8 @@ class Configuration:
     """Seconds that a lost node has to come back before its copies are made anew."""
     body_cache: int = 16
     """MiB of memory for small bodies that nodes have taken or given a moment ago; 0: each GET asks a node."""
+    root_key: str = ""
+    """What the keys of encrypted bodies are wrapped by in the end; empty: a file of the TDB directory has it."""
 
 
 def read(path: Path) -> Configuration:
@@ -101,6 +104,14 @@ def directory_of(path: Path) -> Path | None:
         raise StartError(str(error)) from error
     first = next((element for element in root.all("TDB") if element.text.strip()), None)
     return Path(first.text) if first else None
+
+
+def root_key_of(path: Path) -> str:
+    """The root key of encryption in the file; empty without one. Raises StartError."""
+    try:
+        return (load(path).value("RootKey") or "").strip()
+    except SettingsError as error:
+        raise StartError(str(error)) from error
 
 
 def _from(root: Element, path: Path) -> Configuration:
@@ -133,6 +144,7 @@ def _from(root: Element, path: Path) -> Configuration:
         acknowledge=_number(root, "Acknowledge", 0, 0, 16),
         repair_delay=float(_number(root, "RepairDelay", 8, 0, 86400)),
         body_cache=_number(root, "BodyCache", 16, 0, 1024),
+        root_key=(root.value("RootKey") or "").strip(),
     )
 
 

@@ -13,6 +13,8 @@ from haild.daemon import secrets
 from haild.daemon.errors import StartError
 from haild.daemon.options import ArgpParser, add_config
 from haild.tabled import configuration
+from haild.tabled.encryption.keyring import Keyring, WrongKeyError, new_master
+from haild.tabled.encryption.keys import root_key
 from haild.tabled.metadata import bodies, schema, users
 from haild.tabled.metadata.claim import database_file
 from haild.tabled.s3 import acl
@@ -29,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         "list-acls": ("-A", "list ACL records"),
         "list-objects": ("-O", "list objects"),
         "list-all": ("-a", "list everything"),
+        "rotate-keys": ("-R", "make a new master key, and wrap the keys of encrypted bodies by it"),
     }
     for name, (letter, text) in modes.items():
         parser.add_argument(letter, f"--{name}", dest="mode", action="store_const", const=name, help=text)
@@ -48,9 +51,13 @@ def main(arguments: list[str] | None = None, source: TextIO | None = None, sink:
             raise StartError("no database directory known; see -t")
         if not directory.is_dir():
             raise StartError(f"{directory} is not a directory")
+        if options.mode == "rotate-keys":
+            return _rotate(directory, configuration.root_key_of(options.config))
         return _run(options.mode, directory, source, sink)
     except StartError as error:
         sys.stderr.write(f"tdbadm: {error}\n")
+    except WrongKeyError as error:
+        sys.stderr.write(f"tdbadm: the root key is not the one of these metadata: {error}\n")
     except (sqlite3.Error, schema.DatabaseVersionError, OSError) as error:
         sys.stderr.write(f"tdbadm: database: {error}\n")
     return 1
@@ -74,6 +81,46 @@ def _run(mode: str, directory: Path, source: TextIO, sink: TextIO) -> int:
     finally:
         connection.close()
     return 0
+
+
+def _rotate(directory: Path, configured: str) -> int:
+    """Make a new master key and wrap the key of every body by it, while tabled runs or not.
+
+    A tabled that runs uses the new key for the next body. The last key stays, for what it has just wrapped by it;
+    older ones go, once nothing uses them.
+    """
+    root = root_key(configured, directory)
+    connection = schema.connect(database_file(directory))
+    try:
+        schema.create(connection)
+        wrapped = dict(connection.execute("SELECT number, wrapped FROM masterkeys"))
+        Keyring.unwrap(root, wrapped)
+        number = max(wrapped, default=0) + 1
+        wrapped[number] = new_master(root, number)
+        connection.execute("INSERT INTO masterkeys (number, wrapped) VALUES (?, ?)", (number, wrapped[number]))
+        count = _rewrap(connection, Keyring.unwrap(root, wrapped))
+        used = {cipher.partition("/")[0] for (cipher,) in connection.execute("SELECT cipher FROM bodies")}
+        old = [(n,) for n in wrapped if n < number - 1 and str(n) not in used]
+        connection.executemany("DELETE FROM masterkeys WHERE number = ?", old)
+    finally:
+        connection.close()
+    sys.stderr.write(f"{count} records\n")
+    return 0
+
+
+def _rewrap(connection: sqlite3.Connection, keyring: Keyring) -> int:
+    """Wrap the keys of all bodies by the newest master key, a thousand at a time; returns how many changed."""
+    count, after = 0, -1
+    statement = "SELECT body, cipher FROM bodies WHERE body > ? AND cipher != '' ORDER BY body LIMIT 1000"
+    while rows := connection.execute(statement, (after,)).fetchall():
+        after = rows[-1][0]
+        new = [(keyring.rewrap(body, cipher), body, cipher) for body, cipher in rows]
+        changed = [(text, body, cipher) for text, body, cipher in new if text != cipher]
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany("UPDATE bodies SET cipher = ? WHERE body = ? AND cipher = ?", changed)
+        connection.execute("COMMIT")
+        count += len(changed)
+    return count
 
 
 def _write(sink: TextIO, header: str, rows: Iterator[str]) -> None:

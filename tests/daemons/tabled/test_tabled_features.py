@@ -417,7 +417,8 @@ def test_more_that_a_form_may_say(s3: Any, bucket: str) -> None:
     assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "a", "Value": "1"}]
     for wrong, status in (
         ({"tagging": "<Tagging>"}, 400),
-        ({"x-amz-server-side-encryption": "AES256"}, 501),
+        ({"x-amz-server-side-encryption": "rot13"}, 400),
+        ({"x-amz-write-offset-bytes": "0"}, 501),
         ({"x-amz-storage-class": "GLACIER"}, 400),
     ):
         assert post(**wrong).status_code == status

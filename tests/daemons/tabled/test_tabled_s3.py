@@ -497,9 +497,6 @@ def test_no_sub_resource_falls_through(s3: Any, bucket: str, stack: Stack) -> No
 @pytest.mark.parametrize(
     "name",
     [
-        "x-amz-server-side-encryption",
-        "x-amz-server-side-encryption-customer-algorithm",
-        "x-amz-copy-source-server-side-encryption-customer-key",
         "x-amz-object-lock-mode",
         "x-amz-write-offset-bytes",
         "x-amz-if-match-size",
@@ -552,5 +549,4 @@ def test_sub_resources_without_a_home(s3: Any, bucket: str, stack: Stack) -> Non
     ):
         assert raw(stack, method, target, signed_v2(method, target))[0] == 501, target
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
-    assert code(s3.put_object, Bucket=bucket, Key="e", ServerSideEncryption="AES256") == "NotImplemented"
     assert code(s3.put_object, Bucket=bucket, Key="e", StorageClass="GLACIER") == "InvalidStorageClass"

@@ -20,6 +20,7 @@ from haild.tabled.bodies.nodes import Nodes
 from haild.tabled.bodies.placement import Placement
 from haild.tabled.bodies.repair import Repairer
 from haild.tabled.configuration import Configuration
+from haild.tabled.encryption.keys import Keys
 from haild.tabled.http.server import S3Server, low_level_server
 from haild.tabled.metadata import users
 from haild.tabled.metadata.claim import Claim, occupy
@@ -103,6 +104,7 @@ class Master:
             metadata,
             placement,
             time.time,
+            Keys(configuration.root_key, configuration.directory, metadata),
             collector.wake,
             lifecycle.changed.set,
             configuration.region or REGION,

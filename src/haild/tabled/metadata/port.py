@@ -97,6 +97,14 @@ class Metadata(Protocol):
         """Bucket and text of every document of that name."""
         ...
 
+    async def master_keys(self) -> dict[int, str]:
+        """The wrapped master keys of encryption, by number."""
+        ...
+
+    async def add_master_key(self, number: int, wrapped: str) -> None:
+        """Keep one more master key, unless there is one with its number."""
+        ...
+
     async def new_body(self) -> int:
         """An id that no body ever had (tabled.md 13.4)."""
         ...

@@ -184,6 +184,21 @@ class SqliteMetadata:
         rows = self._read("SELECT bucket, text FROM settings WHERE name = ?", (name,))
         return [(str(bucket), str(text)) for bucket, text in rows]
 
+    # encryption
+
+    async def master_keys(self) -> dict[int, str]:
+        """The wrapped master keys, by number; `tdbadm` may have added one."""
+        return dict(self._read("SELECT number, wrapped FROM masterkeys").fetchall())
+
+    async def add_master_key(self, number: int, wrapped: str) -> None:
+        """Keep one more, unless there is one with its number."""
+        statement = "INSERT OR IGNORE INTO masterkeys (number, wrapped) VALUES (?, ?)"
+
+        def change(db: sqlite3.Connection) -> None:
+            db.execute(statement, (number, wrapped))
+
+        await self._writer.run(change)
+
     # objects
 
     async def new_body(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from haild.tabled.metadata.records import ObjectRecord
-from haild.tabled.operations import admission
+from haild.tabled.operations import admission, sealing
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, xml
 from haild.tabled.operations.call import Call
@@ -19,6 +19,7 @@ async def get_object_attributes(call: Call) -> Answer:
     wanted = {name.strip() for name in call.headers.get("x-amz-object-attributes", "").split(",")} - {""}
     if not wanted or wanted - {"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}:
         raise S3Error("InvalidArgument", "Invalid attribute name specified.")
+    sealing.reading_key(call, record)
     conditions.check_read(call.headers, record.etag, record.modified)
     parts = []
     if "ETag" in wanted:

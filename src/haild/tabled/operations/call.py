@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from haild.tabled.bodies.placement import Placement
+from haild.tabled.encryption.keys import Keys
 from haild.tabled.metadata.port import Metadata
 from haild.tabled.metadata.records import Bucket
 from haild.tabled.s3.acl import Acl
@@ -35,6 +36,8 @@ class Services:
     metadata: Metadata
     placement: Placement
     clock: Callable[[], float]
+    keys: Keys
+    """Of encrypted bodies."""
     collect: Callable[[], None] = lambda: None
     """Tells the collector that there may be garbage."""
     lifecycle_changed: Callable[[], None] = lambda: None

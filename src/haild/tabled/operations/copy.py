@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
+from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import BodyMissingError
-from haild.tabled.metadata.records import Bucket, ObjectRecord
-from haild.tabled.operations import admission
+from haild.tabled.metadata.records import Bucket, ObjectRecord, Segment, StoredBody
+from haild.tabled.operations import admission, sealing
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call, access_denied
@@ -89,10 +90,13 @@ async def copy_object(call: Call) -> Answer:
     given = objects.attributes(call)
     new_headers = _directive(call.headers, "x-amz-metadata-directive")
     new_tags = _directive(call.headers, "x-amz-tagging-directive")
+    wanted = await sealing.wanted(call)
     check = objects.write_check(call)
     for attempt in range(ATTEMPTS):
         bucket, record = await find_source(call, source)
-        _refuse_senseless(call, source, record, changed=new_headers)
+        other_key = wanted.customer is not None or dict(wanted.encryption) != dict(record.encryption)
+        _refuse_senseless(call, source, record, changed=new_headers or other_key)
+        segments, stored = await bodies_for(call, record, record.segments, wanted)
         copy = replace(
             record,
             bucket=call.address.bucket,
@@ -102,19 +106,44 @@ async def copy_object(call: Call) -> Answer:
             headers=given.headers if new_headers else record.headers,
             tags=given.tags if new_tags else record.tags,
             upload="",
+            segments=segments,
+            encryption=wanted.encryption,
+            lock={},
         )
         try:
-            version = await objects.commit(call, copy, None, check)
+            version = await objects.commit(call, copy, stored, check)
             break
         except BodyMissingError:  # the source was replaced in this moment: copy what is there now
             if attempt == ATTEMPTS - 1:
                 raise
     headers = objects.version_header(call, version)
+    headers.update(spec.answer_headers(wanted.encryption, wanted.customer))
     if bucket.versioning:
         headers["x-amz-copy-source-version-id"] = record.version
     answer = xml(s3xml.document("CopyObjectResult", *_result(copy)))
     answer.headers.update(headers)
     return answer
+
+
+def source_key(call: Call, record: ObjectRecord) -> bytes | None:
+    """The customer's key of a copy's source. Raises S3Error where it does not fit the source."""
+    return spec.reading_key(record.encryption, spec.customer_key(call.headers, spec.SOURCE))
+
+
+async def bodies_for(
+    call: Call, record: ObjectRecord, segments: tuple[Segment, ...], wanted: sealing.Wanted
+) -> tuple[tuple[Segment, ...], StoredBody | None]:
+    """The segments of a copy of what these segments of an object make up, and the body that had to be made for it.
+
+    The bodies are shared where both sides are plain or under the same key. Raises S3Error.
+    """
+    customer = source_key(call, record)
+    if spec.shares(record.encryption, wanted.encryption):
+        return segments, None
+    length = sum(segment.length for segment in segments)
+    pieces = objects.content(call, sealing.reader(call, customer), segments, 0, length)
+    stored = await sealing.store_again(call, length, pieces, wanted)
+    return sealing.whole(stored), stored
 
 
 def _result(copy: ObjectRecord) -> list[str]:

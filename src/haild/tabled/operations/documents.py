@@ -6,10 +6,12 @@ follow from the table.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from haild.tabled.encryption import spec
 from haild.tabled.metadata.records import Bucket
 from haild.tabled.operations.answer import XML, Answer
 from haild.tabled.operations.call import Call, Services
@@ -95,6 +97,10 @@ def _read_lifecycle(body: bytes, bucket: Bucket) -> str:
     return body.decode("utf-8", "replace")
 
 
+def _read_encryption(body: bytes, bucket: Bucket) -> str:
+    return json.dumps(spec.read_document(read_document(body, "ServerSideEncryptionConfiguration")))
+
+
 def _read_tags(body: bytes, bucket: Bucket) -> str:
     return tags.to_text(tags.read(read_document(body, "Tagging"), tags.BUCKET_LIMIT))
 
@@ -144,6 +150,8 @@ DOCUMENTS: Final[Sequence[Document]] = (
             "ServerSideEncryptionConfigurationNotFoundError",
             "The server side encryption configuration was not found",
         ),
+        read=_read_encryption,
+        show=lambda text: spec.document(json.loads(text)),
     ),
     Document(
         name="replication",

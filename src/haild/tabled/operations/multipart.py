@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import BodyMissingError, UploadMissingError
 from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, StoredBody, Upload
-from haild.tabled.operations import copy
+from haild.tabled.operations import copy, sealing
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call
@@ -36,6 +37,7 @@ _SOURCE_RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})")
 async def create_upload(call: Call) -> Answer:
     """POST ?uploads."""
     given = objects.attributes(call)
+    wanted = await sealing.wanted(call)
     algorithm = call.headers.get("x-amz-checksum-algorithm", "").lower()
     if algorithm and algorithm not in checksums.ALGORITHMS:
         raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported.")
@@ -56,6 +58,7 @@ async def create_upload(call: Call) -> Answer:
         tags=given.tags,
         checksum_algorithm=algorithm,
         checksum_type=kind,
+        encryption=wanted.encryption,
     )
     await call.metadata.create_upload(upload)
     answer = xml(
@@ -66,6 +69,7 @@ async def create_upload(call: Call) -> Answer:
             s3xml.element("UploadId", upload.upload),
         )
     )
+    answer.headers.update(spec.answer_headers(wanted.encryption, wanted.customer))
     if algorithm:
         answer.headers["x-amz-checksum-algorithm"] = algorithm.upper()
         answer.headers["x-amz-checksum-type"] = kind
@@ -100,18 +104,24 @@ async def upload_part(call: Call) -> Answer:
     upload = await find(call)
     if "x-amz-copy-source" in call.headers:
         return await _copy_part(call, upload, number)
+    wanted = _wanted(call, upload)
     body = call.upload()
-    stored = await objects.store_body(call, body)
+    stored = await objects.store_body(call, body, wanted)
     sums = body.checksums
-    part = Part(number, body.length, body.md5, call.services.clock(), objects.whole(stored), sums)
+    part = Part(number, body.length, body.md5, call.services.clock(), sealing.whole(stored), sums)
     try:
         await _put_part(call, upload, part, stored)
     finally:
         if stored is not None:
             call.services.placement.being_stored.discard(stored.body)
-    headers = {"ETag": quoted(part.etag)}
+    headers = {"ETag": quoted(part.etag), **spec.answer_headers(wanted.encryption, wanted.customer)}
     headers.update({checksums.HEADER_PREFIX + name: value for name, value in sums.items()})
     return Answer(headers=headers)
+
+
+def _wanted(call: Call, upload: Upload) -> sealing.Wanted:
+    """How a part is stored: as its upload began. Raises InvalidRequest for another key than the upload's."""
+    return sealing.Wanted(upload.encryption, spec.part_key(upload.encryption, spec.customer_key(call.headers)))
 
 
 async def _put_part(call: Call, upload: Upload, part: Part, stored: StoredBody | None) -> None:
@@ -127,18 +137,25 @@ async def _copy_part(call: Call, upload: Upload, number: int) -> Answer:
     source = copy.parse_source(call.headers["x-amz-copy-source"])
     bucket, record = await copy.find_source(call, source)
     first, last = _source_range(call.headers.get("x-amz-copy-source-range"), record.size)
-    segments = cut(record.segments, first, last - first + 1)
+    wanted = _wanted(call, upload)
+    copied = cut(record.segments, first, last - first + 1)
     # The MD5 of a part that is a whole object is known; any other must be read once.
     whole = last - first + 1 == record.size and len(record.etag) == 32
-    etag = record.etag if whole else await _md5(call, segments)
-    part = Part(number, last - first + 1, etag, call.services.clock(), segments)
-    await _put_part(call, upload, part, None)
+    etag = record.etag if whole else await _md5(call, copied, copy.source_key(call, record))
+    segments, stored = await copy.bodies_for(call, record, copied, wanted)
+    try:
+        part = Part(number, last - first + 1, etag, call.services.clock(), segments)
+        await _put_part(call, upload, part, stored)
+    finally:
+        if stored is not None:
+            call.services.placement.being_stored.discard(stored.body)
     result = s3xml.document(
         "CopyPartResult",
         s3xml.element("LastModified", s3xml.timestamp(part.modified)),
         s3xml.element("ETag", quoted(part.etag)),
     )
     answer = xml(result)
+    answer.headers.update(spec.answer_headers(wanted.encryption, wanted.customer))
     if bucket.versioning:
         answer.headers["x-amz-copy-source-version-id"] = record.version
     return answer
@@ -159,10 +176,10 @@ def _source_range(text: str | None, size: int) -> tuple[int, int]:
     return first, last
 
 
-async def _md5(call: Call, segments: tuple[Segment, ...]) -> str:
+async def _md5(call: Call, segments: tuple[Segment, ...], customer: bytes | None) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     length = sum(segment.length for segment in segments)
-    async for block in objects.content(call, call.services.placement.read, segments, 0, length):
+    async for block in objects.content(call, sealing.reader(call, customer), segments, 0, length):
         digest.update(block)
     return digest.hexdigest()
 
@@ -231,6 +248,8 @@ async def complete_upload(call: Call) -> Answer:
         fields.append(s3xml.element("ChecksumType" if name == "type" else f"Checksum{name.upper()}", value))
     answer = xml(s3xml.document("CompleteMultipartUploadResult", *fields))
     answer.headers.update(objects.version_header(call, record.version))
+    if record.encryption.get("algorithm") != spec.CUSTOMER:  # that key is not in this request
+        answer.headers.update(spec.answer_headers(record.encryption))
     return answer
 
 
@@ -322,6 +341,7 @@ def _assemble(call: Call, upload: Upload, parts: list[Part]) -> ObjectRecord:
         checksum=_checksum(call, upload, parts),
         tags=upload.tags,
         upload=upload.upload,
+        encryption=upload.encryption,
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from haild.tabled.bodies.cache import SMALL
+from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import Check, StorageError
 from haild.tabled.metadata.records import NULL_VERSION, ObjectRecord, Segment, StoredBody
-from haild.tabled.operations import admission
+from haild.tabled.operations import admission, sealing
 from haild.tabled.operations.answer import Answer, quoted
 from haild.tabled.operations.call import Call
 from haild.tabled.s3 import acl, checksums, conditions, dates, tags
@@ -91,7 +91,7 @@ def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-async def store_body(call: Call, upload: Upload) -> StoredBody | None:
+async def store_body(call: Call, upload: Upload, wanted: sealing.Wanted = sealing.NONE) -> StoredBody | None:
     """Stream a body to the storage nodes; None for an empty one. The caller calls `stored_or_not` when done."""
     if upload.length == 0:
         async for _ in upload.pieces():
@@ -101,17 +101,10 @@ async def store_body(call: Call, upload: Upload) -> StoredBody | None:
     body = await call.metadata.new_body()
     placement.being_stored.add(body)
     try:
-        if upload.length <= SMALL:
-            return await placement.store_small(body, await upload.read(SMALL))
-        return await placement.store(body, upload.length, upload.pieces())
+        return await sealing.store(call, body, upload, wanted)
     except BaseException:
         placement.being_stored.discard(body)
         raise
-
-
-def whole(stored: StoredBody | None) -> tuple[Segment, ...]:
-    """The segments of an object that is one body."""
-    return () if stored is None else (Segment(stored.body, 0, stored.size),)
 
 
 async def discard(call: Call, stored: StoredBody | None) -> None:
@@ -148,13 +141,14 @@ async def put_object(call: Call) -> Answer:
     if "partNumber" in call.query or "versionId" in call.query:
         raise S3Error("InvalidArgument", "This operation takes neither a part number nor a version id.")
     given = attributes(call)
+    wanted = await sealing.wanted(call)
     check = write_check(call)
     if check is not None:  # refuse before the body is read where that is possible already
         present = await call.metadata.object(call.address.bucket, call.key)
         check(None if present is None or present.marker else present)
         check = _unless_overtaken(check)
     upload = call.upload()
-    stored = await store_body(call, upload)
+    stored = await store_body(call, upload, wanted)
     sums = upload.checksums
     record = ObjectRecord(
         bucket=call.address.bucket,
@@ -164,13 +158,15 @@ async def put_object(call: Call) -> Answer:
         modified=call.services.clock(),
         acl=given.acl,
         headers=given.headers,
-        segments=whole(stored),
+        segments=sealing.whole(stored),
         checksum={**sums, "type": "FULL_OBJECT"} if sums else {},
         tags=given.tags,
+        encryption=wanted.encryption,
     )
     version = await commit(call, record, stored, check)
     headers = {"ETag": quoted(record.etag)}
     headers.update(version_header(call, version))
+    headers.update(spec.answer_headers(wanted.encryption, wanted.customer))
     headers.update({checksums.HEADER_PREFIX + name: value for name, value in sums.items()})
     if sums:
         headers["x-amz-checksum-type"] = "FULL_OBJECT"
@@ -253,7 +249,9 @@ def _conditions(call: Call, record: ObjectRecord, headers: dict[str, str]) -> No
 async def get_object(call: Call) -> Answer:
     """GET and HEAD object, whole or a range or a part of it."""
     record = await admission.readable(call)
+    customer = sealing.reading_key(call, record)
     headers = describe(call, record)
+    headers.update(spec.answer_headers(record.encryption, customer))
     _conditions(call, record, headers)
     _override(call, headers)
     chosen = None
@@ -274,23 +272,28 @@ async def get_object(call: Call) -> Answer:
     length = last - first + 1
     answer = Answer(206 if chosen is not None and record.size else 200, headers, length=length)
     if call.method != "HEAD" and length:
-        small = await _small(call, record)
+        small = await _small(call, record, customer)
         if small is not None:
             answer.body = small[first : last + 1]
+        elif record.encryption:
+            answer.stream = content(call, sealing.reader(call, customer), record.segments, first, length)
         else:
             answer.stream = content(call, call.services.placement.pass_on, record.segments, first, length)
     return answer
 
 
-async def _small(call: Call, record: ObjectRecord) -> bytes | None:
+async def _small(call: Call, record: ObjectRecord, customer: bytes | None) -> bytes | None:
     """The content of an object that is one small body; None for any other."""
     if len(record.segments) > 1 or record.segments[0].length != record.size:
         return None
     placement, segment = call.services.placement, record.segments[0]
     body = placement.kept(segment.body)
-    if body is None:
+    if body is None or record.encryption:
         stored = await _places(call, segment)
-        body = await placement.read_small(stored)
+        if body is None:
+            body = await placement.read_small(stored)
+        if body is not None:
+            body = await sealing.open_small(call, stored, customer, body)
     return None if body is None else body[segment.offset : segment.offset + segment.length]
 
 

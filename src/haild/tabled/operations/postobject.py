@@ -18,7 +18,7 @@ from haild.http.form import Event as FormEvent
 from haild.http.form import FormEnd, FormError, FormParser, PartBegin, PartEnd
 from haild.tabled.metadata.records import ObjectRecord
 from haild.tabled.operations import object as objects
-from haild.tabled.operations import unsupported
+from haild.tabled.operations import sealing, unsupported
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call, access_denied
 from haild.tabled.s3 import addressing, postpolicy
@@ -155,10 +155,11 @@ async def _store(call: Call, fields: Mapping[str, str], source: _Spool, size: in
     headers = {("x-amz-acl" if name == "acl" else name): value for name, value in fields.items()}
     unsupported.refuse(fields)
     given = objects.attributes(call, headers)
+    wanted = await sealing.wanted(call, headers)
     tags = s3tags.read(read_document(fields["tagging"].encode(), "Tagging")) if "tagging" in fields else given.tags
     promised = {name: v for name, v in headers.items() if name.startswith("x-amz-checksum-")}
     upload = Upload({**promised, "Content-Length": str(size)}, Identity(None), source, _nothing, call.block)
-    stored = await objects.store_body(call, upload)
+    stored = await objects.store_body(call, upload, wanted)
     record = ObjectRecord(
         bucket=call.address.bucket,
         key=call.key,
@@ -167,8 +168,9 @@ async def _store(call: Call, fields: Mapping[str, str], source: _Spool, size: in
         modified=call.services.clock(),
         acl=given.acl,
         headers=given.headers,
-        segments=objects.whole(stored),
+        segments=sealing.whole(stored),
         tags=tags,
+        encryption=wanted.encryption,
     )
     return replace(record, version=await objects.commit(call, record, stored))
 
