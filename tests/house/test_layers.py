@@ -62,7 +62,13 @@ ALLOWED: dict[str, set[str]] = {
     },
     "haild.tabled.group": {
         "haild.backoff",
-        *("haild.tabled.http", "haild.tabled.operations", "haild.tabled.bodies", "haild.tabled.metadata"),
+        *(
+            "haild.tabled.http",
+            "haild.tabled.operations",
+            "haild.tabled.bodies",
+            "haild.tabled.encryption",
+            "haild.tabled.metadata",
+        ),
         *("haild.tabled.configuration", "haild.client", "haild.daemon", "haild.http.server", "haild.wire"),
     },
     "haild.tabled.encryption": {"haild.tabled.metadata", "haild.tabled.s3", "haild.wire"},
