@@ -41,8 +41,13 @@ class Observed:
         kept = self.of(ONE_SHOT)
         return kept[0].labels if kept else {}
 
+    @property
+    def own_services(self) -> frozenset[str]:
+        """The services that run an image of the user's own."""
+        return frozenset(item.partition("=")[0] for item in self.record.get(names.IMAGES, "").split())
+
     def without(self, containers: Collection[Container], volumes: Collection[str] = ()) -> Observed:
-        """The same when these are gone."""
+        """What will be there when these are gone."""
         gone = {container.id for container in containers}
         return replace(
             self,
@@ -72,7 +77,7 @@ def observe(engine: Engine, stack: str) -> Observed:
 
 
 def present(engine: Engine, stack: str) -> Observed:
-    """The same, of a stack that must be there. Raises UnknownStackError."""
+    """Ask the engine for everything of a stack that must be there. Raises UnknownStackError."""
     observed = observe(engine, stack)
     if observed.empty:
         others = ", ".join(stacks(engine))

@@ -5,6 +5,7 @@ import fcntl
 import json
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,15 @@ import pytest
 from hailbox.commands.down import down
 from hailbox.commands.up import up
 from hailbox.context import Context
+from hailbox.diagnosis import evidence, words
 from hailbox.diagnosis.replica import Patient, diagnose
 from hailbox.doctor.bundle import write
 from hailbox.doctor.examine import doctor, why
 from hailbox.doctor.redaction import Redactor
 from hailbox.engine.fake import FakeEngine
-from hailbox.engine.port import Container, ContainerDetails, ContainerState, Helper
+from hailbox.engine.port import Container, ContainerDetails, ContainerState, Helper, Image
 from hailbox.fault.inject import Asked, inject
-from hailbox.helper import volumecheck as writing
+from hailbox.helper.volumecheck import Trouble
 from hailbox.model import names
 from hailbox.model.errors import (
     ComposeMissingError,
@@ -127,20 +129,32 @@ def test_states_of_the_container(fake: FakeEngine, context: Context) -> None:
     assert codes(context) == ["container-gone"]
 
 
-@pytest.mark.parametrize(
-    ("line", "code"),
-    [
-        (b"chunkd[1]: PUT failed: [Errno 28] No space left on device", "volume-full"),
-        (b"chunkd[1]: PUT failed: database or disk is full", "volume-full"),
-        (b"cld[1]: attempt to write a readonly database", "volume-read-only"),
-        (b"[Errno 30] Read-only file system: '/var/lib/chunkd/x'", "volume-read-only"),
-        (b"chunkd[1]: registered", "unresponsive"),
-    ],
-)
-def test_what_the_log_says_of_writing(fake: FakeEngine, context: Context, line: bytes, code: str) -> None:
+WORDS = [
+    (b"chunkd[1]: PUT failed: [Errno 28] No space left on device", "volume-full"),
+    (b"chunkd[1]: PUT failed: database or disk is full", "volume-full"),
+    (b"cld[1]: attempt to write a readonly database", "volume-read-only"),
+    (b"[Errno 30] Read-only file system: '/var/lib/chunkd/x'", "volume-read-only"),
+    (b"chunkd[1]: registered", "unresponsive"),
+]
+
+
+@pytest.mark.parametrize(("line", "code"), WORDS)
+def test_what_the_log_of_an_own_image_says_of_writing(
+    fake: FakeEngine, make_context: MakeContext, line: bytes, code: str
+) -> None:
+    fake.all_images["my/chunkd"] = Image("sha256:mine", ("my/chunkd",))
+    context = make_context(images={"chunkd": "my/chunkd"})
+    up(context)
     fake.output[container(fake, "chunkd-1").id] = line
     sicken(context, "chunkd-1", "tabled-1", "iwhd-1")
     assert codes(context) == [code]
+
+
+@pytest.mark.parametrize("line", [line for line, _ in WORDS])
+def test_the_log_of_our_own_daemons_decides_nothing(fake: FakeEngine, context: Context, line: bytes) -> None:
+    fake.output[container(fake, "chunkd-1").id] = line
+    sicken(context, "chunkd-1", "tabled-1", "iwhd-1")
+    assert codes(context) == ["unresponsive"]
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"full", "volume-full"), (b"read-only", "volume-read-only")])
@@ -153,24 +167,16 @@ def test_what_the_volume_itself_shows(fake: FakeEngine, context: Context, answer
 
 def test_the_last_word_of_the_log_counts() -> None:
     full, read_only = b"No space left on device", b"Read-only file system"
-    assert writing.said([]) is None
-    assert writing.said([read_only, full, b"other"]) is writing.Trouble.FULL
-    assert writing.said([full, read_only]) is writing.Trouble.READ_ONLY
+    assert words.said([]) is None
+    assert words.said([read_only, full, b"other"]) is Trouble.FULL
+    assert words.said([full, read_only]) is Trouble.READ_ONLY
 
 
-@pytest.mark.parametrize(
-    "reason",
-    [
-        "cld refused the round trip: SIG_INVAL",
-        "chunkd refused the round trip: SIGNATURE_DOES_NOT_MATCH",
-        "tabled answered PUT of the probe's data with status 403",
-    ],
-)
-def test_refused_credentials(fake: FakeEngine, context: Context, reason: str) -> None:
-    patient = Patient(context, observe(fake, "test"), Outcome("cld-1", Reached.ANSWER, reason, 0.1), ())
-    assert diagnose(patient).code == "credentials-refused"
-    other = dataclasses.replace(patient, outcome=Outcome("cld-1", Reached.ANSWER, "status 503", 0.1))
-    assert diagnose(other).code == "not-working"
+def test_refused_credentials(fake: FakeEngine, context: Context) -> None:
+    refused = Outcome("cld-1", Reached.ANSWER, "status 503", 0.1, refused=True)
+    for outcome, code in ((refused, "credentials-refused"), (replace(refused, refused=False), "not-working")):
+        patient = Patient(context, evidence.collect(context, observe(fake, "test"), outcome))
+        assert diagnose(patient).code == code
 
 
 def test_what_was_done_on_purpose_is_the_root(fake: FakeEngine, context: Context) -> None:
@@ -366,10 +372,9 @@ def test_what_keeps_doctor_from_looking_at_the_stack_is_a_finding(
 def test_data_that_another_process_has(fake: FakeEngine, context: Context) -> None:
     sicken(context, "chunkd-1")
     found = container(fake, "chunkd-1")
-    fake.output[found.id] = b"chunkd: /var/lib/chunkd: in use by another chunkd"
     for state in (ContainerState.RUNNING, ContainerState.EXITED):
         alter(fake, "chunkd-1", state=state)
-        ended(fake, "chunkd-1", restarts=7)
+        ended(fake, "chunkd-1", status=evidence.DATA_IN_USE, restarts=7)
         (finding,) = why(context).report.findings
         assert finding.code == "data-in-use"
         assert finding.remedy == "end a process that the engine has lost track of: hailbox --stack test up"
@@ -379,5 +384,5 @@ def test_data_that_another_process_has(fake: FakeEngine, context: Context) -> No
     (finding,) = why(context).report.findings
     assert (
         finding.remedy
-        == "stop who has it: docker stop theirs; then run: hailbox --stack test up; no data is lost by that"
+        == "stop what has it: docker stop theirs; then run: hailbox --stack test up; no data is lost by that"
     )

@@ -29,9 +29,9 @@ from support.fakestack import MakeContext
 
 def agent(helper: Helper) -> bytes:
     """What the agents print; the one that looks for a file to corrupt finds one."""
-    if "Path(given" in helper.command[3]:
+    if "-look-" in helper.name:
         return b'{"file": "bodies/1", "offset": 10, "length": 64, "digest": "00"}'
-    return b"[]" if "-strays-" in helper.name else b"ready\n"
+    return b"[]" if "-lostprocesses-" in helper.name else b"ready\n"
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 import hailbox
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT, Catalog, Replica
-from hailbox.model.compose import Blueprint, configuration_files, preferred_port, render, select, services, volumes
-from hailbox.model.errors import UnknownServiceError
+from hailbox.model.compose import Blueprint, configuration_files, preferred_port, render, services, volumes
 from hailbox.stack.definitions import load_catalog
 from haild.credentials import fill, generate
 
@@ -233,15 +232,6 @@ def test_an_own_image_is_started_behind_the_credentials_and_gets_secrets_it_know
     assert not [name for name, definition in ours.items() if "depends_on" in definition]
     assert "--secret-is-user" in rendered[ONE_SHOT]["command"]
     assert "--secret-is-user" not in ours[ONE_SHOT]["command"]
-
-
-def test_select_by_service_or_replica() -> None:
-    stack = blueprint("s3", scale={"chunkd": 2})
-    assert [replica.name for replica in select(stack, "chunkd")] == ["chunkd-1", "chunkd-2"]
-    assert [replica.name for replica in select(stack, "chunkd-2")] == ["chunkd-2"]
-    with pytest.raises(UnknownServiceError) as caught:
-        select(stack, "chunkd-3")
-    assert "chunkd-2" in caught.value.remedy
 
 
 def test_the_catalogue_is_not_changed_by_rendering() -> None:

@@ -188,7 +188,7 @@ def test_options_that_make_no_sense_are_refused(target: str, options: dict[str, 
         shell.exec(never, Asked("exec"), "tabled-1", ["--"])
 
 
-@pytest.mark.parametrize(("word", "named"), [("nosuch", "'nosuch'"), ("chunkd", "several containers")])
+@pytest.mark.parametrize(("word", "named"), [("nosuch", "'nosuch'"), ("chunkd", "several replicas")])
 def test_exec_needs_one_container(world: World, word: str, named: str) -> None:
     ended = world.run("exec", word, "ls")
     assert (ended.status, ended.out) == (2, "")

@@ -123,7 +123,7 @@ def test_begun_anew_after_it_was_cut_short(source: Path, target: Path, moment: s
 def test_the_program_ends_only_on_its_second_signal(source: Path, target: Path) -> None:
     load = "from hailbox.helper.programs import restore as agent"
     program = f"{load}; agent.FROM, agent.TO = {str(source)!r}, {str(target)!r}"
-    command = [sys.executable, "-c", f"{program}; raise SystemExit(agent.main())"]
+    command = [sys.executable, "-c", f"{program}; raise SystemExit(agent.main([]))"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"

@@ -10,7 +10,8 @@ import pytest
 
 from hailbox.commands.up import up
 from hailbox.context import Context
-from hailbox.diagnosis import evidence as diagnosis
+from hailbox.diagnosis import evidence
+from hailbox.diagnosis.roots import roots
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import ContainerDetails, ContainerState, Helper
 from hailbox.model import names
@@ -121,12 +122,12 @@ def test_what_cannot_be_healed_is_told_with_root_followers_and_the_next_command(
         up(patient.context)
     assert not isinstance(caught.value, DataDamagedError)
     assert caught.value.problem == (
-        "chunkd-1 does not work: no answer; its container runs (restarted 0 times); iwhd-1, tabled-1 wait for it; "
+        "chunkd-1 runs and does not answer: no answer; iwhd-1, tabled-1 wait for it; "
         "tried: restart of chunkd-1, re-create of chunkd-1"
     )
     assert caught.value.remedy == (
-        "see more with: hailbox --stack test logs chunkd-1; "
-        "discard its data with: hailbox --stack test reset chunkd-1"
+        "see all that it said: hailbox --stack test logs chunkd-1; nothing else is left to try than to "
+        "discard its data: hailbox --stack test reset chunkd-1"
     )
 
 
@@ -137,7 +138,7 @@ def test_damaged_data_is_never_discarded_but_the_command_is_named(
     details = patient.fake.container_details
 
     def refuses_its_data(identifier: str) -> ContainerDetails:
-        status = diagnosis.DAMAGED_DATA_STATUS
+        status = evidence.DAMAGED_DATA
         return replace(details(identifier), exit_code=status, restart_count=4)
 
     monkeypatch.setattr(patient.fake, "container_details", refuses_its_data)
@@ -146,9 +147,7 @@ def test_damaged_data_is_never_discarded_but_the_command_is_named(
     with pytest.raises(DataDamagedError) as caught:
         up(patient.context)
     assert caught.value.problem.endswith("; its last lines:\n  tabled: /var/lib/tabled/meta.db: the file is damaged")
-    assert caught.value.remedy == (
-        "its data is damaged; discard it and start empty with: hailbox --stack test reset tabled-1"
-    )
+    assert caught.value.remedy == ("discard its data and start it empty: hailbox --stack test reset tabled-1")
 
 
 def test_a_container_that_ran_out_of_memory_is_told_of(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,12 +213,12 @@ def test_progress_tells_what_is_tried(patient: Patient) -> None:
 def test_roots(sick: list[str], found: list[str]) -> None:
     catalog = load_catalog()
     profile = catalog.profile("s3").scaled({"chunkd": 2})
-    assert diagnosis.roots(sick, profile, catalog) == found
+    assert roots(sick, profile, catalog) == found
 
 
 def test_roots_of_a_profile_without_what_they_need() -> None:
     catalog = load_catalog()
-    assert diagnosis.roots(["iwhd-1"], catalog.profile("fs"), catalog) == ["iwhd-1"]
+    assert roots(["iwhd-1"], catalog.profile("fs"), catalog) == ["iwhd-1"]
 
 
 def test_containers_that_lost_their_network_are_made_anew(
@@ -261,7 +260,7 @@ def test_a_disk_that_stays_full_is_named_and_no_data_given_up(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patient.probes.sick = {"chunkd-1"}
-    monkeypatch.setattr(patient.fake, "logs", lambda *_, **__: iter([b"now cannot write: No space left on device"]))
+    monkeypatch.setattr(patient.fake, "run_helper", lambda helper, *, deadline: b"full\n")
     with pytest.raises(VolumeFullError) as caught:
         up(patient.context)
     assert "chunkd-1" in caught.value.problem
@@ -276,7 +275,7 @@ def test_a_volume_that_cannot_be_written_is_named_before_its_container_is_made_a
     monkeypatch.setattr(patient.fake, "run_helper", lambda helper, *, deadline: b"read-only\n")
     with pytest.raises(VolumeReadOnlyError) as caught:
         up(patient.context)
-    assert caught.value.problem.startswith("cld-1 does not work")
+    assert caught.value.problem.startswith("cld-1 cannot write")
     assert "chunkd-1 waits for it" in caught.value.problem
     assert "reset" not in caught.value.remedy
     assert (patient.restarted, patient.recreated) == (["cld-1"], [])

@@ -146,8 +146,8 @@ def test_wait_in_vain(fake: FakeEngine, make_context: MakeContext) -> None:
     set_state(fake, "cld-1", ContainerState.PAUSED)
     with pytest.raises(NotWorkingError) as caught:
         wait(make_context(), deadline=0)
-    assert caught.value.problem == "cld-1 does not work: its container is paused"
-    assert caught.value.remedy.startswith("heal it with: hailbox --stack test up; "), "nothing was tried yet"
+    assert caught.value.problem == "cld-1 is frozen: its container is paused"
+    assert caught.value.remedy == "let it go on: hailbox --stack test up", "nothing was tried yet"
 
 
 def test_logs_are_merged_in_order_of_time(

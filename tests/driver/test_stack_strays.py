@@ -13,6 +13,7 @@ from hailbox.commands.down import destroy, down
 from hailbox.commands.reset import reset
 from hailbox.commands.up import up
 from hailbox.context import Context
+from hailbox.diagnosis import evidence
 from hailbox.engine.docker.objects import container as listed
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import Container, ContainerDetails, ContainerState, Helper
@@ -40,7 +41,7 @@ class Lost:
         fake.work = self._look
 
     def _look(self, helper: Helper) -> bytes:
-        if "-strays-" not in helper.name:
+        if "-lostprocesses-" not in helper.name:
             return b""
         assert helper.host_processes
         self.spared.append(json.loads(helper.command[-2]))
@@ -70,9 +71,9 @@ class Lost:
         return found
 
     def keeps_data(self, replica: str) -> None:
-        """The daemon of that replica does not work as long as there is the process."""
-        said = f"{replica.partition('-')[0]}: /var/lib/x: in use by another"
-        self.fake.output[self.container(replica).id] = said.encode()
+        """The daemon of that replica ends, and says why by its exit status, as long as there is the process."""
+        ended = ContainerDetails(evidence.DATA_IN_USE, False, "", 1.7e9, 1.7e9, 4, 0)
+        self.fake.details[self.container(replica).id] = ended
         self.context.watch.sick |= {replica}  # type: ignore[attr-defined]
         self.ended = lambda ended: self.context.watch.sick.discard(ended)  # type: ignore[attr-defined]
 
@@ -191,26 +192,29 @@ def test_data_that_somebody_keeps_is_never_advised_to_be_discarded(lost: Lost, h
         lost.mortal = False
     lost.keeps_data("tabled-1")
     lost.ended = lambda replica: None
-    # What a daemon made anew says is the same.
-    lost.fake.output = Always(lost.fake.output[lost.container("tabled-1").id])
+    # A re-created daemon ends for the same reason.
+    lost.fake.details = Always(lost.fake.details[lost.container("tabled-1").id])
     with pytest.raises(DataInUseError) as caught:
         up(lost.context)
-    assert caught.value.problem.startswith("another process has the data of tabled-1")
+    assert caught.value.problem.startswith("tabled-1 does not start, as another process has its data")
     assert "reset" not in caught.value.remedy
     assert "no data is lost" in caught.value.remedy
     assert ("docker stop theirs" in caught.value.remedy) is bool(holder)
     assert ("kill, in vain, of process 100" in caught.value.problem) is not bool(holder)
 
 
-class Always(dict[str, bytes]):
-    """The same for every container but those that have something of their own."""
+class Always(dict[str, ContainerDetails]):
+    """One answer for every container."""
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: ContainerDetails) -> None:
         super().__init__()
         self._value = value
 
-    def get(self, key: str, default: object = None) -> bytes:  # type: ignore[override]
-        return super().get(key, self._value)
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: str) -> ContainerDetails:
+        return self._value
 
 
 def test_an_engine_that_lets_no_helper_see_its_host_is_no_obstacle(

@@ -1,6 +1,7 @@
 """Layers are imported downward only, as ARCHITECTURE.md draws them."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,13 @@ ALLOWED: dict[str, set[str]] = {
     "hailbox.snapshot": {*_VERBS},
     "hailbox.bench": {"hailbox.context", "hailbox.stack", "hailbox.model", "haild.client"},
     "hailbox.shell": {"hailbox.stack", "hailbox.model", "haild.client", "haild.wire"},
-    "hailbox.diagnosis": {*_VERBS, "hailbox.probe"},
+    "hailbox.diagnosis": {*_LOOK, "hailbox.helper", "hailbox.probe"},
     "hailbox.stack": {
-        *(*_VERBS, "hailbox.diagnosis", "hailbox.images", "hailbox.probe", "hailbox.resources"),
+        *(*_LOOK, "hailbox.diagnosis", "hailbox.helper", "hailbox.images", "hailbox.probe", "hailbox.resources"),
         *("hailbox.engine.composecli", "haild.credentials"),
     },
-    "hailbox.helper": {*_LOOK, "hailbox.snapshot"},
+    "hailbox.helper": {*_LOOK},
+    "hailbox.helper.programs": set(),
     "hailbox.probe": {"haild.wire", "haild.client"},
     "hailbox.images": {"hailbox.engine.port", "hailbox.model", "hailbox.resources", "hailbox"},
     "hailbox.engine": {"hailbox.model", "haild.credentials"},
@@ -207,3 +209,23 @@ def test_modules_are_short() -> None:
         if (lines := len(path.read_text().splitlines())) > 520
     }
     assert long == {}
+
+
+def test_programs_for_helpers_import_the_standard_library_only() -> None:
+    """They run in a container that need not have anything else, and one loader ships them."""
+    wrong = [
+        f"{module_of(path)} imports {name}"
+        for path in modules_below("hailbox.helper.programs")
+        for name in imports_of(path)
+        if name.split(".")[0] not in sys.stdlib_module_names and not name.startswith("hailbox.helper.programs.")
+    ]
+    assert wrong == []
+
+
+def test_the_driver_does_not_read_the_daemons_source() -> None:
+    assert [
+        f"{module_of(path)} imports {name}"
+        for path in modules_below("hailbox")
+        for name in imports_of(path)
+        if name.startswith("haild.daemon")
+    ] == []

@@ -20,8 +20,8 @@ Why = Annotated[bool, typer.Option("--why", help="Also say what is at the root o
 def status(make: Make, why: Why = False) -> Shown:
     """Show each service, whether it works, and where it is reached."""
     from hailbox.cli import render
-    from hailbox.commands.status import stack_down
     from hailbox.commands.status import status as run
+    from hailbox.stack.selection import stack_down
 
     if why:
         from hailbox.cli import doctor

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final
 
 from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState, Engine
-from hailbox.helper import lostprocesses as strays
-from hailbox.helper import run as helpers
+from hailbox.helper import lostprocesses, settle
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe, present
 from hailbox.stack import lock
+from hailbox.stack.removal import discard, each
 
-STOP_TIMEOUT = 3
+STOP_TIMEOUT: Final = 3
 """Seconds that a daemon gets to stop cleanly; ours take less than one."""
 
-_KILLED = 137
+_KILLED: Final = 137
 """Exit status of a process that SIGKILL ended."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,12 +37,6 @@ class Removal:
     """Replicas that did not stop when asked and had to be killed."""
 
 
-def each(work: Callable[[T], object], things: Iterable[T]) -> None:
-    """Do `work` for all things at once; raises the first error after all have ended."""
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        list(pool.map(work, things))
-
-
 def down(context: Context) -> Removal:
     """Stop all services and remove their containers and the network; data and credentials stay.
 
@@ -55,10 +44,10 @@ def down(context: Context) -> Removal:
     """
     with lock.exclusive(context):
         observed = present(context.engine, context.stack)
-        if strays.end_suspected(context, observed):
+        if lostprocesses.end_suspected(context, observed):
             observed = present(context.engine, context.stack)
         if any(names.HELPER in container.labels for container in observed.containers):
-            helpers.settle(context, observed)
+            settle.settle(context, observed)
             observed = present(context.engine, context.stack)
         services = [c for c in observed.containers if c.labels.get(names.REPLICA) != ONE_SHOT]
         killed: list[str] = []
@@ -103,19 +92,6 @@ def stop_cleanly(context: Context, container: Container) -> bool:
     return killed
 
 
-def discard(engine: Engine, volumes: Iterable[str], containers: Sequence[Container]) -> None:
-    """Kill and remove these containers and volumes. Needs no graceful stop of what it throws away."""
-    used = Counter(volume for container in containers for volume in container.mounts)
-    wanted = dict.fromkeys(volumes)
-
-    def remove(container: Container) -> None:
-        engine.remove_container(container.id)
-        each(engine.remove_volume, [name for name in container.mounts if name in wanted and used[name] == 1])
-
-    each(remove, containers)
-    each(engine.remove_volume, [name for name in wanted if used[name] != 1])
-
-
 def _unused_images(engine: Engine, observed: Observed) -> list[str]:
     """The tags of our images without those that other containers were made from, and what those were built on."""
     made = engine.images({names.IMAGE: None})
@@ -127,7 +103,7 @@ def _unused_images(engine: Engine, observed: Observed) -> list[str]:
 
 
 def destroy(context: Context, *, dry_run: bool = False, images: bool = False) -> Removal:
-    """Remove everything of the stack; with `images` also the images that hailbox made and nobody else uses.
+    """Remove everything of the stack; with `images` also the images that hailbox made and no other container uses.
 
     Raises UnknownStackError.
     """
@@ -137,7 +113,7 @@ def destroy(context: Context, *, dry_run: bool = False, images: bool = False) ->
         made = _unused_images(engine, observed) if images else []
         volumes = sorted(volume.name for volume in observed.volumes)
         if not dry_run:
-            strays.end_suspected(context, observed)
+            lostprocesses.end_suspected(context, observed)
             discard(engine, volumes, observed.containers)
             each(engine.remove_network, [network.id for network in observed.networks])
             for reference in reversed(made):

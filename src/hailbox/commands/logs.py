@@ -7,12 +7,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hailbox.commands.status import stack_down
 from hailbox.context import Context
 from hailbox.engine.port import Container, Engine
 from hailbox.model import names
-from hailbox.model.errors import UnknownServiceError
-from hailbox.observe import Observed, present
+from hailbox.observe import present
+from hailbox.stack import selection
 
 
 @dataclass(frozen=True)
@@ -33,29 +32,12 @@ def logs(
     `tail` is the number of last lines of each replica to begin with. Raises UnknownStackError,
     UnknownServiceError, StackDownError.
     """
-    containers = _select(present(context.engine, context.stack), wanted)
+    containers = selection.containers(present(context.engine, context.stack), wanted, one_shot=True)
     if follow:
         yield from _followed(context.engine, containers, tail)
         return
     lines = [line for container in containers for line in _lines(context.engine, container, tail, follow=False)]
     yield from sorted(lines, key=lambda line: line.time)
-
-
-def _select(observed: Observed, wanted: Sequence[str]) -> list[Container]:
-    services = [container for container in observed.containers if names.HELPER not in container.labels]
-    by_replica = sorted(services, key=lambda container: container.labels.get(names.REPLICA, ""))
-    if not wanted:
-        return by_replica
-    chosen: list[Container] = []
-    for word in wanted:
-        found = [c for c in by_replica if word in (c.labels.get(names.REPLICA), c.labels.get(names.SERVICE))]
-        if not found and observed.down:
-            raise stack_down(observed.stack)
-        if not found:
-            known = ", ".join(container.labels.get(names.REPLICA, container.name) for container in by_replica)
-            raise UnknownServiceError(f"stack {observed.stack} has no container of {word!r}", f"it has: {known}")
-        chosen += found
-    return chosen
 
 
 def _lines(engine: Engine, container: Container, tail: int | None, *, follow: bool) -> Iterator[LogLine]:

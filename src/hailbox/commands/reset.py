@@ -10,14 +10,12 @@ from hailbox.commands.down import Removal
 from hailbox.commands.result import StackResult
 from hailbox.commands.up import bring_up
 from hailbox.context import Context
-from hailbox.helper import lostprocesses as strays
-from hailbox.helper import run as helpers
+from hailbox.helper import lostprocesses, settle
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
-from hailbox.model.errors import UnknownServiceError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe
-from hailbox.stack import lock, plan
+from hailbox.stack import lock, plan, selection
 from hailbox.stack.recreate import discard_to_renew, renew
 from hailbox.stack.situation import prepare
 
@@ -49,7 +47,7 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
         )
         if dry_run:
             return ResetResult(removal, None)
-        if strays.end_suspected(context, observed):
+        if lostprocesses.end_suspected(context, observed):
             observed = observe(context.engine, context.stack)
         observed = _without_helpers(context, observed, partly=bool(wanted))
         for container in containers:
@@ -69,16 +67,16 @@ def _without_helpers(context: Context, observed: Observed, *, partly: bool) -> O
     if not left:
         return observed
     if partly:
-        helpers.settle(context, observed)
+        settle.settle(context, observed)
     else:
-        helpers.end_faults(context, observed)
+        settle.end_faults(context, observed)
         for container in left:
             context.engine.remove_container(container.id)
     return observe(context.engine, context.stack)
 
 
 def _replicas(context: Context, observed: Observed, wanted: Sequence[str]) -> frozenset[str]:
-    """The names of the replicas in question: those of the profile, and whatever else there is."""
+    """The names of the replicas in question: those of the profile, and all else that there is."""
     profile, _ = plan.chosen_profile(context, observed)
     known = {replica.name: replica.service for replica in profile.replicas}
     labelled = [container.labels for container in observed.containers]
@@ -86,15 +84,7 @@ def _replicas(context: Context, observed: Observed, wanted: Sequence[str]) -> fr
     for labels in labelled:
         if (name := labels.get(names.REPLICA)) and name != ONE_SHOT:
             known.setdefault(name, labels.get(names.SERVICE, ""))
-    if not wanted:
-        return frozenset(known)
-    chosen: set[str] = set()
-    for word in wanted:
-        found = {name for name, service in known.items() if word in (name, service)}
-        if not found:
-            listed = ", ".join(dict.fromkeys([*known.values(), *known]))
-            raise UnknownServiceError(f"stack {context.stack} has no service {word!r}", f"it has: {listed}")
-        chosen |= found
+    chosen = selection.chosen(context.stack, known, wanted)
     # Those of a group have one volume; none of them may be left with the data of the others gone.
     keepers = {context.catalog.keeper(name) for name in chosen}
     return frozenset(name for name in known if context.catalog.keeper(name) in keepers)

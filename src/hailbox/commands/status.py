@@ -10,11 +10,12 @@ import tenacity
 
 from hailbox.commands.result import ReplicaResult, StackResult, endpoints
 from hailbox.context import Context
-from hailbox.diagnosis import evidence as diagnosis
+from hailbox.diagnosis import roots
+from hailbox.diagnosis.roots import Case
 from hailbox.engine.port import ContainerState, Engine
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT, Profile
-from hailbox.model.errors import NotWorkingError, StackDownError
+from hailbox.model.errors import NotWorkingError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe, present
 from hailbox.probe import watch as probes
@@ -36,15 +37,24 @@ class StackSummary:
     endpoints: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A stack as `see` found it."""
+
+    result: StackResult
+    case: Case
+    """What a diagnosis needs."""
+
+
 def status(context: Context) -> StackResult:
     """Probe every replica once. Raises UnknownStackError."""
-    return examine(context, present(context.engine, context.stack))
+    return see(context, present(context.engine, context.stack)).result
 
 
-def examine(context: Context, observed: Observed, outcomes: Mapping[str, Outcome] | None = None) -> StackResult:
-    """The same for a stack that was observed already, and perhaps probed."""
+def see(context: Context, observed: Observed) -> Seen:
+    """Probe every replica of a stack that was observed."""
     profile = plan.chosen_profile(context, observed)[0]
-    outcomes = outcomes or probe(context, observed, profile)
+    outcomes, has_credentials = _probe(context, observed, profile)
     where = endpoints(recorded(observed))
     replicas = tuple(
         ReplicaResult(
@@ -57,18 +67,13 @@ def examine(context: Context, observed: Observed, outcomes: Mapping[str, Outcome
         )
         for replica in profile.replicas
     )
-    return StackResult(context.stack, profile.name, replicas, down=observed.down)
+    result = StackResult(context.stack, profile.name, replicas, down=observed.down)
+    return Seen(result, Case(context, observed, profile, outcomes, has_credentials))
 
 
-def stack_down(stack: str) -> StackDownError:
-    """The error for a stack that is down."""
-    return StackDownError(
-        f"stack {stack} is down: none of its services has a container", f"start it with: hailbox --stack {stack} up"
-    )
-
-
-def probe(context: Context, observed: Observed, profile: Profile) -> dict[str, Outcome]:
-    """Probe every replica of the profile once; outcomes by replica, also of those that have no container."""
+def _probe(context: Context, observed: Observed, profile: Profile) -> tuple[dict[str, Outcome], bool]:
+    """Probe every replica of the profile once; the outcomes by replica, also of those that have no container, and
+    whether the stack has credentials."""
     ports = recorded(observed)
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The engine takes long to hand out a file.
@@ -91,44 +96,32 @@ def probe(context: Context, observed: Observed, profile: Profile) -> dict[str, O
             targets.append(Target(replica.name, replica.service, port))
     if targets and secrets is not None:
         outcomes |= context.watch(targets, secrets, deadline=0, on_change=lambda outcome: None)
-    return outcomes
+    return outcomes, secrets is not None
 
 
 def wait(context: Context, *, deadline: float) -> StackResult:
-    """Wait until the stack works, `deadline` seconds at most; then raises NotWorkingError."""
+    """Wait until the stack works, `deadline` seconds at most; then raise what is at the root of its trouble."""
 
-    def look() -> tuple[Observed, StackResult | None]:
+    def look() -> Seen | None:
         observed = observe(context.engine, context.stack)
-        return observed, None if observed.empty else examine(context, observed)
+        return None if observed.empty else see(context, observed)
 
     attempts = tenacity.Retrying(
-        retry=tenacity.retry_if_result(lambda seen: seen[1] is None or not seen[1].working),
+        retry=tenacity.retry_if_result(lambda seen: seen is None or not seen.result.working),
         wait=tenacity.wait_random_exponential(multiplier=0.05, max=0.5),
         stop=tenacity.stop_after_delay(deadline),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
     )
     context.tell(context.stack, Phase.WAITING)
-    observed, result = attempts(look)
-    if result is None:
+    seen = attempts(look)
+    if seen is None:
         raise NotWorkingError(
             f"there is still no stack {context.stack!r} after {deadline:g} s",
             f"bring it up with: hailbox --stack {context.stack} up",
         )
-    if result.down:
-        raise stack_down(context.stack)
-    if not result.working:
-        outcomes = {
-            replica.replica: Outcome(
-                replica.replica,
-                Reached.FUNCTION if replica.working else Reached.NOTHING,
-                replica.reason,
-                replica.seconds,
-            )
-            for replica in result.replicas
-        }
-        profile = plan.chosen_profile(context, observed)[0]
-        raise diagnosis.explain(context.engine, observed, outcomes, profile, context.catalog, ())
-    return result
+    if not seen.result.working:
+        raise roots.find(seen.case)[0]
+    return seen.result
 
 
 def ls(engine: Engine) -> list[StackSummary]:

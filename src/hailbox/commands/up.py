@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Final
 
 from hailbox.commands.result import ReplicaResult, StackResult, endpoints
 from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState
-from hailbox.helper import lostprocesses as strays
-from hailbox.helper import run as helpers
+from hailbox.helper import lostprocesses, settle
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.observe import Observed, observe
 from hailbox.probe.outcome import Outcome
@@ -20,11 +20,11 @@ from hailbox.stack.heal import Healer
 from hailbox.stack.plan import Plan
 from hailbox.stack.situation import Prepared, prepare
 
-FRESH_DEADLINE = 20.0
+FRESH_DEADLINE: Final = 20.0
 """Seconds in which a service that was just started has to work before it is restarted."""
 
-STEADY_DEADLINE = 2.5
-"""The same for one that has been running."""
+STEADY_DEADLINE: Final = 2.5
+"""Seconds in which a service that has been running has to work before it is restarted."""
 
 
 def up(context: Context) -> StackResult:
@@ -38,9 +38,9 @@ def up(context: Context) -> StackResult:
 
 
 def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepared | None = None) -> StackResult:
-    """The same for a command that holds the stack's lock already, and has `discarded` these replicas' data.
+    """What `up` does, for a command that holds the stack's lock.
 
-    `prepared` is what it may have worked out before.
+    discarded: the replicas whose data the command has discarded. prepared: what it has worked out already.
     """
     prepared = prepared or prepare(context)
     observed, planned, kept = prepared.observed, prepared.planned, prepared.kept
@@ -61,8 +61,8 @@ def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepar
     if healed:
         with context.span("heal"):
             outcomes = healer.heal(outcomes)
-    # That an engine starts one again and again shows only a while behind its first start.
-    if fresh and strays.end_suspected(context, observe(context.engine, context.stack)):
+    # That an engine starts one again and again shows only a while after its first start.
+    if fresh and lostprocesses.end_suspected(context, observe(context.engine, context.stack)):
         converge.make(context, planned)
         outcomes = healer.heal(healer.wait(FRESH_DEADLINE))
     return replace(
@@ -82,7 +82,7 @@ def _ending(context: Context, restored: Collection[Container]) -> Iterator[None]
         yield
         return
     with ThreadPoolExecutor(max_workers=1) as pool:
-        ending = pool.submit(helpers.end_restores, context, restored)
+        ending = pool.submit(settle.end_restores, context, restored)
         yield
         ending.result()
 
@@ -95,7 +95,7 @@ def _new_credentials(context: Context) -> Mapping[str, str]:
 
 
 def _restart_what_ran(context: Context, before: Observed) -> bool:
-    """Restart the services that ran before and do now: they have read credentials that are no more."""
+    """Restart the services that ran before and do now: the credentials that they have read are gone."""
     engine = context.engine
     running = {c.id for c in observe(engine, context.stack).containers if c.state is ContainerState.RUNNING}
     stale = [c.id for c in before.containers if c.state is ContainerState.RUNNING and c.id in running]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from hailbox.context import Context
-from hailbox.diagnosis import evidence as diagnosis
-from hailbox.engine.port import Container, ContainerDetails, ContainerState
-from hailbox.helper import volumecheck as writing
+from hailbox.diagnosis import evidence, words
+from hailbox.diagnosis.evidence import Evidence
+from hailbox.engine.port import ContainerState
+from hailbox.helper import volumecheck
 from hailbox.helper.volumecheck import Trouble
 from hailbox.model import names
 from hailbox.model.errors import (
+    ClockSkewError,
     ContainerGoneError,
     ContainerPausedError,
     ContainerStoppedError,
@@ -26,13 +28,13 @@ from hailbox.model.errors import (
     OutOfMemoryError,
     StackError,
     UnresponsiveError,
+    VolumeFullError,
+    VolumeReadOnlyError,
 )
-from hailbox.observe import Observed
 from hailbox.probe.outcome import Outcome, Reached
 
-_REFUSED = re.compile(r"SIG_INVAL|SIGNATURE_DOES_NOT_MATCH|ACCESS_DENIED|status 40[13]\b")
-_CRASHES = 3
-_LINES = 5
+SET_CLOCKS: Final = "set both clocks by NTP; restart the virtual machine that the engine runs in, if there is one"
+"""What to do where the containers' clock and ours differ."""
 
 
 @dataclass(frozen=True)
@@ -40,126 +42,182 @@ class Patient:
     """A replica that does not work and waits for no other."""
 
     context: Context
-    observed: Observed
-    outcome: Outcome
-    followers: Collection[str]
+    evidence: Evidence
+    followers: Sequence[str] = ()
+    """Replicas that wait for it."""
+    tried: Sequence[str] = ()
+    """What `up` has done in vain."""
 
-    def problem(self, what: str) -> str:
-        """Who, what, and who waits for it."""
-        waiting = ""
-        if self.followers:
-            verb = "waits" if len(self.followers) == 1 else "wait"
-            waiting = f"; {', '.join(sorted(self.followers))} {verb} for it"
-        return f"{self.outcome.replica} {what}{waiting}"
+    @property
+    def replica(self) -> str:
+        """Its name."""
+        return self.evidence.replica
 
-    def tell(self, kind: type[StackError], what: str, remedy: str) -> StackError:
-        """The error of that kind."""
-        return kind(self.problem(what), remedy)
+    @property
+    def image_is_ours(self) -> bool:
+        """Whether its daemon is one of ours, which tells by exit statuses."""
+        container = self.evidence.container
+        return container is None or container.labels.get(names.SERVICE) not in self.evidence.observed.own_services
+
+    def tell(self, kind: type[StackError], what: str, remedy: str, *, quote: bool = False) -> StackError:
+        """The error of that kind: the replica, what is wrong, who waits for it, what was tried, its last lines."""
+        tried = f"; tried: {', '.join(self.tried)}" if self.tried else ""
+        lines = self.evidence.lines if quote or self.tried else ()
+        said = "".join(f"\n  {line}" for line in lines)
+        quoted = f"; its last lines:{said}" if said else ""
+        return kind(f"{self.replica} {what}{waiting(self.followers)}{tried}{quoted}", remedy)
 
     def command(self, words: str) -> str:
         """A command about this stack."""
         return f"hailbox --stack {self.context.stack} {words}"
 
+    def up(self, what: str) -> str:
+        """The advice to run `up`, which does `what`; if that was done in vain, what is left to do."""
+        if not self.tried:
+            return f"{what}: {self.command('up')}"
+        return (
+            f"see all that it said: {self.command(f'logs {self.replica}')}; nothing else is left to try than to "
+            f"discard its data: {self.command(f'reset {self.replica}')}"
+        )
+
+
+def waiting(followers: Sequence[str]) -> str:
+    """The part of a sentence that names the replicas that wait for one; empty if none does."""
+    if not followers:
+        return ""
+    return f"; {', '.join(sorted(followers))} {'waits' if len(followers) == 1 else 'wait'} for it"
+
+
+def clock_skew(outcome: Outcome) -> ClockSkewError:
+    """The error for a service that refuses our requests only because they seem too old or too new."""
+    return ClockSkewError(f"{outcome.replica} works, but refuses every request of ours: {outcome.reason}", SET_CLOCKS)
+
 
 def diagnose(patient: Patient) -> HailboxError:
     """The error that tells why this replica does not work."""
-    if patient.outcome.skew is not None:
-        return diagnosis.clock_skew(patient.outcome)
-    containers = patient.observed.of(patient.outcome.replica)
-    if not containers:
-        return patient.tell(
-            ContainerGoneError, "has no container", f"make it again, with its data: {patient.command('up')}"
-        )
-    container = containers[0]
-    if container.state is ContainerState.PAUSED:
-        return patient.tell(
-            ContainerPausedError, "is frozen: its container is paused", f"let it go on: {patient.command('up')}"
-        )
-    details = patient.context.engine.container_details(container.id)
-    crashing = container.state is ContainerState.RESTARTING or (
-        details.restart_count >= _CRASHES and patient.outcome.reached is Reached.NOTHING
-    )
-    if container.state is not ContainerState.RUNNING or crashing:
-        return _ended(patient, container, details, crashing=crashing)
-    return _in_use(patient, container, details) or _running(patient, container)
+    found = patient.evidence
+    if found.outcome.skew is not None:
+        return clock_skew(found.outcome)
+    if found.container is None:
+        return patient.tell(ContainerGoneError, "has no container", patient.up("make it again, with its data"))
+    if found.container.state is ContainerState.PAUSED:
+        return patient.tell(ContainerPausedError, "is frozen: its container is paused", patient.up("let it go on"))
+    by_status = permanent(patient)
+    if by_status is not None:
+        return by_status
+    if found.details is not None and found.details.out_of_memory:
+        return _out_of_memory(patient)
+    if found.container.state is not ContainerState.RUNNING or found.crashing:
+        return _ended(patient)
+    return _running(patient)
 
 
-def _in_use(patient: Patient, container: Container, details: ContainerDetails) -> StackError | None:
-    """The error if it says that another process has its data."""
-    holders = diagnosis.holders(patient.context.engine, patient.observed, container, details)
-    if holders is None:
-        return None
+def permanent(patient: Patient) -> StackError | None:
+    """The error for a cause that no start of the daemon removes, as its exit status tells; None if there is none."""
+    status = patient.evidence.exit_status
+    if status == evidence.DAMAGED_DATA:
+        return patient.tell(
+            DataDamagedError,
+            "does not start, as its data is damaged",
+            f"discard its data and start it empty: {patient.command(f'reset {patient.replica}')}",
+            quote=True,
+        )
+    if status == evidence.DATA_IN_USE:
+        return _in_use(patient)
+    if status == evidence.CANNOT_WRITE:
+        return cannot_write(patient)
+    return None
+
+
+def _in_use(patient: Patient) -> StackError:
+    found = patient.evidence
+    assert found.container is not None  # noqa: S101 - for the type checker: it has ended
+    up = f"run: {patient.command('up')}; no data is lost by that"
+    holders = evidence.others_with_data(patient.context, found.observed, found.container)
     if holders:
-        remedy = diagnosis.free_data(holders, patient.context.stack)
+        remedy = f"stop what has it: docker stop {' '.join(holders)}; then {up}"
+    elif patient.tried:
+        remedy = f"end that process on the engine's machine, or restart that machine; then {up}"
     else:
         remedy = f"end a process that the engine has lost track of: {patient.command('up')}"
     return patient.tell(DataInUseError, "does not start, as another process has its data", remedy)
 
 
-def _ended(patient: Patient, container: Container, details: ContainerDetails, *, crashing: bool) -> StackError:
-    said = "".join(
-        f"\n  {line.partition(b' ')[2].decode(errors='replace')}"
-        for line in patient.context.engine.logs(container.id, tail=_LINES)
+def cannot_write(patient: Patient) -> StackError | None:
+    """The error if its volume cannot be written: no step of ours helps, and its data is not to blame.
+
+    Raises DiskFullError where the engine's disk is so full that no helper can look.
+    """
+    found = patient.evidence
+    if found.container is None:
+        return None
+    trouble = volumecheck.look(patient.context, found.observed, found.container)
+    if trouble is None and not patient.image_is_ours:
+        trouble = words.trouble(patient.context.engine, found.container)
+    up = f"then run: {patient.command('up')}"
+    if trouble is Trouble.FULL:
+        return patient.tell(
+            VolumeFullError,
+            "cannot write: no space is left for its data",
+            f"free some space on the engine's disk (docker system df shows what takes it), {up}",
+        )
+    if trouble is Trouble.READ_ONLY:
+        return patient.tell(
+            VolumeReadOnlyError,
+            "cannot write: its data is on a read-only file system",
+            f"see why (dmesg shows errors of disks), make it writable, {up}",
+        )
+    return None
+
+
+def _out_of_memory(patient: Patient) -> StackError:
+    again = "ask less of it at once, or give it a higher mem_limit"
+    return patient.tell(
+        OutOfMemoryError,
+        "was killed: its container ran out of memory",
+        again if patient.tried else f"start it again: {patient.command('up')}; {again}",
     )
-    quoted = f"; its last lines:{said}" if said else ""
-    replica = patient.outcome.replica
-    if details.exit_code == diagnosis.DAMAGED_DATA_STATUS:
-        return patient.tell(
-            DataDamagedError,
-            f"does not start, as its data is damaged{quoted}",
-            f"discard its data and start it empty: {patient.command(f'reset {replica}')}",
-        )
-    if details.out_of_memory:
-        return patient.tell(
-            OutOfMemoryError,
-            "was killed: its container ran out of memory",
-            f"start it again: {patient.command('up')}; ask less of it at once, or give it a higher mem_limit",
-        )
-    if in_use := _in_use(patient, container, details):
-        return in_use
-    if trouble := writing.trouble(patient.context.engine, patient.observed, container):
-        return _cannot_write(patient, trouble)
-    if crashing:
+
+
+def _ended(patient: Patient) -> StackError:
+    found, details = patient.evidence, patient.evidence.details
+    assert found.container is not None  # noqa: S101 - for the type checker
+    assert details is not None  # noqa: S101 - for the type checker
+    if unwritable := cannot_write(patient):
+        return unwritable
+    if found.crashing:
+        remedy = f"see all that it said: {patient.command(f'logs {patient.replica}')}; {patient.up('heal it')}"
         return patient.tell(
             CrashLoopError,
-            f"ends again and again, {details.restart_count} times so far{quoted}",
-            f"see all that it said: {patient.command(f'logs {replica}')}; heal it: {patient.command('up')}",
+            f"ends again and again, {details.restart_count} times so far",
+            patient.up("") if patient.tried else remedy,
+            quote=True,
         )
     return patient.tell(
         ContainerStoppedError,
-        f"does not run: its container is {container.state.value}, exit status {details.exit_code}",
-        f"start it: {patient.command('up')}",
+        f"does not run: its container is {found.container.state.value}, exit status {details.exit_code}",
+        patient.up("start it"),
     )
 
 
-def _running(patient: Patient, container: Container) -> StackError:
-    if names.project(patient.context.stack) not in container.networks:
+def _running(patient: Patient) -> StackError:
+    found, outcome = patient.evidence, patient.evidence.outcome
+    assert found.container is not None  # noqa: S101 - for the type checker
+    if names.project(patient.context.stack) not in found.container.networks:
         return patient.tell(
             NetworkGoneError,
             "is not on the stack's network, which was removed, or it was disconnected from it",
-            f"make its container anew, with its data: {patient.command('up')}",
+            patient.up("re-create its container, with its data"),
         )
-    if _REFUSED.search(patient.outcome.reason):
+    if outcome.refused:
         return patient.tell(
             CredentialsRefusedError,
-            f"does not accept the stack's credentials: {patient.outcome.reason}",
-            f"start it with those that the stack has: {patient.command('up')}",
+            f"does not accept the stack's credentials: {outcome.reason}",
+            patient.up("start it with those that the stack has"),
         )
-    if trouble := writing.trouble(patient.context.engine, patient.observed, container):
-        return _cannot_write(patient, trouble)
-    if patient.outcome.reached is Reached.NOTHING:
-        return patient.tell(
-            UnresponsiveError,
-            f"runs and does not answer: {patient.outcome.reason}",
-            f"heal it: {patient.command('up')}",
-        )
-    return patient.tell(
-        NotWorkingError,
-        f"does not work: {patient.outcome.reason}",
-        f"heal it: {patient.command('up')}; see what it said: {patient.command(f'logs {patient.outcome.replica}')}",
-    )
-
-
-def _cannot_write(patient: Patient, trouble: Trouble) -> StackError:
-    why = "no space is left for its data" if trouble is Trouble.FULL else "its data is on a read-only file system"
-    return diagnosis.cannot_write(patient.problem(f"cannot write: {why}"), trouble, patient.context.stack)
+    if unwritable := cannot_write(patient):
+        return unwritable
+    if outcome.reached is Reached.NOTHING:
+        return patient.tell(UnresponsiveError, f"runs and does not answer: {outcome.reason}", patient.up("heal it"))
+    logs = "" if patient.tried else f"; see what it said: {patient.command(f'logs {patient.replica}')}"
+    return patient.tell(NotWorkingError, f"does not work: {outcome.reason}", patient.up("heal it") + logs)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hailbox.commands.result import StackResult
+from hailbox.commands.status import see
 from hailbox.context import Context
-from hailbox.diagnosis import roots as stack
+from hailbox.diagnosis import roots
 from hailbox.doctor import host
 from hailbox.doctor.report import Check, Examination, Report, findings
 from hailbox.model.errors import EngineDeniedError, EngineUnreachableError, HailboxError, HostError
@@ -15,12 +16,13 @@ from hailbox.observe import Observed, observe, present
 
 def why(context: Context) -> Examination:
     """How the stack is, and the roots of its trouble. Raises UnknownStackError."""
-    result, errors = stack.examine(context, present(context.engine, context.stack))
-    return Examination(Report(context.stack, (), findings(errors), result), tuple(errors))
+    seen = see(context, present(context.engine, context.stack))
+    errors = roots.find(seen.case)
+    return Examination(Report(context.stack, (), findings(errors), seen.result), tuple(errors))
 
 
 def doctor(context: Context) -> Examination:
-    """The same, and the host. Does not raise what it can report."""
+    """How the stack and the host are, and the roots of their trouble. Does not raise what it can report."""
     checks: list[Check] = []
     errors: list[HailboxError] = []
     late: list[HailboxError] = []
@@ -35,7 +37,7 @@ def doctor(context: Context) -> Examination:
         errors += [error] if error else []
         if observed.record:
             result, found = _stack(context, observed, checks)
-            # Whoever refuses us for our clock only repeats what the host's check has found.
+            # A service that refuses us for our clock only repeats what the host's check has found.
             known = {error.code for error in errors if isinstance(error, HostError)}
             errors += [error for error in found if error.code not in known]
         else:
@@ -56,12 +58,14 @@ def _stack(
 ) -> tuple[StackResult | None, Sequence[HailboxError]]:
     """How the replicas are, and what is wrong; appends a check. Raises EngineUnreachableError, EngineDeniedError."""
     try:
-        result, found = stack.examine(context, observed)
+        seen = see(context, observed)
+        found = roots.find(seen.case)
     except (EngineUnreachableError, EngineDeniedError):
         raise
     except HailboxError as error:
         checks.append(Check("stack", False, "the engine does not let us look"))
         return None, [error]
+    result = seen.result
     working = sum(replica.working for replica in result.replicas)
     detail = "down" if result.down else f"{working} of {len(result.replicas)} replicas work"
     checks.append(Check("stack", not found, detail))

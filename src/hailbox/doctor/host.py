@@ -6,9 +6,10 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from hailbox.context import Context
-from hailbox.diagnosis import evidence as diagnosis
+from hailbox.diagnosis.replica import SET_CLOCKS
 from hailbox.doctor.report import Check
 from hailbox.engine.port import Engine
 from hailbox.model import names
@@ -16,10 +17,10 @@ from hailbox.model.errors import ClockSkewError, DiskFullError, HailboxError, Le
 from hailbox.observe import Observed, observe, stacks
 from hailbox.stack import lock, plan, ports, preflight
 
-ENOUGH_DISK = 1 << 30
+ENOUGH_DISK: Final = 1 << 30
 """Bytes; images and an empty stack take about a quarter of that."""
 
-TOLERATED_SKEW = 5.0
+TOLERATED_SKEW: Final = 5.0
 """Seconds. S3 clients are refused from 15 minutes on; signatures and leases are easier to follow with less."""
 
 Looked = tuple[Check, HailboxError | None]
@@ -73,7 +74,7 @@ def _clock(engine: Engine) -> Looked:
     detail = f"the containers' clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
     if abs(skew) <= TOLERATED_SKEW:
         return Check("clock", True, detail), None
-    return Check("clock", False, detail), ClockSkewError(detail, diagnosis.SET_CLOCKS)
+    return Check("clock", False, detail), ClockSkewError(detail, SET_CLOCKS)
 
 
 def insisted_ports(context: Context, observed: Observed) -> Looked:

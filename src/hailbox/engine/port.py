@@ -143,8 +143,10 @@ class Helper:
     """Whether it sees all processes of the engine's host."""
     capabilities: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
-    memory: int | None = 256 << 20
-    """Bytes; None: no limit. Under a limit the page cache of what it copies counts, and is written out at once."""
+    memory: int = 256 << 20
+    """Bytes, the page cache of the files that it reads and writes included."""
+    pids: int = 64
+    """How many processes and threads it may have at once."""
     restart_on_failure: bool = False
     """Whether the engine starts it again when it ends with a status other than 0 that nobody asked for."""
 

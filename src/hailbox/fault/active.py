@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hailbox.context import Context
 from hailbox.fault.result import Fault
-from hailbox.helper import run as helpers
+from hailbox.helper import settle
 from hailbox.model import names
 from hailbox.model.errors import UnknownFaultError
 from hailbox.observe import present
@@ -35,7 +35,7 @@ def described(container_name: str, stack: str, labels: Mapping[str, str]) -> Fau
 def ls(context: Context) -> list[Fault]:
     """The faults that are in effect. Raises UnknownStackError."""
     observed = present(context.engine, context.stack)
-    found = [described(c.name, context.stack, c.labels) for c in helpers.active_faults(observed)]
+    found = [described(c.name, context.stack, c.labels) for c in settle.active_faults(observed)]
     return sorted(found, key=lambda fault: fault.id)
 
 
@@ -46,17 +46,17 @@ def clear(context: Context, wanted: Sequence[str] = ()) -> Cleared:
     """
     with lock.exclusive(context):
         observed = present(context.engine, context.stack)
-        present_helpers = helpers.of_kind(observed, names.FAULT)
+        helpers = settle.of_kind(observed, names.FAULT)
         chosen = []
         for word in wanted:
             meant = [
                 container
-                for container in present_helpers
-                if word == helpers.fault_id(container) or word in container.labels[names.FAULT_TARGETS].split()
+                for container in helpers
+                if word == settle.fault_id(container) or word in container.labels[names.FAULT_TARGETS].split()
             ]
             if not meant:
-                active = ", ".join(sorted(helpers.fault_id(c) for c in helpers.active_faults(observed)))
+                active = ", ".join(sorted(settle.fault_id(c) for c in settle.active_faults(observed)))
                 raise UnknownFaultError(f"there is no fault {word!r} in effect", f"there are: {active or 'none'}")
             chosen += meant
         unique = list({container.id: container for container in chosen}.values())
-        return Cleared(helpers.end_faults(context, observed, unique if wanted else None))
+        return Cleared(settle.end_faults(context, observed, unique if wanted else None))

@@ -6,26 +6,24 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-from hailbox.commands.status import stack_down
 from hailbox.context import Context
-from hailbox.engine.port import Container, ContainerState, Helper
+from hailbox.engine.port import Container
 from hailbox.fault.active import described
 from hailbox.fault.result import Fault
-from hailbox.helper import faultprogram as program
-from hailbox.helper import run as helpers
+from hailbox.helper import kinds, settle
+from hailbox.helper.kinds import Kind
+from hailbox.helper.run import Work, create, image_of, run
 from hailbox.model import names
-from hailbox.model.catalog import ONE_SHOT
-from hailbox.model.errors import FaultActiveError, FaultFailedError, NotWorkingError, UnknownServiceError, UsageError
+from hailbox.model.errors import FaultActiveError, FaultFailedError, NotWorkingError, UsageError
 from hailbox.observe import Observed, present
-from hailbox.stack import lock
+from hailbox.stack import lock, selection
 
-PROCESS = ("kill", "stop", "pause")
-CHOICE_DEADLINE = 60.0
-_VOLUME = "/volume"
-_READY = b"ready"
+PROCESS: Final = ("kill", "stop", "pause")
+_VOLUME: Final = "/volume"
+_READY: Final = b"ready"
 
 
 @dataclass(frozen=True)
@@ -48,18 +46,16 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    """What the helper needs beyond what all have."""
+class _Fault:
+    """What its helper has to be told."""
 
-    command: tuple[str, ...]
+    kind: Kind
+    arguments: Mapping[str, Any]
     identifier: str
     targets: tuple[str, ...]
     detail: str = ""
-    mounts: Mapping[str, str] = field(default_factory=dict)
+    volumes: Mapping[str, str] | None = None
     network: str = "none"
-    host_processes: bool = False
-    capabilities: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()
 
 
 def inject(context: Context, asked: Asked) -> Fault:
@@ -75,57 +71,52 @@ def inject(context: Context, asked: Asked) -> Fault:
     with lock.exclusive(context):
         observed = present(context.engine, context.stack)
         until = time.time() + asked.seconds if asked.seconds else None
-        recipe = _recipe(context, observed, asked, until)
-        _make_room(context, observed, recipe)
+        fault = _fault(context, observed, asked)
+        _make_room(context, observed, fault)
         labels = {
-            names.STACK: context.stack,
-            names.HELPER: names.FAULT,
             names.FAULT_KIND: asked.kind,
-            names.FAULT_TARGETS: " ".join(recipe.targets),
-            names.FAULT_DETAIL: recipe.detail,
+            names.FAULT_TARGETS: " ".join(fault.targets),
+            names.FAULT_DETAIL: fault.detail,
         } | ({names.FAULT_UNTIL: f"{until:.3f}"} if until else {})
-        helper = Helper(
-            name=names.fault_container(context.stack, recipe.identifier),
-            image=_image(context, observed),
-            command=recipe.command,
-            labels=labels,
-            mounts=recipe.mounts,
-            network=recipe.network,
-            host_processes=recipe.host_processes,
-            capabilities=recipe.capabilities,
-            devices=recipe.devices,
-            restart_on_failure=True,
+        arguments = {"kind": asked.kind, "until": until, **fault.arguments}
+        work = Work(
+            fault.kind,
+            _image(context, observed),
+            fault.volumes or {},
+            (json.dumps(arguments),),
+            labels,
+            fault.identifier,
+            fault.network,
         )
-        _start(context, helper)
-    return described(helper.name, context.stack, labels)
+        _start(context, create(context, work))
+    return described(names.fault_container(context.stack, fault.identifier), context.stack, labels)
 
 
 def _image(context: Context, observed: Observed) -> str:
     """The runtime image, which the stack's one-shot container was made from."""
-    for container in observed.of(ONE_SHOT):
-        return container.image_id
+    if image := image_of(observed):
+        return image
     raise NotWorkingError(
         f"stack {context.stack} is half made", f"bring it up first: hailbox --stack {context.stack} up"
     )
 
 
-def _make_room(context: Context, observed: Observed, recipe: _Recipe) -> None:
+def _make_room(context: Context, observed: Observed, fault: _Fault) -> None:
     """Remove the helper of such a fault that has ended. Raises FaultActiveError if it has not."""
-    active = {helpers.fault_id(container) for container in helpers.active_faults(observed)}
-    if recipe.identifier in active:
+    active = {settle.fault_id(container) for container in settle.active_faults(observed)}
+    if fault.identifier in active:
         raise FaultActiveError(
-            f"{recipe.identifier} is in effect already",
-            f"end it first: hailbox --stack {context.stack} fault clear {recipe.identifier}",
+            f"{fault.identifier} is in effect already",
+            f"end it first: hailbox --stack {context.stack} fault clear {fault.identifier}",
         )
-    for container in helpers.of_kind(observed, names.FAULT):
-        if helpers.fault_id(container) not in active:
+    for container in settle.of_kind(observed, names.FAULT):
+        if settle.fault_id(container) not in active:
             context.engine.remove_container(container.id)
 
 
-def _start(context: Context, helper: Helper) -> None:
+def _start(context: Context, identifier: str) -> None:
     """Start the helper and wait until it says that the fault is in effect. Raises FaultFailedError."""
     engine = context.engine
-    identifier = engine.create_helper(helper)
     said: list[str] = []
     try:
         engine.start_container(identifier)
@@ -145,78 +136,41 @@ def _start(context: Context, helper: Helper) -> None:
     )
 
 
-def find(context: Context, observed: Observed, wanted: str) -> Container:
-    """The container of a replica; of a service, too, that has but one.
-
-    Raises UnknownServiceError, StackDownError, and NotWorkingError if it does not run.
-    """
-    if observed.down:
-        raise stack_down(context.stack)
-    services = [c for c in observed.containers if c.labels.get(names.REPLICA, ONE_SHOT) != ONE_SHOT]
-    found = [c for c in services if wanted in (c.labels[names.REPLICA], c.labels.get(names.SERVICE))]
-    if len(found) != 1:
-        known = ", ".join(sorted(container.labels[names.REPLICA] for container in services))
-        problem = (
-            f"{wanted!r} means several replicas" if found else f"stack {context.stack} has no replica {wanted!r}"
-        )
-        raise UnknownServiceError(problem, f"choose one of: {known}")
-    if found[0].state is not ContainerState.RUNNING:
-        raise NotWorkingError(
-            f"{found[0].labels[names.REPLICA]} does not run: its container is {found[0].state.value}",
-            f"bring it up first: hailbox --stack {context.stack} up",
-        )
-    return found[0]
-
-
-def _recipe(context: Context, observed: Observed, asked: Asked, until: float | None) -> _Recipe:
-    target = find(context, observed, asked.replica)
+def _fault(context: Context, observed: Observed, asked: Asked) -> _Fault:
+    target = selection.running(observed, asked.replica)
     replica = target.labels[names.REPLICA]
-    arguments: dict[str, Any] = {"kind": asked.kind, "until": until}
     if asked.kind in PROCESS:
-        return _Recipe(
-            program.agent("process", "Hold", arguments | {"container": target.id}),
-            f"{asked.kind}-{replica}",
-            (replica,),
-            host_processes=True,
-            capabilities=("KILL",),
-        )
+        return _Fault(kinds.HOLD_PROCESS, {"container": target.id}, f"{asked.kind}-{replica}", (replica,))
     if asked.kind == "fill-disk":
-        return _Recipe(
-            program.agent("nospace", "NoSpace", arguments | {"container": target.id, "root": _data(context, target)}),
-            f"fill-disk-{replica}",
-            (replica,),
-            host_processes=True,
-            capabilities=("SYS_PTRACE", "DAC_READ_SEARCH", "KILL"),
-        )
+        arguments = {"container": target.id, "root": _data(context, target)}
+        return _Fault(kinds.NO_SPACE, arguments, f"fill-disk-{replica}", (replica,))
     if asked.kind == "corrupt":
-        return _corruption(context, observed, asked, target, arguments)
-    return _network(context, observed, asked, target, arguments)
+        return _corruption(context, observed, asked, target)
+    return _network(observed, asked, target)
 
 
-def _network(
-    context: Context, observed: Observed, asked: Asked, target: Container, arguments: Mapping[str, Any]
-) -> _Recipe:
+def _network(observed: Observed, asked: Asked, target: Container) -> _Fault:
     targets: Sequence[str] = (target.labels[names.REPLICA],)
     details = []
+    arguments: dict[str, Any] = {"delay": asked.delay, "loss": asked.loss}
     if asked.kind == "partition":
-        peer = find(context, observed, asked.peer or "").labels[names.REPLICA]
+        peer = selection.running(observed, asked.peer or "").labels[names.REPLICA]
         if peer == targets[0]:
             raise UsageError(f"{peer} cannot be parted from itself", "name two replicas")
         targets = sorted((*targets, peer))
-        target = find(context, observed, targets[0])
-        arguments = {**arguments, "peers": [targets[1]]}
+        target = selection.running(observed, targets[0])
+        arguments["peers"] = [targets[1]]
     if asked.delay:
         details.append(f"what it sends comes {asked.delay:g} s later")
     if asked.loss:
         details.append(f"{asked.loss:.0%} of what it sends get lost")
-    return _Recipe(
-        program.agent("network", "Network", {**arguments, "delay": asked.delay, "loss": asked.loss}),
+    return _Fault(
+        kinds.NETWORK,
+        arguments,
         "-".join((asked.kind, *targets)),
         tuple(targets),
         detail=", ".join(details),
         network=f"container:{target.id}",
-        capabilities=("NET_ADMIN", "NET_RAW"),
-        devices=("/dev/net/tun",),
     )
 
 
@@ -228,32 +182,22 @@ def _data(context: Context, target: Container) -> str:
     return directory
 
 
-def _corruption(
-    context: Context, observed: Observed, asked: Asked, target: Container, arguments: Mapping[str, Any]
-) -> _Recipe:
+def _corruption(context: Context, observed: Observed, asked: Asked, target: Container) -> _Fault:
     _data(context, target)
     replica = target.labels[names.REPLICA]
     volume = names.data_volume(context.stack, context.catalog.keeper(replica))
-    looking = Helper(
-        name=names.fault_container(context.stack, f"look-{replica}"),
-        image=_image(context, observed),
-        command=program.choice(_VOLUME, asked.file),
-        labels={names.STACK: context.stack, names.HELPER: names.SAVE},
-        mounts={volume: f"{_VOLUME}:ro"},
-        capabilities=("DAC_READ_SEARCH",),
-    )
-    helpers.discard(context, observed, looking.name)
-    found = json.loads(context.engine.run_helper(looking, deadline=CHOICE_DEADLINE))
+    looking = Work(kinds.CHOOSE_FILE, _image(context, observed), {volume: f"{_VOLUME}:ro"}, (asked.file,))
+    found = json.loads(run(context, looking))
     if "missing" in found:
         raise UsageError(
             f"nothing of {replica} was corrupted: {found['missing']}", "see: hailbox fault corrupt --help"
         )
     mark = hashlib.sha256(found["file"].encode()).hexdigest()[:6]
-    return _Recipe(
-        program.agent("corruption", "Corruption", {**arguments, **found, "root": _VOLUME}),
+    return _Fault(
+        kinds.CORRUPTION,
+        {**found, "root": _VOLUME},
         f"corrupt-{replica}-{mark}",
         (replica,),
         detail=f"{found['length']} bytes at offset {found['offset']} of {found['file']}",
-        mounts={volume: _VOLUME},
-        capabilities=("DAC_OVERRIDE",),
+        volumes={volume: _VOLUME},
     )

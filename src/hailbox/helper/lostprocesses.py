@@ -1,44 +1,43 @@
 """Processes of a stack's containers that the engine has lost track of, and their end.
 
-An engine that is killed while it starts a container may believe, when it is back, that this one never ran (26.1 shows
-it as created), while its process does. Whoever starts the container then has that process killed; the engine takes
-the news of its end for that of the new one, and replaces this one in its turn, again and again. Whoever removes the
-container leaves a process that nobody owns, and that keeps the data from its successor. So such a process is ended
-before its container is touched, and the container, of which the engine's idea is wrong, is removed then.
+An engine that is killed while it starts a container may believe, when it is back, that the container never ran (26.1
+shows it as created), although its process runs. A start of the container then kills that process; the engine takes
+the news of its end for that of the new one, and replaces this one in its turn, again and again. A removal of the
+container leaves a process that belongs to no container and keeps the data from its successor. So such a process is
+ended before its container is touched; then the container, of which the engine's idea is wrong, is removed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import secrets
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Final
 
 from hailbox.context import Context
-from hailbox.engine.port import Container, ContainerState, Engine, Helper
+from hailbox.engine.port import Container, ContainerState, Engine
+from hailbox.helper import kinds
+from hailbox.helper.run import Work, image_of, run
 from hailbox.model import names
-from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import DiskFullError, EngineFailedError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed
 
-_DEADLINE = 30.0
-_LOOKS = 3
+_LOOKS: Final = 3
 """A look that finds something is followed by another: what the engine does meanwhile may leave one more process."""
 
-_LOST = 2.0
+_LOST: Final = 2.0
 """Seconds for which an engine tries to delete the new process whose end it believes in, before it starts the next;
 from an end that was one to the next start it is a tenth of a second, and more only after several restarts."""
-_LIFE = 5.0
-"""Seconds that no such process lives."""
+_LIFE: Final = 5.0
+"""Seconds; no such process lives that long."""
 
 
 @dataclass(frozen=True)
-class Stray:
-    """A process that was found, and sent SIGKILL."""
+class LostProcess:
+    """A process that was found and sent SIGKILL."""
 
     pid: int
     """In the process name space of the engine's host."""
@@ -54,22 +53,22 @@ class Stray:
 def end(context: Context, observed: Observed, misjudged: Collection[Container] = ()) -> tuple[str, ...]:
     """End all processes with data of the stack that no running container owns, and remove their containers.
 
-    Those of the `misjudged` containers, too. Returns what was done, in words: nothing where the engine does not let a
+    Also those of the `misjudged` containers. Returns what was done, in words: nothing where the engine does not let a
     helper see the processes of its host.
     """
     done: list[str] = []
     removed = set[str]()
-    # A disk without room for a helper is somebody else's to tell of.
-    with context.span("look for stray processes"), contextlib.suppress(EngineFailedError, DiskFullError):
-        # Who ends a process in the midst of the start of the next leaves some engines stuck: no more starts first.
+    # A full disk, which leaves no room for a helper, is reported elsewhere.
+    with context.span("look for lost processes"), contextlib.suppress(EngineFailedError, DiskFullError):
+        # Some engines hang if a process is killed while its successor starts, so restarts are stopped first.
         for container in (*misjudged, *(c for c in observed.containers if c.state is ContainerState.RESTARTING)):
             context.engine.kill_container(container.id)
         for _ in range(_LOOKS):
-            seen = _look(context.engine, observed, {container.id for container in misjudged} - removed)
-            for stray in seen:
-                done.append(_told(stray))
-                context.tell(_replica(observed, stray), Phase.HEALING, done[-1])
-            suspects = {stray.container for stray in seen} | {container.id for container in misjudged}
+            seen = _look(context, observed, {container.id for container in misjudged} - removed)
+            for lost in seen:
+                done.append(_told(lost))
+                context.tell(_replica(observed, lost), Phase.HEALING, done[-1])
+            suspects = {lost.container for lost in seen} | {container.id for container in misjudged}
             # A helper's container may be the record of what is half done.
             doomed = [c for c in observed.containers if c.id in suspects - removed and names.HELPER not in c.labels]
             for container in doomed:
@@ -82,7 +81,7 @@ def end(context: Context, observed: Observed, misjudged: Collection[Container] =
 
 
 def end_suspected(context: Context, observed: Observed) -> tuple[str, ...]:
-    """The same, if there may be any: the look takes half a second."""
+    """End such processes if there may be any: the look takes half a second, so it is not made without a sign."""
     data = {volume.name for volume in observed.data_volumes()}
     # What else has data mounted is a helper, which does not run when its work is done, or has not begun.
     keeping = [c for c in observed.containers if data & set(c.mounts) and names.HELPER not in c.labels]
@@ -95,42 +94,38 @@ def end_suspected(context: Context, observed: Observed) -> tuple[str, ...]:
     return end(context, observed, misjudged)
 
 
-def _told(stray: Stray) -> str:
+def _told(lost: LostProcess) -> str:
     """What became of it, in a few words."""
-    return f"{'end' if stray.ended else 'kill, in vain,'} of process {stray.pid}, which the engine had lost track of"
+    return f"{'end' if lost.ended else 'kill, in vain,'} of process {lost.pid}, which the engine had lost track of"
 
 
 def _is_restless(engine: Engine, container: Container) -> bool:
     """Whether the engine seems to replace the process of this container again and again."""
     try:
         details = engine.container_details(container.id)
-    except EngineFailedError:  # somebody has removed it
+    except EngineFailedError:  # it has been removed meanwhile
         return False
     lost = details.restart_count > 0 and details.started_at - details.finished_at >= _LOST
     return lost and engine.clock() - details.started_at < _LIFE
 
 
-def _look(engine: Engine, observed: Observed, misjudged: Collection[str]) -> list[Stray]:
-    data, one_shot = [volume.name for volume in observed.data_volumes()], observed.of(ONE_SHOT)
-    if not data or not one_shot:
+def _look(context: Context, observed: Observed, misjudged: Collection[str]) -> list[LostProcess]:
+    data, image = [volume.name for volume in observed.data_volumes()], image_of(observed)
+    if not data or image is None:
         return []
-    # Others' containers that have the data are none of ours to end.
-    owners = [container for container in engine.containers({}) if container.id not in misjudged]
+    # The containers of others that have the data are not ours to end.
+    owners = [container for container in context.engine.containers({}) if container.id not in misjudged]
     running = [container.id for container in owners if container.state.has_process]
     known = [container.id for container in owners if not container.state.has_process]
-    program = (Path(__file__).parent / "programs" / "lostprocesses.py").read_text(encoding="utf-8")
-    helper = Helper(
-        name=f"{names.project(observed.stack)}-strays-{secrets.token_hex(4)}",
-        image=one_shot[0].image_id,
-        command=("python3", "-I", "-c", program, json.dumps(running), json.dumps(known)),
-        labels={names.STACK: observed.stack, names.HELPER: names.SAVE},
-        mounts={volume: f"/volumes/{volume}:ro" for volume in data},
-        host_processes=True,
-        capabilities=("SYS_PTRACE", "DAC_READ_SEARCH", "KILL"),
+    work = Work(
+        kinds.LOST_PROCESSES,
+        image,
+        {volume: f"/volumes/{volume}:ro" for volume in data},
+        (json.dumps(running), json.dumps(known)),
     )
-    return [Stray(**entry) for entry in json.loads(engine.run_helper(helper, deadline=_DEADLINE) or b"[]")]
+    return [LostProcess(**entry) for entry in json.loads(run(context, work) or b"[]")]
 
 
-def _replica(observed: Observed, stray: Stray) -> str:
-    labels = [volume.labels for volume in observed.volumes if volume.name == stray.volume]
-    return labels[0].get(names.REPLICA, stray.volume) if labels else stray.volume
+def _replica(observed: Observed, lost: LostProcess) -> str:
+    labels = [volume.labels for volume in observed.volumes if volume.name == lost.volume]
+    return labels[0].get(names.REPLICA, lost.volume) if labels else lost.volume

@@ -1,185 +1,71 @@
-"""Helper containers beside a stack: ending faults, and finishing or discarding what a killed command left."""
+"""Starting helper containers: the only place that says what one is called and what it may do."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import secrets
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hailbox.context import Context
-from hailbox.engine.port import Container, ContainerState, Engine, Helper
-from hailbox.helper import lostprocesses as strays
+from hailbox.engine.port import Helper
+from hailbox.helper.kinds import Kind
+from hailbox.helper.program import command
 from hailbox.model import names
-from hailbox.model.errors import EngineFailedError, HelperFailedError
-from hailbox.model.progress import Phase
-from hailbox.observe import Observed, observe
-
-RESTORE_DEADLINE = 3600.0
-"""Seconds; what is copied back may be large, and stopping half-way is worse than waiting."""
-
-_RESTORED = "-restored"
-"""Behind the name of a restoring helper: what it has restored is in use, and never replaced again."""
-
-_STOP_TIMEOUT = 3
-_ACTIVE = (ContainerState.RUNNING, ContainerState.RESTARTING, ContainerState.PAUSED)
-_ENDED_WELL = (0, 75)
-"""Exit statuses of a fault's agent that has undone it, or whose replica was gone."""
+from hailbox.model.catalog import ONE_SHOT
+from hailbox.observe import Observed
 
 
-def of_kind(observed: Observed, kind: str) -> list[Container]:
-    """The helper containers of one kind: names.FAULT, SAVE or RESTORE."""
-    return [container for container in observed.containers if container.labels.get(names.HELPER) == kind]
+@dataclass(frozen=True)
+class Work:
+    """A piece of work for a helper of that kind."""
+
+    kind: Kind
+    image: str
+    """The runtime image, by reference or id."""
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """By volume name: where it is mounted; with `:ro` after it read-only."""
+    arguments: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Beside those that every helper has."""
+    identifier: str = ""
+    """What a fault is called; the other helpers are called by chance."""
+    network: str = "none"
+    """Or `container:ID`, whose network name space it then shares."""
 
 
-def unfinished_restores(observed: Observed) -> list[Container]:
-    """The helpers that have not yet put all of a snapshot in its place."""
-    return [container for container in of_kind(observed, names.RESTORE) if not container.name.endswith(_RESTORED)]
+def described(stack: str, work: Work) -> Helper:
+    """The helper container for that work."""
+    kind = work.kind
+    if work.identifier:
+        name = names.fault_container(stack, work.identifier)
+    else:
+        name = f"{names.project(stack)}-{kind.word}-{secrets.token_hex(4)}"
+    return Helper(
+        name=name,
+        image=work.image,
+        command=command(kind.modules, work.arguments),
+        labels={names.STACK: stack, names.HELPER: kind.purpose, **work.labels},
+        mounts=work.volumes,
+        network=work.network,
+        host_processes=kind.host_processes,
+        capabilities=kind.capabilities,
+        devices=kind.devices,
+        memory=kind.memory,
+        pids=kind.pids,
+        restart_on_failure=kind.is_fault,
+    )
 
 
-def active_faults(observed: Observed) -> list[Container]:
-    """The helpers of the faults that are in effect."""
-    return [container for container in of_kind(observed, names.FAULT) if container.state in _ACTIVE]
+def run(context: Context, work: Work) -> bytes:
+    """Run a helper to its end and remove it; returns what it printed. Raises what `Engine.run_helper` raises."""
+    return context.engine.run_helper(described(context.stack, work), deadline=work.kind.deadline)
 
 
-def fault_id(container: Container) -> str:
-    """What the user calls a fault: `pause-chunkd-1`."""
-    return container.name.removeprefix(names.fault_container(container.labels[names.STACK], ""))
+def create(context: Context, work: Work) -> str:
+    """Make a helper without starting it; returns its id."""
+    return context.engine.create_helper(described(context.stack, work))
 
 
-def end_faults(context: Context, observed: Observed, chosen: Iterable[Container] | None = None) -> tuple[str, ...]:
-    """End these faults (None: all), remove their helpers, and return which were in effect."""
-    helpers = of_kind(observed, names.FAULT) if chosen is None else list(chosen)
-
-    def end(container: Container) -> str | None:
-        active = container.state in _ACTIVE
-        if active:
-            if container.state is ContainerState.PAUSED:
-                context.engine.unpause_container(container.id)
-            context.engine.stop_container(container.id, stop_timeout=_STOP_TIMEOUT)
-            if context.engine.container_details(container.id).exit_code not in _ENDED_WELL:
-                _make_good(context, observed, container)
-        context.engine.remove_container(container.id)
-        return fault_id(container) if active else None
-
-    if not helpers:
-        return ()
-    with context.span("end faults"), ThreadPoolExecutor() as pool:
-        return tuple(sorted(name for name in pool.map(end, helpers) if name))
-
-
-def _make_good(context: Context, observed: Observed, helper: Container) -> None:
-    """The agent could not undo its fault: a start of the replica's container does."""
-    for replica in helper.labels.get(names.FAULT_TARGETS, "").split()[:1]:
-        for container in observed.of(replica):
-            if container.state is ContainerState.RUNNING:
-                context.engine.restart_container(container.id, stop_timeout=1)
-
-
-def settle(context: Context, observed: Observed) -> tuple[str, ...]:
-    """Leave no helper: end all faults (returned), discard copies that were not finished, finish restoring."""
-    ended = finish(context, observed)
-    if of_kind(observed, names.RESTORE):
-        end_restores(context, of_kind(observe(context.engine, context.stack), names.RESTORE))
-    return ended
-
-
-def finish(context: Context, observed: Observed) -> tuple[str, ...]:
-    """The same, but the helpers that have restored all stay for `end_restores`."""
-    ended = end_faults(context, observed)
-    for container in of_kind(observed, names.SAVE):
-        context.engine.remove_container(container.id)
-    for container in unfinished_restores(observed):
-        _finish_restore(context, observed, container)
-    return ended
-
-
-def _finish_restore(context: Context, observed: Observed, helper: Container) -> None:
-    """Put a snapshot, whole, in place of the data while the services are down; then start those that ran.
-
-    The helper is the record that data is being replaced: until all is in its place nobody is started, and every
-    command begins the copying anew. Then it gets another name, and behind that only the old content is removed, while
-    the services write again. Raises HelperFailedError.
-    """
-    engine = context.engine
-    context.tell(context.stack, Phase.RESTORING, helper.labels.get(names.SNAPSHOT_NAME, ""))
-    services = [c for c in observed.containers if names.HELPER not in c.labels and c.labels.get(names.SERVICE)]
-    running = [c for c in services if c.state.has_process]
-    # What the engine has lost track of would go on writing into what is being replaced.
-    strays.end_suspected(context, observed)
-    # The engine would start others than these and ended ones in the midst of the copying.
-    unsteady = [c for c in services if c not in running and c.state is not ContainerState.EXITED]
-    with ThreadPoolExecutor(max_workers=len(services) + 1) as pool:
-        ready = pool.submit(_make_ready, engine, helper)
-        with context.span("kill"):
-            killed = [pool.submit(engine.kill_container, container.id) for container in running]
-            killed += [pool.submit(engine.remove_container, container.id) for container in unsteady]
-            for future in killed:
-                future.result()
-        with context.span("copy"):
-            says = ready.result()
-            engine.kill_container(helper.id, signal=names.GO)
-            if not next(says, b"").endswith(b" restored"):
-                _check_end(context, helper)
-
-        def start(container: Container) -> None:
-            context.tell(container.labels.get(names.REPLICA, container.name), Phase.STARTING)
-            # Whose port or network was taken away meanwhile is made anew by Compose.
-            with contextlib.suppress(EngineFailedError):
-                engine.start_container(container.id)
-
-        engine.rename_container(helper.id, helper.name + _RESTORED)
-        with context.span("start"):
-            for started in [pool.submit(start, container) for container in running]:
-                started.result()
-
-
-def end_restores(context: Context, restored: Iterable[Container]) -> None:
-    """Remove the helpers that have restored all, when the old content is gone. Raises HelperFailedError."""
-    engine = context.engine
-    for helper in restored:
-        engine.kill_container(helper.id, signal=names.GO)
-        if engine.await_exit(helper.id, deadline=RESTORE_DEADLINE) != 0:
-            cleaning = Helper(
-                name=f"{helper.name}-clean-{secrets.token_hex(4)}",
-                image=helper.image_id,
-                command=("sh", "-c", "rm -rf /volumes/*/.discarded-*"),
-                labels={names.STACK: context.stack, names.HELPER: names.SAVE},
-                mounts={volume: f"/volumes/{volume}" for volume in helper.mounts},
-                capabilities=("DAC_OVERRIDE", "FOWNER"),
-            )
-            engine.run_helper(cleaning, deadline=RESTORE_DEADLINE)
-        engine.remove_container(helper.id)
-
-
-def _check_end(context: Context, helper: Container) -> None:
-    """Wait until the restoring helper has ended. Raises HelperFailedError."""
-    engine = context.engine
-    status = engine.await_exit(helper.id, deadline=RESTORE_DEADLINE)
-    if status != 0:
-        lines = [line.partition(b" ")[2] for line in engine.logs(helper.id, tail=5)]
-        failed = HelperFailedError.of(helper.name, status, lines)
-        remedy = f"run it again; to give the data up: hailbox --stack {context.stack} reset"
-        raise HelperFailedError(failed.problem, remedy)
-
-
-def _make_ready(engine: Engine, helper: Container) -> Iterator[bytes]:
-    """Have the restoring helper run, and listen to the signal on which it begins; returns what it says from then on.
-
-    Each line is behind its time and a blank; they end with the helper.
-    """
-    earlier = sum(1 for _ in engine.logs(helper.id)) if helper.state is ContainerState.EXITED else 0
-    if helper.state is not ContainerState.RUNNING:
-        engine.start_container(helper.id)
-    lines = engine.logs(helper.id, follow=True)
-    for _line in itertools.islice(lines, earlier + 1):
-        """Only their number counts: the last says that it is ready."""
-    return lines
-
-
-def discard(context: Context, observed: Observed, name: str) -> None:
-    """Remove a helper of that name that a killed command left."""
-    for container in observed.containers:
-        if container.name == name:
-            context.engine.remove_container(container.id)
+def image_of(observed: Observed) -> str | None:
+    """The id of the runtime image, which the stack's one-shot container was made from; None without that one."""
+    return next((container.image_id for container in observed.of(ONE_SHOT)), None)

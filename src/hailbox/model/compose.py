@@ -13,7 +13,6 @@ import yaml
 import hailbox
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT, Catalog, Port, Profile, Replica
-from hailbox.model.errors import UnknownServiceError
 
 _Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -41,18 +40,6 @@ class Blueprint:
 def preferred_port(port: Port, replica: Replica) -> int:
     """The port that a replica of the default stack has unless somebody else holds it: 8082 and up for chunkd."""
     return port.host + replica.number - 1
-
-
-def select(blueprint: Blueprint, wanted: str) -> tuple[Replica, ...]:
-    """The replicas that `wanted` names: one (`chunkd-2`) or all of a service (`chunkd`).
-
-    Raises UnknownServiceError.
-    """
-    found = tuple(r for r in blueprint.profile.replicas if wanted in (r.name, r.service))
-    if not found:
-        known = ", ".join(dict.fromkeys([*blueprint.profile.services, *(r.name for r in blueprint.profile.replicas)]))
-        raise UnknownServiceError(f"stack {blueprint.stack} has no service {wanted!r}", f"it has: {known}")
-    return found
 
 
 def render(blueprint: Blueprint) -> str:

@@ -30,7 +30,7 @@ PORT = "org.hailbox.port."
 """With replica and port name behind it (`chunkd-1.chunk`): the port on the host."""
 
 HELPER = "org.hailbox.helper"
-"""Of a container that is not a service but does a piece of work beside the stack: FAULT, SAVE or RESTORE."""
+"""Of a container that is no service but does a piece of work beside the stack: FAULT, DISPOSABLE or RESTORE."""
 
 FAULT = "fault"
 FAULT_KIND = "org.hailbox.fault.kind"
@@ -40,10 +40,13 @@ FAULT_DETAIL = "org.hailbox.fault.detail"
 FAULT_UNTIL = "org.hailbox.fault.until"
 """Seconds since the epoch at which the fault ends by itself; absent if it does not."""
 
-SAVE = "save"
+DISPOSABLE = "disposable"
+"""A helper that any later command may remove: nothing depends on its being there."""
+_OLDER_DISPOSABLE = "save"
+"""What DISPOSABLE was called by hailbox 0.1."""
 RESTORE = "restore"
 GO = "SIGUSR1"
-"""To a helper of kind RESTORE: the services have ended, begin; the second time: they are started, end."""
+"""Signal to a RESTORE helper: first, that the services have ended; the second time, that they are started."""
 SNAPSHOT = "snapshot"
 """KIND of a volume with copies of data volumes."""
 SEAL = "snapshot-seal"
@@ -67,6 +70,11 @@ def check_stack(name: str) -> str:
             "use 1 to 31 lower-case letters, digits and hyphens, beginning and ending with a letter or digit",
         )
     return name
+
+
+def purpose(label: str | None) -> str | None:
+    """What a helper is for, from the value of its HELPER label; None if it is no helper."""
+    return DISPOSABLE if label == _OLDER_DISPOSABLE else label
 
 
 def project(stack: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 from hailbox.probe.outcome import Credentials, ProbeError, Reached
 from hailbox.probe.patience import attempt_deadline
-from haild.client.chunk import ChunkError, Connection
+from haild.client.chunk import ChunkError, Connection, ResponseCode
 
 _TABLE = b"hailbox-probe\0"
 
@@ -50,4 +50,6 @@ async def probe(host: str, port: int, credentials: Credentials) -> None:
         finally:
             await connection.close()
     except ChunkError as error:
-        raise ProbeError(Reached.ANSWER, f"chunkd refused the round trip: {error.code.name}") from error
+        refused = error.code in (ResponseCode.ACCESS_DENIED, ResponseCode.SIGNATURE_DOES_NOT_MATCH)
+        said = f"chunkd refused the round trip: {error.code.name}"
+        raise ProbeError(Reached.ANSWER, said, refused=refused) from error

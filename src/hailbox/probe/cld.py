@@ -6,7 +6,7 @@ import secrets
 
 from hailbox.probe.outcome import Credentials, ProbeError, Reached
 from hailbox.probe.patience import attempt_deadline
-from haild.client.cld import CldError, ConnectError, Session
+from haild.client.cld import CldError, ConnectError, ErrorCode, Session
 from haild.wire.cld.messages import OpenMode
 
 _MODE = OpenMode.READ | OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE | OpenMode.EXCL
@@ -18,7 +18,7 @@ async def _round_trip(session: Session) -> None:
     handle = await session.open(path, _MODE)
     try:
         if not await session.try_lock(handle):
-            raise ProbeError(Reached.ANSWER, "a lock that nobody holds was refused")
+            raise ProbeError(Reached.ANSWER, "a free lock was refused")
         await session.put(handle, content)
         read = (await session.get(handle)).data
     finally:
@@ -37,6 +37,9 @@ async def probe(host: str, port: int, credentials: Credentials) -> None:
         finally:
             await session.end()
     except ConnectError as error:
-        raise ProbeError(Reached.NOTHING, "no session: the port is closed, or nobody behind it answers") from error
+        raise ProbeError(
+            Reached.NOTHING, "no session: the port is closed, or its listener does not answer"
+        ) from error
     except CldError as error:
-        raise ProbeError(Reached.ANSWER, f"cld refused the round trip: {error.code.name}") from error
+        refused = error.code is ErrorCode.SIG_INVAL
+        raise ProbeError(Reached.ANSWER, f"cld refused the round trip: {error.code.name}", refused=refused) from error

@@ -19,7 +19,9 @@ def _expect(allowed: tuple[int, ...], status: int, asked: str, answer: bytes) ->
     if status not in allowed:
         said = answer.decode(errors="replace").strip()
         raise ProbeError(
-            Reached.ANSWER, f"iwhd answered {asked} with status {status}" + (f": {said}" if said else "")
+            Reached.ANSWER,
+            f"iwhd answered {asked} with status {status}" + (f": {said}" if said else ""),
+            refused=status in (401, 403),
         )
 
 

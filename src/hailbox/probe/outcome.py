@@ -11,7 +11,7 @@ class Reached(StrEnum):
     """How far a probe came."""
 
     NOTHING = "nothing"
-    """No answer: the port is closed, or nobody behind it speaks."""
+    """No answer: the port is closed, or its listener does not speak."""
     ANSWER = "answer"
     """The service speaks its protocol and refused something."""
     FUNCTION = "function"
@@ -21,11 +21,12 @@ class Reached(StrEnum):
 class ProbeError(Exception):
     """The round trip failed; the text says at which step, and how."""
 
-    def __init__(self, reached: Reached, reason: str, *, skew: float | None = None) -> None:
+    def __init__(self, reached: Reached, reason: str, *, skew: float | None = None, refused: bool = False) -> None:
         super().__init__(reason)
         self.reached = reached
         self.reason = reason
         self.skew = skew
+        self.refused = refused
 
 
 Credentials = Mapping[str, str]
@@ -46,6 +47,8 @@ class Outcome:
 
     skew: float | None = None
     """Seconds by which the service's clock is ahead of ours, if it refused us for that; it may be well otherwise."""
+    refused: bool = False
+    """Whether the service does not accept the stack's credentials."""
 
     @property
     def working(self) -> bool:

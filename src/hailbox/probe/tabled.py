@@ -46,7 +46,7 @@ class _Caller:
             return ProbeError(
                 Reached.ANSWER, f"{said}: its clock is {abs(skew):.0f} s {side} this machine's", skew=skew
             )
-        return ProbeError(Reached.ANSWER, said)
+        return ProbeError(Reached.ANSWER, said, refused=status in (401, 403))
 
 
 def _round_trip(host: str, port: int, credentials: Credentials) -> None:

@@ -40,19 +40,19 @@ def load(services: Iterable[str]) -> None:
 
 
 async def _attempt(target: Target, probe: Probe, credentials: Credentials, started: float) -> Outcome:
-    reached, reason, skew = Reached.FUNCTION, "", None
+    reached, reason, skew, refused = Reached.FUNCTION, "", None, False
     try:
         async with asyncio.timeout(attempt_deadline()):
             await probe(HOST, target.port, credentials)
     except ProbeError as error:
-        reached, reason, skew = error.reached, error.reason, error.skew
+        reached, reason, skew, refused = error.reached, error.reason, error.skew, error.refused
     except TimeoutError:
         reached, reason = Reached.NOTHING, f"no answer within {attempt_deadline():.0f} s"
     except EOFError:
         reached, reason = Reached.NOTHING, "the connection was closed without an answer"
     except OSError as error:
         reached, reason = Reached.NOTHING, error.strerror or str(error) or type(error).__name__
-    return Outcome(target.replica, reached, reason, time.monotonic() - started, skew)
+    return Outcome(target.replica, reached, reason, time.monotonic() - started, skew, refused)
 
 
 async def _watch_one(target: Target, credentials: Credentials, deadline: float, on_change: OnChange) -> Outcome:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hailbox.commands.down import Removal, discard
+from hailbox.commands.down import Removal
 from hailbox.commands.result import StackResult
 from hailbox.commands.up import bring_up
 from hailbox.context import Context
 from hailbox.engine.port import Container
-from hailbox.helper import copies as copying
-from hailbox.helper import run as helpers
+from hailbox.helper import kinds, settle
+from hailbox.helper.run import Work, create
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.observe import Observed, observe
@@ -19,6 +20,7 @@ from hailbox.snapshot import catalog
 from hailbox.snapshot.catalog import Snapshot
 from hailbox.snapshot.save import discard_half_made
 from hailbox.stack import lock, plan
+from hailbox.stack.removal import discard
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,25 @@ def restore(context: Context, name: str, *, dry_run: bool = False) -> Restored:
         if dry_run:
             return Restored(snapshot, removal, None)
         context = _as_then(context, observed, snapshot)
-        helpers.end_faults(context, observed)
+        settle.end_faults(context, observed)
         discard_half_made(context, observed)
         observed = _with_all_volumes(context, observe(context.engine, context.stack), snapshot)
-        earlier = helpers.of_kind(observed, names.RESTORE)
+        earlier = settle.of_kind(observed, names.RESTORE)
         _discard_others(context, observed, snapshot)
         image = plan.image_references(context, observed)[ONE_SHOT]
-        context.engine.create_helper(copying.restoring(context.stack, name, image, snapshot.replicas))
+        create(context, _copying(context.stack, name, image, snapshot.replicas))
         for container in earlier:
             context.engine.remove_container(container.id)
         # From here on it is a half restored stack, which to bring up means to finish it.
         return Restored(snapshot, removal, bring_up(context))
+
+
+def _copying(stack: str, name: str, image: str, replicas: Sequence[str]) -> Work:
+    """Replaces what is in the data volumes of these replicas by what the snapshot has, when it gets names.GO."""
+    volumes = {names.data_volume(stack, replica): f"/to/{replica}" for replica in replicas}
+    return Work(
+        kinds.RESTORE, image, {catalog.volume(stack, name): "/from:ro"} | volumes, labels={names.SNAPSHOT_NAME: name}
+    )
 
 
 def _as_then(context: Context, observed: Observed, snapshot: Snapshot) -> Context:

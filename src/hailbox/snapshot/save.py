@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from hailbox.commands.down import each
 from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState
-from hailbox.helper import copies as copying
-from hailbox.helper import run as helpers
+from hailbox.helper import kinds, settle
+from hailbox.helper.run import Work, run
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT, Service
 from hailbox.model.errors import FaultActiveError, NotWorkingError, SnapshotExistsError
@@ -19,8 +18,7 @@ from hailbox.observe import Observed, present
 from hailbox.snapshot import catalog
 from hailbox.snapshot.catalog import Snapshot
 from hailbox.stack import lock, plan
-
-DEADLINE = 3600.0
+from hailbox.stack.removal import each
 
 
 def save(context: Context, name: str) -> Snapshot:
@@ -41,7 +39,7 @@ def save(context: Context, name: str) -> Snapshot:
         context.engine.create_volume(catalog.volume(context.stack, name), labels | {names.KIND: names.SNAPSHOT})
         context.tell(name, Phase.SAVING)
         with frozen(context, observed):
-            said = context.engine.run_helper(copying.saving(context.stack, name, image, replicas), deadline=DEADLINE)
+            said = run(context, _copying(context.stack, name, image, replicas))
         description = {
             names.KIND: names.SEAL,
             names.PROFILE: profile.name,
@@ -54,18 +52,24 @@ def save(context: Context, name: str) -> Snapshot:
         return catalog.find(present(context.engine, context.stack), name)
 
 
+def _copying(stack: str, name: str, image: str, replicas: Sequence[str]) -> Work:
+    """Copies the data volumes of these replicas into the snapshot's, and prints the bytes."""
+    volumes = {names.data_volume(stack, replica): f"/from/{replica}:ro" for replica in replicas}
+    return Work(kinds.SAVE, image, volumes | {catalog.volume(stack, name): "/to"}, labels={names.SNAPSHOT_NAME: name})
+
+
 def _check(context: Context, observed: Observed, name: str) -> None:
     if any(snapshot.name == name for snapshot in catalog.snapshots(observed)):
         raise SnapshotExistsError(
             f"stack {context.stack} has a snapshot {name!r} already",
             f"choose another name, or remove it: hailbox --stack {context.stack} snapshot rm {name}",
         )
-    if active := helpers.active_faults(observed):
+    if active := settle.active_faults(observed):
         raise FaultActiveError(
-            f"the fault {helpers.fault_id(active[0])} is in effect, and would be in the snapshot",
+            f"the fault {settle.fault_id(active[0])} is in effect, and would be in the snapshot",
             f"end it first: hailbox --stack {context.stack} fault clear",
         )
-    if helpers.of_kind(observed, names.RESTORE) or not observed.data_volumes():
+    if settle.of_kind(observed, names.RESTORE) or not observed.data_volumes():
         raise NotWorkingError(
             f"the data of stack {context.stack} is not whole",
             f"bring it up first: hailbox --stack {context.stack} up",
@@ -74,7 +78,7 @@ def _check(context: Context, observed: Observed, name: str) -> None:
 
 def discard_half_made(context: Context, observed: Observed) -> None:
     """Remove what a killed command left of a snapshot that was being made or removed."""
-    for container in helpers.of_kind(observed, names.SAVE):
+    for container in settle.of_kind(observed, names.DISPOSABLE):
         context.engine.remove_container(container.id)
     for volume in catalog.half_made(observed):
         context.engine.remove_volume(volume.name)

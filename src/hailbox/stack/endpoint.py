@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from hailbox.context import Context
 from hailbox.model.errors import UnknownServiceError
 from hailbox.observe import present
-from hailbox.stack import credentials
+from hailbox.stack import credentials, selection
 from hailbox.stack.ports import LOOPBACK, recorded
 
 
@@ -31,7 +31,7 @@ SERVICES: Final = {
 
 @dataclass(frozen=True)
 class Access:
-    """One replica, where it listens, and who may use it."""
+    """One replica, where it listens, and its user."""
 
     replica: str
     host: str
@@ -54,10 +54,7 @@ def access(context: Context, service: str, replica: str | None = None) -> Access
             f"stack {context.stack} has no {service}",
             f"see what it has with: hailbox --stack {context.stack} status",
         )
-    chosen = replica or min(ports, key=lambda name: (len(name), name))
-    if chosen not in ports:
-        raise UnknownServiceError(
-            f"stack {context.stack} has no {service} of the name {chosen!r}", f"it has: {', '.join(sorted(ports))}"
-        )
+    first = min(ports, key=lambda name: (len(name), name))
+    chosen = selection.one(context.stack, dict.fromkeys(sorted(ports), ""), replica or first)
     user, secret = (secrets[name] if name else "" for name in (known.user, known.secret))
     return Access(chosen, LOOPBACK, ports[chosen], user, secret)

@@ -1,4 +1,4 @@
-"""The ladder: restart what is sick, then make its container anew, then say so. Data is never discarded."""
+"""The ladder: restart what is sick, then re-create its container, then say so. Data is never discarded."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import tenacity
 
 from hailbox.context import Context
-from hailbox.diagnosis import evidence as diagnosis
+from hailbox.diagnosis import evidence, roots
+from hailbox.diagnosis.replica import Patient, cannot_write, clock_skew, permanent
+from hailbox.diagnosis.roots import Case
 from hailbox.engine.port import ContainerState
-from hailbox.helper import lostprocesses as strays
-from hailbox.helper import volumecheck as writing
+from hailbox.helper import lostprocesses
 from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.errors import DataInUseError, HailboxError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe
 from hailbox.probe import patience
@@ -23,44 +26,48 @@ from hailbox.probe.watch import Target
 from hailbox.stack import converge
 from hailbox.stack.plan import Plan
 
-_STOP_TIMEOUT = 0
+_STOP_TIMEOUT: Final = 0
 """Seconds; a sick daemon is killed at once: it would not stop, and loses nothing."""
 
-_SLICE = 4.0
-"""Seconds after which a service that does not come is looked at: waiting on is in vain if its data is damaged."""
+_FIRST_LOOK: Final = 2.0
+_SLICE: Final = 4.0
+"""Seconds of probing, first and later, after which a service that does not come is looked at: to wait on would be in
+vain if its data is damaged."""
 
-_CONFIGURATION_DEADLINE = 5.0
-"""Seconds for the one-shot container to write the configuration files anew."""
+_CONFIGURATION_DEADLINE: Final = 5.0
+"""Seconds for the one-shot container to write the configuration files again."""
 
-_RESTARTED_DEADLINE = 6.0
-_RECREATED_DEADLINE = 12.0
+_RESTARTED_DEADLINE: Final = 6.0
+_RECREATED_DEADLINE: Final = 12.0
+"""Seconds for a service to work after that step."""
 
 Step = Callable[[str, Observed], None]
 
 
 @dataclass
 class Healer:
-    """Climbs the ladder for one stack; `tried` tells how far it had to go."""
+    """Climbs the ladder for one stack; `tried` tells how far it went."""
 
     context: Context
     plan: Plan
     credentials: Credentials
     tried: list[str] = field(default_factory=list)
     _held: bool = False
-    """Whether a daemon said, when it was looked at last, that another process has its data."""
+    """Whether a daemon had ended, at the last look, because another process has its data."""
     _looked: bool = False
-    """Whether it has looked for such processes."""
+    """Whether lost processes were looked for."""
 
     def wait(self, deadline: float, replicas: list[str] | None = None) -> dict[str, Outcome]:
-        """Probe these replicas (None: all) until they work or the deadline has passed, which is as much later as the
-        host is overloaded; or until one cannot work before who has its data has been looked for. Raises
-        DataDamagedError, ClockSkewError.
+        """Probe these replicas (None: all) until they work or the deadline passes; an overloaded host gets more time.
+
+        Returns early if another process holds the data of one, so that the caller can look for that process. Raises
+        DataDamagedError, VolumeFullError, VolumeReadOnlyError, ClockSkewError: to wait on would be in vain.
         """
         sick = replicas or [replica.name for replica in self.plan.blueprint.profile.replicas]
         outcomes: dict[str, Outcome] = {}
         waited, factor = 0.0, 1.0
         while sick and waited < deadline * factor:
-            piece = min(deadline * factor - waited, _SLICE)
+            piece = min(deadline * factor - waited, _SLICE if waited else _FIRST_LOOK)
             with patience.granted(factor):
                 outcomes |= self.watch(sick, piece)
             waited += piece
@@ -73,42 +80,42 @@ class Healer:
         return outcomes
 
     def _refuse_skewed(self, outcomes: Mapping[str, Outcome]) -> None:
-        """Raise ClockSkewError if nothing is wrong but the clocks: no rung of the ladder sets one."""
+        """Raise ClockSkewError if only the clocks are wrong: no rung of the ladder sets one."""
         sick = [outcome for outcome in outcomes.values() if not outcome.working]
         if sick and all(outcome.skew is not None for outcome in sick):
-            raise diagnosis.clock_skew(sick[0])
+            raise clock_skew(sick[0])
 
     def _look_at(self, outcomes: Mapping[str, Outcome]) -> bool:
-        """Whether a daemon says that another process has its data.
+        """Whether a daemon has ended because another process has its data.
 
-        Raises DataDamagedError if one has ended because of its data: no rung of the ladder helps.
+        Raises the error of one that has ended for a cause that no rung of the ladder removes.
         """
         sick = [outcome for outcome in outcomes.values() if not outcome.working]
-        observed = observe(self.context.engine, self.context.stack) if sick else None
+        if not sick:
+            return False
+        observed = observe(self.context.engine, self.context.stack)
         held = False
-        for outcome in sick if observed else ():
-            assert observed is not None  # noqa: S101 - for the type checker
-            found = diagnosis.examine(self.context.engine, observed, outcome)
-            held = held or found.holders is not None
-            if found.exit_code == diagnosis.DAMAGED_DATA_STATUS:
-                followers = [other.replica for other in sick if other is not outcome]
-                raise diagnosis.error(found, followers, self.tried, self.context.stack)
+        for outcome in sick:
+            followers = [other.replica for other in sick if other is not outcome]
+            seen = evidence.collect(self.context, observed, outcome)
+            found = permanent(Patient(self.context, seen, followers, self.tried))
+            held = held or isinstance(found, DataInUseError)
+            if found is not None and not isinstance(found, DataInUseError):
+                raise found
         return held
 
-    def _refuse_unwritable(self, outcomes: Mapping[str, Outcome], roots: list[str], observed: Observed) -> None:
+    def _refuse_unwritable(self, outcomes: Mapping[str, Outcome], replicas: list[str], observed: Observed) -> None:
         """Raise the error if a volume itself cannot be written: a new container would not be able to, either."""
-        engine = self.context.engine
-        for replica in roots:
-            for container in observed.of(replica):
-                if trouble := writing.look(engine, observed, container):
-                    found = replace(diagnosis.examine(engine, observed, outcomes[replica]), trouble=trouble)
-                    others = [name for name, other in outcomes.items() if not other.working and name != replica]
-                    raise diagnosis.error(found, others, self.tried, self.context.stack)
+        for replica in replicas:
+            others = [name for name, other in outcomes.items() if not other.working and name != replica]
+            seen = evidence.collect(self.context, observed, outcomes[replica])
+            if found := cannot_write(Patient(self.context, seen, others, self.tried)):
+                raise found
 
     def heal(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
-        """Make what does not work in `outcomes` work. Raises NotWorkingError, DataDamagedError, ClockSkewError."""
+        """Make what does not work in `outcomes` work. Raises what the diagnosis is of what still does not."""
         current = dict(outcomes)
-        self._end_strays()
+        self._end_lost_processes()
         ladder: list[tuple[str, Step, float]] = [
             ("restart", self._restart, _RESTARTED_DEADLINE),
             ("re-create", self._recreate, _RECREATED_DEADLINE),
@@ -118,31 +125,37 @@ class Healer:
             sick = [replica for replica, outcome in current.items() if not outcome.working and outcome.skew is None]
             if not sick:
                 break
-            roots = diagnosis.roots(sick, profile, catalog)
-            self.tried += [f"{name} of {replica}" for replica in roots]
-            for replica in roots:
+            sick_roots = roots.roots(sick, profile, catalog)
+            self.tried += [f"{name} of {replica}" for replica in sick_roots]
+            for replica in sick_roots:
                 self.context.tell(replica, Phase.HEALING, f"{name}: {current[replica].reason}")
             self._write_configuration()
             observed = observe(self.context.engine, self.context.stack)
             if name == "re-create":
-                self._refuse_unwritable(current, roots, observed)
+                self._refuse_unwritable(current, sick_roots, observed)
             with ThreadPoolExecutor() as pool:
-                list(pool.map(lambda replica, run=step, seen=observed: run(replica, seen), roots))
+                list(pool.map(lambda replica, run=step, seen=observed: run(replica, seen), sick_roots))
             if name == "re-create":
                 converge.make(self.context, self.plan)
             current |= self.wait(deadline, sick)
         if all(outcome.working for outcome in current.values()):
             return current
         self._refuse_skewed(current)
-        observed = observe(self.context.engine, self.context.stack)
-        raise diagnosis.explain(self.context.engine, observed, current, profile, catalog, self.tried)
+        raise self._diagnosis(current)
 
-    def _end_strays(self) -> None:
-        """End who has the data of a replica that does not work, if it is nobody's."""
+    def _diagnosis(self, outcomes: Mapping[str, Outcome]) -> HailboxError:
+        """Why the stack still does not work; a clock that is wrong beside that is not the root of it."""
+        observed = observe(self.context.engine, self.context.stack)
+        sick = {name: outcome for name, outcome in outcomes.items() if outcome.skew is None}
+        found = roots.find(Case(self.context, observed, self.plan.blueprint.profile, sick, tried=self.tried))
+        return found[0]
+
+    def _end_lost_processes(self) -> None:
+        """End processes that hold the data of a sick replica and belong to no container."""
         self._looked = True
         observed = observe(self.context.engine, self.context.stack)
-        done = strays.end(self.context, observed) if self._held else strays.end_suspected(self.context, observed)
-        if done:
+        end = lostprocesses.end if self._held else lostprocesses.end_suspected
+        if done := end(self.context, observed):
             self.tried += done
             converge.make(self.context, self.plan)
 

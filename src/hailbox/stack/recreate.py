@@ -1,4 +1,4 @@
-"""Making replicas anew: with empty volumes, and otherwise exactly as they were.
+"""Re-creating replicas with empty volumes, and otherwise exactly as they were.
 
 As nothing else differs, Compose is not needed: it would take a fifth of a second to find out so.
 """
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from hailbox.commands.down import discard, each
 from hailbox.context import Context
 from hailbox.engine.port import Container, Engine, Recipe
 from hailbox.model import names
@@ -18,6 +17,7 @@ from hailbox.model.errors import EngineFailedError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe
 from hailbox.stack.plan import Plan, is_as_planned
+from hailbox.stack.removal import discard, each
 from hailbox.stack.situation import Prepared
 
 
@@ -40,7 +40,7 @@ def discard_to_renew(
     def recipe(container: Container) -> Recipe | None:
         try:
             return engine.container_recipe(container.id)
-        except EngineFailedError:  # somebody has removed it
+        except EngineFailedError:  # it has been removed meanwhile
             return None
 
     with ThreadPoolExecutor(max_workers=16) as pool:
@@ -52,7 +52,7 @@ def discard_to_renew(
 
 
 def renew(context: Context, prepared: Prepared, gone: Discarded) -> Prepared:
-    """Make those anew that the plan has as they were, and start them; what is left to be done Compose has to do."""
+    """Re-create and start the replicas whose definition has not changed. Compose does the rest."""
     before = prepared.observed
     prepared = prepared.without(gone.containers, gone.volumes)
     configured = prepared.kept is not None and prepared.kept.configures(prepared.planned.blueprint)
@@ -68,7 +68,7 @@ def renew(context: Context, prepared: Prepared, gone: Discarded) -> Prepared:
         context.tell(container.labels[names.REPLICA], Phase.STARTING)
         engine.start_container(engine.create_container(container.name, gone.recipes[container.id]))
 
-    # Where somebody has taken a port or the network the plan is made with what there is now.
+    # Where a port or the network was taken meanwhile, `up` plans with what there is then.
     with context.span("start"), contextlib.suppress(EngineFailedError):
         each(make, wanted)
     renewed = tuple(container.labels[names.REPLICA] for container in wanted)

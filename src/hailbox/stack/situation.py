@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 from hailbox.context import Context, Span
 from hailbox.engine.port import Container
-from hailbox.helper import lostprocesses as strays
-from hailbox.helper import run as helpers
+from hailbox.helper import lostprocesses, settle
 from hailbox.model import names
 from hailbox.observe import Observed, observe
 from hailbox.probe import watch as probes
@@ -55,10 +54,10 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
             reading = pool.submit(credentials.look, engine, observed.without(leaving))
             # Before a container is started or removed: either would make it worse. A command that has begun to has
             # looked, and the look would keep it from removing volumes.
-            if not looked and strays.end_suspected(context, observed):
+            if not looked and lostprocesses.end_suspected(context, observed):
                 observed = observe(engine, context.stack)
             checking.result()
-        settling = pool.submit(helpers.finish, context, observed)
+        settling = pool.submit(settle.finish, context, observed)
         profile, _ = plan.chosen_profile(context, observed)
         complete = all(observed.of(replica.name) for replica in profile.replicas)
         finding = None if complete else pool.submit(engine.compose_version)
@@ -70,7 +69,7 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
         ended = settling.result()
         if any(names.HELPER in container.labels for container in observed.containers):
             observed = observe(engine, context.stack)
-        restored = helpers.of_kind(observed, names.RESTORE)
+        restored = settle.of_kind(observed, names.RESTORE)
         observed = observed.without(restored)
         with context.span("images"):
             references = plan.image_references(context, observed)

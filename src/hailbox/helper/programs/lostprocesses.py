@@ -14,9 +14,8 @@ import os
 import re
 import select
 import signal
-import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,5 +100,9 @@ def end(proc: Path, running: Collection[str], known: Collection[str]) -> list[di
     return [stray for stray, _ in found]
 
 
-if __name__ == "__main__":
-    print(json.dumps(end(Path("/proc"), json.loads(sys.argv[1]), json.loads(sys.argv[2]))))  # noqa: T201
+def main(arguments: Sequence[str]) -> int:
+    """Print, as JSON, what was ended. `arguments`: the ids of the containers that run, and of those that are known
+    and do not, each a JSON list."""
+    running, known = map(json.loads, arguments)
+    print(json.dumps(end(Path("/proc"), running, known)))  # noqa: T201
+    return 0

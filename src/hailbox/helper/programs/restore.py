@@ -16,7 +16,7 @@ from __future__ import annotations
 # Nothing else: the services stand still until all is copied, and `subprocess` alone takes as long to load as Python.
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 FROM, TO = "/from", "/to"
 PATIENCE = 60.0
@@ -140,13 +140,9 @@ def _signalled() -> bool:
     return signal.sigtimedwait({signal.SIGUSR1}, PATIENCE) is not None
 
 
-def main() -> int:
+def main(_arguments: Sequence[str]) -> int:
     """Copy, wait for the signal, then replace; the exit status."""
     status = replace(FROM, TO, _services_are_dead, lambda: print("restored", flush=True))  # noqa: T201
     if status == 0:
         _signalled()
     return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hailbox.helper.programs.fault.run import run
+
 _METADATA = (".db", "-wal", "-shm", ".sqlite", "-journal", ".lock")
 _LENGTH = 64
 
@@ -89,3 +91,8 @@ class Corruption:
             content = self._read()
             if _digest(flipped(content)) == self._digest:
                 self._flip(content)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make the fault until it is ended; `arguments` holds one text, JSON. Returns the exit status."""
+    return run(Corruption, arguments[0])

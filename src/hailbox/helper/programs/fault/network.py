@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hailbox.helper.programs.fault.netlink import Filter, Routes
-from hailbox.helper.programs.fault.run import StartAgainError
+from hailbox.helper.programs.fault.run import StartAgainError, run
 
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI = 0x1, 0x1000
@@ -176,3 +176,8 @@ class Network:
             self._filter.close()
         if self._tunnel >= 0:
             os.close(self._tunnel)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make the fault until it is ended; `arguments` holds one text, JSON. Returns the exit status."""
+    return run(Network, arguments[0])

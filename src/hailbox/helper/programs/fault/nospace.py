@@ -17,6 +17,7 @@ from typing import Any
 
 from hailbox.helper.programs.fault.container import Finder
 from hailbox.helper.programs.fault.ptrace import Call, Tracer
+from hailbox.helper.programs.fault.run import run
 
 _WRITE, _PWRITE64, _WRITEV, _SENDFILE, _SPLICE = 1, 18, 20, 40, 275
 _FALLOCATE, _PWRITEV, _COPY_FILE_RANGE, _PWRITEV2 = 285, 296, 326, 328
@@ -112,3 +113,8 @@ class NoSpace:
             memory.seek(address)
             vector = memory.read(16 * count)
         return sum(length for _, length in struct.iter_unpack("=QQ", vector))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make the fault until it is ended; `arguments` holds one text, JSON. Returns the exit status."""
+    return run(NoSpace, arguments[0])

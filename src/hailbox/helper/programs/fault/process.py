@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hailbox.helper.programs.fault.container import Finder
+from hailbox.helper.programs.fault.run import run
 
 _INFANCY = 0.15
 """Seconds in which a new Python process cannot yet serve; one that may be older has to begin anew."""
@@ -65,3 +66,8 @@ class Hold:
 
     def end(self) -> None:
         self._signal([process.number for process in self._finder.processes()], signal.SIGCONT)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make the fault until it is ended; `arguments` holds one text, JSON. Returns the exit status."""
+    return run(Hold, arguments[0])

@@ -15,7 +15,7 @@ READY = "ready"
 """The line that says that the fault is in effect."""
 
 AGAIN = 75
-"""Exit status (EX_TEMPFAIL of sysexits.h) with which an agent asks the engine to start it anew."""
+"""Exit status (EX_TEMPFAIL of sysexits.h) with which an agent asks the engine to start it again."""
 
 
 class StartAgainError(Exception):
