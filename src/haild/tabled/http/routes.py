@@ -100,29 +100,6 @@ SELECTORS = frozenset(
 
 _OF_OBJECTS = frozenset(("versionId", "partNumber"))
 """Parameters of requests for objects, whatever the method; in requests for buckets they mean nothing."""
-_OF_READS = frozenset(
-    (
-        "prefix",
-        "marker",
-        "delimiter",
-        "max-keys",
-        "list-type",
-        "continuation-token",
-        "start-after",
-        "fetch-owner",
-        "encoding-type",
-        "key-marker",
-        "version-id-marker",
-        "upload-id-marker",
-        "max-uploads",
-        "max-buckets",
-        "bucket-region",
-        "max-parts",
-        "part-number-marker",
-        "allow-unordered",
-    )
-)
-"""Parameters that may also be empty."""
 _OF_ANY = frozenset(
     (
         # Version 2 of boto3's signed addresses repeats headers that have to be sent there.
@@ -199,11 +176,15 @@ for _document in documents.DOCUMENTS:
             )
 
 
-def _harmless(method: str, scope: str, name: str, value: str) -> bool:
-    """Whether a parameter that is no selector may stand in a request; unknown ones only with a value, on reads."""
+def _harmless(method: str, scope: str, name: str) -> bool:
+    """Whether a parameter that is no selector may stand in a request.
+
+    Reads may have any, as cache busters and links with tracking do. A change with a parameter that is not known here
+    might be meant as another operation.
+    """
     if name in _OF_ANY or name.startswith(_PARAMETER_PREFIXES) or (scope == "object" and name in _OF_OBJECTS):
         return True
-    return method in ("GET", "HEAD") and (bool(value) or name in _OF_READS or name.startswith("response-"))
+    return method in ("GET", "HEAD")
 
 
 def find(method: str, scope: str, query: Mapping[str, str]) -> Operation:
@@ -212,12 +193,12 @@ def find(method: str, scope: str, query: Mapping[str, str]) -> Operation:
     Raises NotImplemented for sub-resources that are not there, MethodNotAllowed for other methods.
     """
     selector = ""
-    for name, value in query.items():
+    for name in query:
         if name in SELECTORS:
             if selector:
                 raise S3Error("NotImplemented", f"?{selector} and ?{name} do not go together.")
             selector = name
-        elif not _harmless(method, scope, name, value):
+        elif not _harmless(method, scope, name):
             raise S3Error("NotImplemented", f"?{name} is not implemented.")
     operation = OPERATIONS.get((scope, method, selector))
     if operation is not None:

@@ -25,10 +25,10 @@ from haild.tabled.metadata.port import (
     SupersededError,
     UploadMissingError,
 )
-from haild.tabled.operations import admission, cors, unsupported
+from haild.tabled.operations import admission, cors
 from haild.tabled.operations.answer import Answer
 from haild.tabled.operations.call import Request, Services
-from haild.tabled.s3 import addressing
+from haild.tabled.s3 import addressing, headers
 from haild.tabled.s3.authentication import Authenticator, Identity, RequestFacts
 from haild.tabled.s3.errors import S3Error
 from haild.transfer import splice
@@ -106,7 +106,6 @@ class S3Server:
                 identity = await self._identify(call)
                 operation = routes.find(call.method, call.address.scope, call.query)
                 action = operation.action_for(call.query)
-                unsupported.refuse(call.headers)
                 answer = await operation.handler(await admission.admit(call, identity, action, operation.permission))
             if "Origin" in request.headers:
                 answer.headers.update(await cors.headers_for(call))
@@ -139,8 +138,9 @@ class S3Server:
     def _understand(self, request: http.Request, request_id: str) -> Request:
         if request.version not in _VERSIONS:
             raise S3Error("InvalidArgument", "The version of HTTP is neither 1.0 nor 1.1.")
-        for value in request.headers.values():
-            if not value.isascii() and not addressing.is_utf8(value):
+        for name, value in request.headers.items():
+            metadata = name.lower().startswith(headers.METADATA)  # which may be Latin-1
+            if not value.isascii() and not metadata and not addressing.is_utf8(value):
                 raise S3Error("InvalidArgument", "A header is not UTF-8.")
         host = request.headers.get("Host")
         if host is None:

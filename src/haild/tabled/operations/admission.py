@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from haild.tabled.metadata.records import Bucket, ObjectRecord
+from haild.tabled.operations import unsupported
 from haild.tabled.operations.call import OWNER, Call, Request, access_denied
+from haild.tabled.s3 import headers as s3headers
 from haild.tabled.s3 import policy
 from haild.tabled.s3.authentication import Identity
 from haild.tabled.s3.errors import S3Error
@@ -24,11 +26,13 @@ async def admit(request: Request, identity: Identity, action: str, permission: s
     `permission`: what the bucket's list must grant, or one of the pseudo-permissions.
     """
     everyone = permission == AUTHENTICATED
+    headers = s3headers.effective(request.headers, request.query)
+    unsupported.refuse(headers)
     call = Call(
         services=request.services,
         method=request.method,
         target=request.target,
-        headers=request.headers,
+        headers=headers,
         query=request.query,
         address=request.address,
         request_id=request.request_id,
@@ -66,9 +70,8 @@ def check_owner(call: Call, name: str, bucket: Bucket) -> None:
     `name` is that of the header (S3 user guide, "Verifying bucket ownership with bucket owner condition"). Some
     SDKs put it into the query of presigned URLs.
     """
-    for given in (call.headers, call.query):
-        if given.get(name, bucket.owner) != bucket.owner:
-            raise access_denied()
+    if call.headers.get(name, bucket.owner) != bucket.owner:
+        raise access_denied()
 
 
 async def load_policy(call: Call, bucket: Bucket) -> None:

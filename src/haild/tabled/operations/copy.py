@@ -34,7 +34,10 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
-    """`bucket/key` or `/bucket/key`, percent-encoded, maybe with `?versionId=`. Raises InvalidArgument."""
+    """`bucket/key` or `/bucket/key`, percent-encoded (`+` is a blank), maybe with `?versionId=`.
+
+    Raises InvalidArgument.
+    """
     path, _, query = text.partition("?")
     version = ""
     if query:
@@ -42,7 +45,7 @@ def parse_source(text: str) -> Source:
         if name != "versionId" or not version:
             raise S3Error("InvalidArgument", "The query of x-amz-copy-source is not versionId=.")
     try:
-        bucket, slash, key = addressing.decode(path).removeprefix("/").partition("/")
+        bucket, slash, key = addressing.decode(path.replace("+", " ")).removeprefix("/").partition("/")
     except S3Error:
         raise S3Error("InvalidArgument", "x-amz-copy-source is not UTF-8.") from None
     if not (bucket and slash and key):

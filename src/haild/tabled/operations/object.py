@@ -14,23 +14,10 @@ from haild.tabled.operations import admission, sealing
 from haild.tabled.operations.answer import Answer, quoted
 from haild.tabled.operations.call import Call
 from haild.tabled.s3 import acl, checksums, conditions, dates, tags
+from haild.tabled.s3 import headers as s3headers
 from haild.tabled.s3.arguments import number
 from haild.tabled.s3.errors import S3Error
 from haild.tabled.s3.upload import Upload
-
-KEPT = (
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-    "x-amz-website-redirect-location",
-)
-"""Headers kept with an object, beside x-amz-meta-*."""
-METADATA_LIMIT = 2048
-"""Bytes of all x-amz-meta-* names and values (tabled.md 17.3)."""
-DEFAULT_TYPE = "binary/octet-stream"
 
 _OVERRIDES = {
     "response-cache-control": "Cache-Control",
@@ -64,31 +51,7 @@ def attributes(call: Call, headers: Mapping[str, str] | None = None) -> Attribut
     acl.refuse_grants(call.headers)
     owner = call.identity.user or call.bucket.owner
     rights = acl.canned(headers.get("x-amz-acl", ""), owner, call.bucket.owner)
-    return Attributes(kept_headers(headers), rights, tags.parse(headers.get("x-amz-tagging", "")))
-
-
-def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers to keep, names as received; equal metadata names are joined. Raises MetadataTooLarge."""
-    kept: dict[str, str] = {}
-    names: dict[str, str] = {}
-    size = 0
-    for name, value in headers.items():
-        lower = name.lower()
-        if lower.startswith("x-amz-meta-"):
-            size += len(name) - len("x-amz-meta-") + len(value)
-        elif lower not in KEPT:
-            continue
-        if lower == "content-encoding":
-            value = ",".join(c.strip() for c in value.split(",") if c.strip().lower() != "aws-chunked")
-            if not value:
-                continue
-        known = names.setdefault(lower, name)
-        kept[known] = f"{kept[known]},{value}" if known in kept else value
-    if size > METADATA_LIMIT:
-        raise S3Error("MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size.")
-    if "content-type" not in names:
-        kept["Content-Type"] = DEFAULT_TYPE
-    return kept
+    return Attributes(s3headers.kept(headers), rights, tags.parse(headers.get("x-amz-tagging", "")))
 
 
 async def store_body(call: Call, upload: Upload, wanted: sealing.Wanted = sealing.NONE) -> StoredBody | None:
@@ -195,7 +158,7 @@ def version_header(call: Call, version: str) -> dict[str, str]:
 
 def describe(call: Call, record: ObjectRecord) -> dict[str, str]:
     """The headers that tell of an object."""
-    headers = dict(record.headers)
+    headers = s3headers.shown(record.headers)
     headers["ETag"] = quoted(record.etag)
     headers["Last-Modified"] = dates.http_date(record.modified)
     headers["Accept-Ranges"] = "bytes"

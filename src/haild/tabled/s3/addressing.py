@@ -115,9 +115,10 @@ def absolute_to_origin(target: str) -> str:
 
 
 def parse_query(query: str) -> dict[str, str]:
-    """The query's parameters, decoded; the last of equal names wins. `+` stays `+` (tabled.md 17.3)."""
+    """The query's parameters, decoded; the last of equal names wins. `+` is a blank (tabled.md 17.3)."""
     if not query:
         return {}
+    query = query.replace("+", " ")
     found: dict[str, str] = {}
     for pair in query.split("&"):
         if pair:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from haild.tabled.s3.dates import parse_date
 from haild.tabled.s3.errors import S3Error
+from haild.tabled.s3.headers import Headers, effective
 from haild.wire.numbers import decimal
 from haild.wire.s3 import awschunked, sigv2, sigv4
 
@@ -127,15 +128,7 @@ class Authenticator:
             raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
         _check_signed_headers(facts.headers, claimed)
         password, known = await self._password(claimed.key)
-        right = sigv4.verify(
-            claimed,
-            facts.method,
-            facts.target,
-            facts.headers,
-            secret=password,
-            timestamp=timestamp,
-            payload_hash=payload,
-        )
+        right = _verify_v4(claimed, facts, password, timestamp, payload)
         if not (right and known):
             raise _mismatch()
         _check_skew(moment.timestamp(), now)
@@ -167,15 +160,10 @@ class Authenticator:
         self._check_scope(claimed, query["X-Amz-Date"], wrong)
         _check_signed_headers(facts.headers, claimed)
         password, known = await self._password(claimed.key)
-        right = sigv4.verify(
-            claimed,
-            facts.method,
-            facts.target,
-            facts.headers,
-            secret=password,
-            timestamp=query["X-Amz-Date"],
-            payload_hash=sigv4.UNSIGNED_PAYLOAD,
-        )
+        payload = query.get("X-Amz-Content-Sha256") or facts.headers.get("x-amz-content-sha256", "")
+        right = _verify_v4(claimed, facts, password, query["X-Amz-Date"], payload or sigv4.UNSIGNED_PAYLOAD)
+        if payload and not right:  # most SDKs sign addresses without the hash, also where they send it
+            right = _verify_v4(claimed, facts, password, query["X-Amz-Date"], sigv4.UNSIGNED_PAYLOAD)
         if not (right and known):
             raise _mismatch()
         age = now - moment.timestamp()
@@ -183,7 +171,7 @@ class Authenticator:
             raise S3Error("AccessDenied", "Request has expired.")
         if age < -SKEW:
             raise S3Error("AccessDenied", "Request is not yet valid.")
-        return Identity(claimed.key, facts.headers.get("x-amz-content-sha256", ""), presigned=True)
+        return Identity(claimed.key, payload, presigned=True)
 
     def _check_scope(self, claimed: sigv4.Authorization, timestamp: str, code: str) -> None:
         if claimed.scope.service != "s3":
@@ -195,7 +183,31 @@ class Authenticator:
             raise S3Error(code, text, fields={"Region": self._region})
 
 
+def _verify_v4(claimed: sigv4.Authorization, facts: RequestFacts, secret: str, timestamp: str, payload: str) -> bool:
+    path, mark, query = facts.target.partition("?")
+    # A `+` of the query is a blank; some clients sign it as one, and some as the character that they send.
+    queries = [query, query.replace("+", "%20")] if "+" in query else [query]
+    return any(
+        sigv4.verify(
+            claimed,
+            facts.method,
+            path + mark + text,
+            facts.headers,
+            secret=secret,
+            timestamp=timestamp,
+            payload_hash=payload,
+        )
+        for text in queries
+    )
+
+
 def _verify_v2(claimed: str, facts: RequestFacts, secret: str, expires: str | None = None) -> bool:
+    headers = effective(facts.headers, facts.query)
+    if expires is not None:
+        missing = [
+            (n, facts.query[n]) for n in ("content-type", "content-md5") if n in facts.query and n not in headers
+        ]
+        headers = Headers([*headers.items(), *missing]) if missing else headers
     targets = [facts.target]
     path, mark, query = facts.target.partition("?")
     if path.count("/") == 1 and not facts.bucket_in_host:
@@ -206,7 +218,7 @@ def _verify_v2(claimed: str, facts: RequestFacts, secret: str, expires: str | No
             claimed,
             facts.method,
             target,
-            facts.headers,
+            headers,
             secret=secret,
             bucket_in_host=facts.bucket_in_host,
             expires=expires,

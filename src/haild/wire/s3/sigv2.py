@@ -12,51 +12,30 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import quote, unquote
 
-SUBRESOURCES = frozenset(
-    [
-        "accelerate",
-        "acl",
-        "analytics",
-        "cors",
-        "defaultObjectAcl",
-        "delete",
-        "inventory",
-        "lifecycle",
-        "location",
-        "logging",
-        "metrics",
-        "notification",
-        "object-lock",
-        "partNumber",
-        "policy",
-        "replication",
-        "requestPayment",
-        "restore",
-        "select",
-        "select-type",
-        "storageClass",
-        "tagging",
-        "torrent",
-        "uploadId",
-        "uploads",
-        "versionId",
-        "versioning",
-        "versions",
-        "website",
-        "response-cache-control",
-        "response-content-disposition",
-        "response-content-encoding",
-        "response-content-language",
-        "response-content-type",
-        "response-expires",
-    ]
+SUBRESOURCES: Final = frozenset(
+    (
+        *("abac", "accelerate", "acl", "analytics", "annotation", "append", "attributes", "cors", "defaultObjectAcl"),
+        *("delete", "encryption", "intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location"),
+        *("logging", "metadataAnnotationTable", "metadataConfiguration", "metadataInventoryTable"),
+        *("metadataJournalTable", "metadataTable", "metrics", "notification", "object-lock", "ownershipControls"),
+        *("partNumber", "policy", "policyStatus", "publicAccessBlock", "renameObject", "replication"),
+        *("requestPayment", "restore", "retention", "select", "select-type", "session", "storageClass", "tagging"),
+        *("torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website"),
+        *("response-cache-control", "response-content-disposition", "response-content-encoding"),
+        *("response-content-language", "response-content-type", "response-expires"),
+    )
 )
-"""Query parameters that are part of the signed resource (tabled.md 17.2)."""
+"""Query parameters that are part of the signed resource (tabled.md 17.2).
 
-_WHOLE_QUERY = frozenset(("acl", "location", "logging", "torrent"))
-_AUTHORIZATION = re.compile(r"AWS ([^\s:]+):(\S+)")
+Every parameter that chooses another operation is one, also where S3 got it after version 2 was replaced: one that
+was not signed could be added to a signed address.
+"""
+
+_WHOLE_QUERY: Final = frozenset(("acl", "location", "logging", "torrent"))
+_AUTHORIZATION: Final = re.compile(r"AWS ([^\s:]+):(\S+)")
 
 
 @dataclass(frozen=True)
@@ -85,9 +64,11 @@ def canonical_resource(target: str, bucket_in_host: str = "") -> str:
     signed: list[tuple[str, str]] = []
     for pair in query.split("&"):
         name, equals, value = pair.partition("=")
-        name = unquote(name)  # as the server reads it: no spelling of a sub-resource may go unsigned
+        name = unquote(
+            name.replace("+", " ")
+        )  # as the server reads it: no spelling of a sub-resource may go unsigned
         if name in SUBRESOURCES:
-            signed.append((name, name + equals + unquote(value)))
+            signed.append((name, name + equals + unquote(value.replace("+", " "))))
     if not signed:
         return resource
     return resource + "?" + "&".join(text for _, text in sorted(signed))
