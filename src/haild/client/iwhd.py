@@ -13,6 +13,9 @@ from yarl import URL
 from haild.client.http import IDLE_DEADLINE, RefusedError, ServiceClient, UnreachableError
 from haild.wire.iwhd.target import path_of
 
+LARGEST_IN_FORM: Final = 1 << 20
+"""Bytes of a value: percent-encoded it is up to three times as long, and a warehouse takes forms of 4 MiB."""
+
 FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -86,8 +89,13 @@ class IwhdClient(ServiceClient):
         await self._whole("PUT", path_of(bucket, key, name), None, value)
 
     async def set_attributes(self, bucket: str, key: str, attributes: Mapping[str, bytes]) -> None:
-        """Set several attributes in one request."""
-        await self._post(self.path(bucket), [("_key", key), *attributes.items()])
+        """Set several attributes, in one request but for those that a form cannot carry."""
+        small = [(name, value) for name, value in attributes.items() if len(value) <= LARGEST_IN_FORM]
+        if small:
+            await self._post(self.path(bucket), [("_key", key), *small])
+        for name, value in attributes.items():
+            if len(value) > LARGEST_IN_FORM:
+                await self.set_attribute(bucket, key, name, value)
 
     async def unset_attribute(self, bucket: str, key: str, name: str) -> None:
         """Remove an attribute; a 2011 warehouse cannot and says 404."""

@@ -72,7 +72,7 @@ async def delete_attribute(site: Site, _request: web.BaseRequest, target: Target
 
 async def get_attributes(site: Site, request: web.BaseRequest, target: Target) -> Reply:
     """The names of all attributes."""
-    stored = await site.database.read(partial(records.attributes, bucket=target.bucket, key=target.key))
+    stored = await site.database.read(partial(records.attribute_names, bucket=target.bucket, key=target.key))
     if stored is None:
         raise RequestError(404)
     form, content_type = writer(request)

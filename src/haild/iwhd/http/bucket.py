@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 from aiohttp import web
@@ -15,11 +16,11 @@ from haild.iwhd.http.errors import RequestError
 from haild.iwhd.http.reply import Reply
 from haild.iwhd.http.site import Site
 from haild.iwhd.metadata import records
-from haild.iwhd.metadata.database import Database
+from haild.iwhd.metadata.evaluation import QUERY_SECONDS, Meter, matching
 from haild.iwhd.metadata.records import Page
 from haild.iwhd.provider.base import ProviderError, UnavailableError
 from haild.wire.iwhd import query as iwhql
-from haild.wire.iwhd.query import Expression, ExpressionError
+from haild.wire.iwhd.query import ExpressionError
 from haild.wire.iwhd.target import MAXIMUM_NAME, RESERVED_ATTRIBUTES, RESERVED_BUCKETS, Target, is_path_segment
 
 logger = logging.getLogger(__name__)
@@ -77,10 +78,13 @@ async def get_bucket(site: Site, request: web.BaseRequest, target: Target) -> Re
     def first(connection: sqlite3.Connection) -> Page | None:
         return records.page(connection, target.bucket) if records.is_bucket(connection, target.bucket) else None
 
+    async def following(position: int) -> Page:
+        return await site.database.read(partial(records.page, bucket=target.bucket, position=position))
+
     page = await site.database.read(first)
     if page is None:
         raise RequestError(404)
-    return _listed(site.database, request, target.bucket, page, None)
+    return _listed(request, page, following)
 
 
 async def post_query(site: Site, request: web.BaseRequest, target: Target) -> Reply:
@@ -90,29 +94,32 @@ async def post_query(site: Site, request: web.BaseRequest, target: Target) -> Re
     if not source:
         raise RequestError(400)
     try:
-        expression = iwhql.parse(source)
+        # Not in the event loop: a long one takes a tenth of a second.
+        expression = await asyncio.to_thread(iwhql.parse, source)
     except ExpressionError as error:
         logger.debug("query on %s: %s", target.bucket, error)
         raise RequestError(404) from error
-    page = await site.database.read(partial(_first_match, bucket=target.bucket, expression=expression))
-    if page is None:
+    meter = Meter(QUERY_SECONDS)
+
+    async def following(position: int) -> Page:
+        """The next page in which anything was found, or the last one."""
+        while True:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the client is gone")
+            search = partial(matching, bucket=target.bucket, position=position, expression=expression, meter=meter)
+            page = await site.database.search(search)
+            if page.found or page.position is None:
+                return page
+            position = page.position
+
+    page = await following(0)
+    if not page.found:
         raise RequestError(404)
-    return _listed(site.database, request, target.bucket, page, expression)
+    return _listed(request, page, following)
 
 
-def _first_match(connection: sqlite3.Connection, bucket: str, expression: Expression) -> Page | None:
-    """The first page in which anything was found."""
-    page = records.page(connection, bucket, expression=expression)
-    while not page.found:
-        if page.position is None:
-            return None
-        page = records.page(connection, bucket, page.position, expression)
-    return page
-
-
-def _listed(
-    database: Database, request: web.BaseRequest, bucket: str, first: Page, expression: Expression | None
-) -> Reply:
+def _listed(request: web.BaseRequest, first: Page, following: Callable[[int], Awaitable[Page]]) -> Reply:
+    """A list that begins with the page `first`; `following` gives the page after a position."""
     form, content_type = writer(request)
 
     async def parts() -> AsyncIterator[bytes]:
@@ -125,8 +132,7 @@ def _listed(
                 break
             yield text.encode()
             text = ""
-            following = partial(records.page, bucket=bucket, position=page.position, expression=expression)
-            page = await database.read(following)
+            page = await following(page.position)
         yield (text + form.objects_end(empty=empty)).encode()
 
     return Reply(200, parts(), content_type)

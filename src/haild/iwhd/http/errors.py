@@ -15,6 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from haild.iwhd.access import NotAllowedError
 from haild.iwhd.http.body import BodyTooLargeError, SlowClientError
 from haild.iwhd.metadata.database import DatabaseError
+from haild.iwhd.metadata.evaluation import BudgetError
 from haild.iwhd.provider.base import MissingError, ProviderError, UnavailableError
 from haild.iwhd.registration.errors import NotRegistrableError, ParameterError, RegistrationFailedError
 from haild.iwhd.settings import ProviderSettingsError
@@ -38,6 +39,7 @@ class RequestError(Exception):
 STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (UnavailableError, 503),
     (DatabaseError, 503),
+    (BudgetError, 422),
     (MissingError, 404),
     (ProviderError, 500),
     (NotAllowedError, 403),
@@ -56,7 +58,7 @@ STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
 )
 """By kind of error, the first that fits; any other error is a defect of ours."""
 
-WITH_TEXT: Final = (NotEmptyError, NotAllowedError)
+WITH_TEXT: Final = (NotEmptyError, NotAllowedError, BudgetError)
 """Errors whose text is for the client; the contract wants no body with the others."""
 
 

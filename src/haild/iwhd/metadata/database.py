@@ -43,6 +43,7 @@ class Database:
         self._local = threading.local()
         self._reading: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, "metadata-reader")
+        self._searcher = ThreadPoolExecutor(1, "metadata-search")
         self._writer = GroupCommit(writer, failure=lambda error: DatabaseError(str(error)))
 
     async def close(self) -> None:
@@ -51,7 +52,8 @@ class Database:
             return
         self._closed = True
         await asyncio.to_thread(self._writer.close)
-        await asyncio.to_thread(self._readers.shutdown)
+        for executor in (self._readers, self._searcher):
+            await asyncio.to_thread(executor.shutdown)
         for connection in self._reading:
             connection.close()
         os.close(self._lock)
@@ -66,10 +68,17 @@ class Database:
 
     async def read(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run `function` on a connection that sees everything committed. Raises DatabaseError where SQLite fails."""
+        return await self._run(self._readers, function)
+
+    async def search(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
+        """As read(), for what may take long: one at a time, so that reads never wait for it."""
+        return await self._run(self._searcher, function)
+
+    async def _run(self, executor: ThreadPoolExecutor, function: Callable[[sqlite3.Connection], _T]) -> _T:
         if self._closed:
             raise DatabaseError("the database is closed")
         try:
-            return await self._loop.run_in_executor(self._readers, self._read, function)
+            return await self._loop.run_in_executor(executor, self._read, function)
         except sqlite3.Error as error:
             raise DatabaseError(str(error)) from error
 

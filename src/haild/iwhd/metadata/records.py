@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from haild.wire.iwhd.listing import Listed
-from haild.wire.iwhd.query import Expression
-from haild.wire.iwhd.queryvalue import Context, selects
 from haild.wire.iwhd.target import RESERVED_OBJECTS
 
 DEFAULT_OBJECT: Final = "_default"
@@ -147,58 +145,19 @@ def attribute(connection: sqlite3.Connection, bucket: str, key: str, name: str) 
     return None if row is None else bytes(row[0])
 
 
-def attributes(connection: sqlite3.Connection, bucket: str, key: str) -> dict[str, bytes] | None:
-    """All attributes of an object in order of storage; None if it has no record."""
+def attribute_names(connection: sqlite3.Connection, bucket: str, key: str) -> list[str] | None:
+    """The names of all attributes of an object in order of storage; None if it has no record."""
     record = find(connection, bucket, key)
     if record is None:
         return None
-    rows = connection.execute("SELECT name, value FROM attribute WHERE object = ? ORDER BY id", (record.identity,))
-    return {name: bytes(value) for name, value in rows}
+    rows = connection.execute("SELECT name FROM attribute WHERE object = ? ORDER BY id", (record.identity,))
+    return [name for (name,) in rows]
 
 
-def text_of(connection: sqlite3.Connection, bucket: str, key: str, name: str) -> str | None:
-    """An attribute as expressions see it; bytes that are not UTF-8 are kept by surrogateescape."""
-    value = attribute(connection, bucket, key, name)
-    return None if value is None else value.decode("utf-8", "surrogateescape")
-
-
-def lookup(connection: sqlite3.Connection, bucket: str, key: str) -> Callable[[str], str | None]:
-    """The attributes of an object as the `$name` of an expression."""
-    return lambda name: text_of(connection, bucket, key, name)
-
-
-def page(
-    connection: sqlite3.Connection, bucket: str, position: int = 0, expression: Expression | None = None
-) -> Page:
-    """The part of a bucket's list after `position`: all its objects, or those that `expression` selects."""
+def page(connection: sqlite3.Connection, bucket: str, position: int = 0) -> Page:
+    """The part of a bucket's list after `position`."""
     rows = connection.execute(
-        "SELECT id, key, etag FROM object WHERE bucket = ? AND id > ? ORDER BY id LIMIT ?", (bucket, position, PAGE)
+        "SELECT id, key FROM object WHERE bucket = ? AND id > ? ORDER BY id LIMIT ?", (bucket, position, PAGE)
     ).fetchall()
-    chosen = [key for _, key, _ in rows]
-    if expression is not None and rows:
-        values = _values(connection, bucket, position, rows[-1][0])
-        chosen = [
-            key
-            for identity, key, etag in rows
-            if selects(
-                expression,
-                Context(
-                    {**values.get(identity, {}), "_bucket": bucket, "_key": key, "_etag": etag}.get,
-                    linked=lambda *address: text_of(connection, *address),
-                ),
-            )
-        ]
-    listed = [Listed(bucket, key) for key in chosen if key not in RESERVED_OBJECTS]
-    return Page(listed, len(chosen), rows[-1][0] if len(rows) == PAGE else None)
-
-
-def _values(connection: sqlite3.Connection, bucket: str, after: int, last: int) -> dict[int, dict[str, str | None]]:
-    rows = connection.execute(
-        "SELECT object, name, value FROM attribute WHERE object IN"
-        " (SELECT id FROM object WHERE bucket = ? AND id > ? AND id <= ?)",
-        (bucket, after, last),
-    )
-    values: dict[int, dict[str, str | None]] = {}
-    for identity, name, value in rows:
-        values.setdefault(identity, {})[name] = bytes(value).decode("utf-8", "surrogateescape")
-    return values
+    listed = [Listed(bucket, key) for _, key in rows if key not in RESERVED_OBJECTS]
+    return Page(listed, len(rows), rows[-1][0] if len(rows) == PAGE else None)

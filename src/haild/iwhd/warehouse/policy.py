@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from haild.iwhd.metadata import records
+from haild.iwhd.metadata.evaluation import POLICY_SECONDS, BudgetError, Meter, Values
 from haild.iwhd.settings import ProviderSettings
 from haild.wire.iwhd.query import Expression, ExpressionError, parse
 from haild.wire.iwhd.queryvalue import Context, selects
@@ -32,24 +33,28 @@ def chosen(
     policy = _policy(connection, bucket, key, override)
     if policy is None:
         return []
-    attribute = records.lookup(connection, bucket, key)
-
-    def linked(*address: str) -> str | None:
-        return records.text_of(connection, *address)
-
-    return [target.name for target in targets if selects(policy, Context(attribute, target.attribute, linked))]
+    values = Values(connection, Meter(POLICY_SECONDS))
+    try:
+        return [
+            target.name
+            for target in targets
+            if selects(policy, Context(values.of(bucket, key), target.attribute, values.linked))
+        ]
+    except BudgetError as error:
+        logger.warning("the policy of %s/%s copies nothing: %s", bucket, key, error)
+        return []
 
 
 def _policy(connection: sqlite3.Connection, bucket: str, key: str, override: str | None) -> Expression | None:
-    text = override
-    if text is None:
-        text = records.text_of(connection, bucket, key, records.POLICY_ATTRIBUTE)
-    if text is None:
-        text = records.text_of(connection, bucket, records.DEFAULT_OBJECT, records.POLICY_ATTRIBUTE)
-    if not text:
+    raw = override
+    for owner in (key, records.DEFAULT_OBJECT):
+        if raw is None:
+            value = records.attribute(connection, bucket, owner, records.POLICY_ATTRIBUTE)
+            raw = None if value is None else value.decode("utf-8", "surrogateescape")
+    if not raw:
         return None
     try:
-        return parse(text)
+        return parse(raw)
     except ExpressionError as error:
         logger.warning("the policy of %s/%s copies nothing: %s", bucket, key, error)
         return None

@@ -30,6 +30,9 @@ MAXIMUM_ATTEMPTS: Final = 12
 
 _PAGE: Final = 100
 
+_BATCH: Final = 1 << 20
+"""Bytes of attributes sent in one request, but for a single larger one."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -178,9 +181,24 @@ class Replicator:
             location = partial(records.add_location, bucket=bucket, key=key, etag=record.etag, name=target.name)
             await self._database.write(location)
         if target.keeps_attributes:
-            attributes = await self._database.read(partial(records.attributes, bucket=bucket, key=key))
-            if attributes:
-                await target.set_attributes(bucket, key, attributes)
+            await self._copy_attributes(target, bucket, key)
+
+    async def _copy_attributes(self, target: Provider, bucket: str, key: str) -> None:
+        """Bring all attributes to the target, in requests that a warehouse takes and that fit into memory."""
+        names = await self._database.read(partial(records.attribute_names, bucket=bucket, key=key)) or []
+        batch: dict[str, bytes] = {}
+        size = 0
+        for name in names:
+            value = await self._database.read(partial(records.attribute, bucket=bucket, key=key, name=name))
+            if value is None:
+                continue  # deleted since
+            if batch and size + len(value) > _BATCH:
+                await target.set_attributes(bucket, key, batch)
+                batch, size = {}, 0
+            batch[name] = value
+            size += len(value)
+        if batch:
+            await target.set_attributes(bucket, key, batch)
 
     async def _copy_body(self, target: Provider, bucket: str, key: str, etag: str) -> None:
         try:

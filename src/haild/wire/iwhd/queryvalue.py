@@ -1,7 +1,6 @@
 """Expression language of the image warehouse: the value of an expression (iwhd.md 9.3 and 9.4).
 
-Texts compare bytewise: a text here is a str decoded from UTF-8 with surrogateescape, so that any stored
-bytes take part.
+Texts compare bytewise, so that any stored bytes take part; a str stands for its UTF-8 with surrogateescape.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from haild.wire.iwhd.query import (
     Relation,
     Text,
 )
+from haild.wire.iwhd.target import MAXIMUM_NAME
 
 MAXIMUM_DIGITS: Final = 4000
 """A longer text of digits does not count as a number: the conversion would take too long."""
@@ -37,14 +37,14 @@ class Truth(Enum):
     ERROR = "error"
 
 
-Attribute = Callable[[str], str | None]
+Attribute = Callable[[str], bytes | str | None]
 """The value of an attribute by its name; None where there is none."""
 
-Linked = Callable[[str, str, str], str | None]
+Linked = Callable[[str, str, str], bytes | str | None]
 """The value of an attribute of another object: bucket, key, name."""
 
 
-def _no_link(_bucket: str, _key: str, _name: str) -> str | None:
+def _no_link(_bucket: str, _key: str, _name: str) -> bytes | str | None:
     return None
 
 
@@ -76,7 +76,7 @@ class _NoValueError(Exception):
 
 
 def evaluate(expression: Expression, context: Context) -> Truth:
-    """The truth of `expression` in `context`; never raises."""
+    """The truth of `expression` in `context`. Raises only what the functions of `context` raise."""
     try:
         return _truth(expression, context)
     except _NoValueError:
@@ -115,25 +115,27 @@ def _of(value: bool) -> Truth:
     return Truth.TRUE if value else Truth.FALSE
 
 
-def _text(expression: Expression, context: Context) -> str | None:
+def _text(expression: Expression, context: Context) -> bytes | None:
     """The text of a string or field; None if it has none. Raises _NoValueError for `#name` in a query."""
     match expression:
         case Text(value):
-            return value
+            return _bytes(value)
         case ObjectAttribute(name):
-            return context.attribute(name)
+            return _bytes(context.attribute(name))
         case ProviderAttribute(name):
             if context.provider is None:
                 raise _NoValueError
-            return context.provider(name)
+            return _bytes(context.provider(name))
         case Link(target, name):
-            bucket, slash, key = (_text(target, context) or "").partition("/")
-            return context.linked(bucket, key, name) if slash else None
+            bucket, slash, key = (_text(target, context) or b"").partition(b"/")
+            if not slash or len(bucket) > MAXIMUM_NAME or len(key) > MAXIMUM_NAME:
+                return None
+            return _bytes(context.linked(_str(bucket), _str(key), name))
         case _:
             return None
 
 
-def _side(expression: Expression, context: Context) -> tuple[int | None, str | None]:
+def _side(expression: Expression, context: Context) -> tuple[int | None, bytes | None]:
     """A side of a comparison as (number, text), either None where it has none."""
     if isinstance(expression, Number):
         return expression.value, None
@@ -141,7 +143,7 @@ def _side(expression: Expression, context: Context) -> tuple[int | None, str | N
         text = _text(expression, context)
         if text is None:
             # Missing: truth value 0 for a comparison with a number; in a query it also reads as "".
-            return 0, "" if context.provider is None else None
+            return 0, b"" if context.provider is None else None
         return _digits(text), text
     truth = evaluate(expression, context)
     if truth is Truth.ERROR:
@@ -149,13 +151,11 @@ def _side(expression: Expression, context: Context) -> tuple[int | None, str | N
     return int(truth is Truth.TRUE), None
 
 
-def _digits(text: str) -> int | None:
+def _digits(text: bytes) -> int | None:
     """The value of a text of digits, plain decimal; the empty text is 0; None for any other text."""
     if not text:
         return 0
-    if text.isascii() and text.isdecimal() and len(text) <= MAXIMUM_DIGITS:
-        return int(text)
-    return None
+    return int(text) if len(text) <= MAXIMUM_DIGITS and text.isdigit() else None
 
 
 def _compare(relation: Relation, left: Expression, right: Expression, context: Context) -> bool:
@@ -165,8 +165,12 @@ def _compare(relation: Relation, left: Expression, right: Expression, context: C
         return bool(_RELATIONS[relation](left_number, right_number))
     if left_text is None or right_text is None:
         raise _NoValueError
-    return bool(_RELATIONS[relation](_bytes(left_text), _bytes(right_text)))
+    return bool(_RELATIONS[relation](left_text, right_text))
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+def _bytes(value: bytes | str | None) -> bytes | None:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+
+
+def _str(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
