@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from haild.http.parser import Head
+from haild.transfer import fastpath
 
 if TYPE_CHECKING:
     from haild.http.server import Connection
@@ -70,8 +71,12 @@ class Body:
         return self._size >= READ_AHEAD
 
     def in_blocks(self, block: Callable[[], int]) -> None:
-        """From the first `read` on, receive straight into blocks of `block()` bytes each: nothing is copied again."""
-        self._block = block
+        """From the first `read` on, receive straight into blocks of `block()` bytes each: nothing is copied again.
+
+        HAILD_SLOW=blocks: the body comes in pieces that are copied, as a body of unknown length does.
+        """
+        if fastpath.enabled("blocks"):
+            self._block = block
 
     async def read(self, _limit: int = 0) -> bytes | memoryview:
         """What has come since the last call; waits for some; nothing at the end. The bytes never change.

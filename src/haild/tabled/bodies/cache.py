@@ -2,7 +2,7 @@
 
 A body never changes and its id is never given out again, so the metadata alone decide what a client sees: what was
 replaced or deleted is not asked for here. What could be hidden is a copy that has been damaged on its node, and only
-for FRESH seconds.
+for FRESH seconds. Without it (HAILD_SLOW=bodies, or BodyCache 0 in the configuration) every GET asks a node.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from haild.tabled.metadata.records import StoredBody
+from haild.transfer import fastpath
 
 SMALL: Final = 1 << 15
 """Bytes of the largest body kept. A larger one is a file on its node, and not all of the time is the way there."""
@@ -35,7 +36,7 @@ class BodyCache:
 
     def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
         """`capacity` 0: nothing is kept. `clock` in seconds."""
-        self._capacity = capacity
+        self._capacity = capacity if fastpath.enabled("bodies") else 0
         self._clock = clock
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self.size = 0
