@@ -321,3 +321,81 @@ async def test_ending_waits_for_no_server_that_is_gone(tmp_path: Path, monkeypat
         await other.lock(await other.open("/lock", LOCK))
     await other.end()
     await server.close()
+
+
+# A server that speaks UDP only, as the released versions of the original do
+
+
+async def _without_tcp(directory: Path) -> Server:
+    server = await Server.start(directory, 0, None)
+    assert server._listener is not None
+    server._listener.close()
+    return server
+
+
+async def test_udp_alone_will_do_and_is_found_within_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("haild.wire.cld.extension.lease_of", lambda _sid: None)
+    server = await _without_tcp(tmp_path)
+    started = time.monotonic()
+    session = await Session.connect("127.0.0.1", server.port, user="tabled", secret=b"tabled")
+    assert time.monotonic() - started < 1
+    assert session.transport == "udp"
+    await session.lock(await session.open("/f", LOCK))
+    await session.end()
+    await server.close()
+
+
+async def test_a_server_of_ours_is_asked_over_tcp_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its UDP port a moment before it listens: a client that comes in that moment must not stay on UDP."""
+    server = await Server.start(tmp_path, 0, None)
+    attempts = []
+    connect = cld_carrier.Carrier._connect
+
+    async def refused_once(self: cld_carrier.Carrier) -> Any:
+        attempts.append(self.transport)
+        if len(attempts) == 1:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return await connect(self)
+
+    monkeypatch.setattr(cld_carrier.Carrier, "_connect", refused_once)
+    session = await Session.connect("127.0.0.1", server.port, user="tabled", secret=b"tabled")
+    assert attempts == ["tcp", "udp", "tcp"]
+    assert session.transport == "tcp"
+    assert len(server.service.registry.sessions) == 1
+    await session.end()
+    await server.close()
+
+
+async def test_where_nothing_answers_the_error_is_that_of_tcp() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        started = time.monotonic()
+        with pytest.raises(ConnectError, match=r"Connect call failed"):
+            await Session.connect("127.0.0.1", sock.getsockname()[1], user="tabled", secret=b"tabled")
+        assert time.monotonic() - started < 2
+
+
+async def test_keeping_a_session_over_udp_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("haild.wire.cld.extension.lease_of", lambda _sid: None)
+    server = await _without_tcp(tmp_path)
+    used = asyncio.Event()
+    count = 0
+
+    async def use(_session: Session) -> None:
+        nonlocal count
+        count += 1
+        if count == 3:
+            used.set()
+
+    keeping = asyncio.create_task(keep_session([("127.0.0.1", server.port)], "tabled", b"tabled", use, name="test"))
+    await asyncio.wait_for(used.wait(), 10)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    await server.close()
+    assert [record.getMessage() for record in caplog.records if "UDP only" in record.getMessage()] == [
+        f"test: cld at 127.0.0.1:{server.port} answers over UDP only"
+    ]

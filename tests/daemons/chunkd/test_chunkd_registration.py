@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from haild.chunkd.registration import parents
+from haild.cld.server import Server
 from haild.client.chunk import Connection
 from haild.client.cld import CldError, OpenMode, Session
 from support.chunkd_daemon import Daemon, eventually
@@ -166,3 +167,33 @@ def test_it_finds_a_cld_that_comes_back_on_another_port(cld: Cld, chunkd: Daemon
         cld.start()
         assert cld.port != before
         eventually(lambda: _registered(cld), "chunkd is registered with the cld on another port", 40)
+
+
+async def test_it_registers_with_a_cld_that_speaks_udp_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As cld 0.7 to 0.7.2 do. The double is our server without its TCP port and without our additions."""
+    monkeypatch.setattr("haild.wire.cld.extension.lease_of", lambda _sid: None)
+    directory = tmp_path / "cld"
+    directory.mkdir()
+    server = await Server.start(directory, 0, None)
+    assert server._listener is not None
+    server._listener.close()
+    daemon = Daemon(
+        tmp_path / "chunkd",
+        f"<NID>7</NID><ForceHost>node.example</ForceHost><CLD><Host>127.0.0.1</Host><Port>{server.port}</Port></CLD>",
+    )
+    try:
+        await asyncio.to_thread(daemon.start)
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    record = await _in_session(server.port, _record)
+                except CldError:
+                    record = b""
+                if record:
+                    break
+                await asyncio.sleep(0.05)
+        assert b"<NID>7</NID>" in record  # type: ignore[operator]
+        assert daemon.log.read_text().count("UDP only") == 1
+    finally:
+        daemon.kill()
+        await server.close()

@@ -101,23 +101,23 @@ class _Lifeline(asyncio.DatagramProtocol):
     def __init__(self, state: machine.Machine, host: str) -> None:
         self.host = host
         self._machine = state
-        self._transport: asyncio.DatagramTransport | None = None
+        self.transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = self._machine.lifeline(data)
-        if answer is not None and self._transport is not None:
-            self._transport.sendto(answer, addr)
+        if answer is not None and self.transport is not None:
+            self.transport.sendto(answer, addr)
 
     @property
     def port(self) -> int:
-        return 0 if self._transport is None else int(self._transport.get_extra_info("sockname")[1])
+        return 0 if self.transport is None else int(self.transport.get_extra_info("sockname")[1])
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        if self.transport is not None:
+            self.transport.close()
 
 
 class Carrier:
@@ -127,7 +127,7 @@ class Carrier:
         self.deliver: Callable[[machine.Outcome], None] = lambda _outcome: None
         self._machine = state
         self._address = (host, port)
-        self._transport = transport
+        self.transport = transport
         self._link: _Stream | _Datagrams | None = None
         self._previous: list[_Stream | _Datagrams] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -148,7 +148,7 @@ class Carrier:
     async def _connect(self) -> _Stream | _Datagrams:
         loop = asyncio.get_running_loop()
         host, port = self._address
-        if self._transport == "tcp":
+        if self.transport == "tcp":
             _, stream = await loop.create_connection(lambda: _Stream(self), host, port)
             return stream
         _, datagrams = await loop.create_datagram_endpoint(lambda: _Datagrams(self), remote_addr=(host, port))

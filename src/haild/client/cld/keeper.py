@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from haild.backoff import Backoff
 from haild.client.cld.errors import CldError
-from haild.client.cld.session import Session
+from haild.client.cld.session import Session, Transport
 from haild.wire.cld.extension import DEFAULT_LEASE
 
 _FIRST_PAUSE: Final = 0.05
@@ -32,7 +32,7 @@ async def keep_session(
     use: Callable[[Session], Awaitable[None]],
     *,
     name: str,
-    transport: Literal["tcp", "udp"] = "tcp",
+    transport: Transport = "auto",
     lease: float = DEFAULT_LEASE,
 ) -> None:
     """For ever: connect to the next address, run `use(session)` until it ends or the session is lost, and again.
@@ -52,7 +52,7 @@ async def keep_session(
     async def given() -> Addresses:
         return addresses if not callable(addresses) else await addresses()
 
-    keeper = _Keeper(given, connect, use, name)
+    keeper = _Keeper(given, connect, use, name, expected="udp" if transport == "udp" else "tcp")
     while True:
         await keeper.once()
 
@@ -64,7 +64,9 @@ class _Keeper:
         connect: Callable[[str, int], Awaitable[Session]],
         use: Callable[[Session], Awaitable[None]],
         name: str,
+        expected: str,
     ) -> None:
+        self._expected = expected
         self._find = find
         self._addresses: Addresses = ()
         self._connect = connect
@@ -97,6 +99,10 @@ class _Keeper:
 
     async def _session(self, host: str, port: int) -> None:
         session = await self._connect(host, port)
+        if session.transport != self._expected:
+            if session.transport == "udp":
+                logger.warning("%s: cld at %s:%d answers over UDP only", self._name, host, port)
+            self._expected = session.transport
         if self._complaint:
             logger.info("%s: in session with cld at %s:%d", self._name, host, port)
             self._complaint = ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
 
 from haild.client.cld import carrier, machine
 from haild.client.cld.errors import CldError, ConnectError, SessionLostError
@@ -14,9 +15,16 @@ from haild.wire.cld import messages as cld
 from haild.wire.cld import packet as cld_packet
 from haild.wire.cld.messages import ErrorCode, EventMask, Op, OpenMode
 
-_FAREWELL = 0.5
+Transport = Literal["auto", "tcp", "udp"]
+
+_TCP_TRIAL: Final = 0.5
+"""Seconds for a TCP connection before UDP is tried as well: a packet filter may answer nothing."""
+_UDP_TRIAL: Final = 0.4
+"""Seconds for the first answer over UDP. A server that is up answers within milliseconds; one that is not must not
+hold up the next attempt over TCP."""
+_FAREWELL: Final = 0.5
 """Seconds a server has to confirm the end of a session. Without it, the closed connection tells the same."""
-_EVENTS = 10_000
+_EVENTS: Final = 10_000
 """Events kept for a caller that does not fetch them; the same event for the same handle is kept once."""
 
 
@@ -47,6 +55,17 @@ class File(NamedTuple):
         return [_text(name) for name in cld.directory_names(self.data)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Who:
+    """The server, and the client as it introduces itself. lease: seconds."""
+
+    host: str
+    port: int
+    user: bytes
+    secret: bytes
+    lease: float
+
+
 class Session:
     """A session with a server. Made by `connect`; usable by many tasks of one event loop at once."""
 
@@ -71,43 +90,81 @@ class Session:
         *,
         user: str,
         secret: bytes,
-        transport: Literal["tcp", "udp"] = "tcp",
+        transport: Transport = "auto",
         deadline: float = 5.0,
         lease: float = cld_extension.DEFAULT_LEASE,
     ) -> Session:
         """Start a session within `deadline` seconds; `lease` in seconds, 1 to 120.
 
+        transport: "auto" is TCP, and UDP for a server that has only that, as cld 0.7 to 0.7.2 do (cld.md 1.1).
         Raises ConnectError (no answer, refused, unknown host), CldError with SIG_INVAL (wrong secret, where the
         server can tell) or with the code the server refused the session with.
         """
         cld_packet.check_user(user.encode())
+        who = _Who(host, port, user.encode(), secret, lease)
+        if transport != "auto":
+            return await cls._start(who, transport, deadline)
+        clock = asyncio.get_running_loop().time
+        end = clock() + deadline
+        try:
+            return await cls._start(who, "tcp", deadline, connect=min(_TCP_TRIAL, deadline))
+        except ConnectError as failure:
+            left = end - clock()
+            if left <= 0:
+                raise
+            session = await cls._over_udp(who, min(_UDP_TRIAL, left), failure)
+        if not session._machine.ours:
+            return session
+        # A server of ours has TCP, too: it was just starting, or slow.
+        try:
+            better = await cls._start(who, "tcp", max(0.1, end - clock()))
+        except (CldError, OSError):
+            return session
+        await session.end()
+        return better
+
+    @classmethod
+    async def _over_udp(cls, who: _Who, deadline: float, failure: ConnectError) -> Session:
+        """A session over UDP. Raises `failure`, that of TCP, if there is no answer."""
+        try:
+            return await cls._start(who, "udp", deadline)
+        except ConnectError:
+            raise failure from None
+
+    @classmethod
+    async def _start(
+        cls, who: _Who, transport: Literal["tcp", "udp"], deadline: float, connect: float | None = None
+    ) -> Session:
+        """As `connect` over one transport; `connect`: seconds for the connection itself, if less."""
         state = machine.Machine(
-            user=user.encode(),
-            secret=secret,
+            user=who.user,
+            secret=who.secret,
             reliable=transport == "tcp",
-            lease=lease,
+            lease=who.lease,
             randomness=carrier.randomness,
         )
-        link = carrier.Carrier(state, host, port, transport)
+        link = carrier.Carrier(state, who.host, who.port, transport)
         session = cls(state, link)
         link.deliver = session._take
         started: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         session._calls[0] = started
+        place = f"{who.host}:{who.port}"
         try:
             async with asyncio.timeout(deadline):
-                await link.start()
+                async with asyncio.timeout(connect):
+                    await link.start()
                 await started
         except TimeoutError as error:
             link.close()
-            raise ConnectError(ErrorCode.TIMEOUT, f"{host}:{port}: no answer within {deadline:g} s") from error
+            raise ConnectError(ErrorCode.TIMEOUT, f"{place}: no answer within {deadline:g} s") from error
         except OSError as error:
             link.close()
-            raise ConnectError(ErrorCode.TIMEOUT, f"{host}:{port}: {error.strerror or error}") from error
+            raise ConnectError(ErrorCode.TIMEOUT, f"{place}: {error.strerror or error}") from error
         except SessionLostError as error:
             link.close()
             if error.code == ErrorCode.TIMEOUT:
-                raise ConnectError(error.code, f"{host}:{port}: {error}") from error
-            raise CldError(error.code, f"{host}:{port}: {error}") from error
+                raise ConnectError(error.code, f"{place}: {error}") from error
+            raise CldError(error.code, f"{place}: {error}") from error
         except BaseException:
             link.close()
             raise
@@ -119,6 +176,11 @@ class Session:
     def valid(self) -> bool:
         """Whether the session, and with it every lock it holds, is certain to be there now."""
         return self._error is None and carrier.clock() < self._machine.valid_until
+
+    @property
+    def transport(self) -> Literal["tcp", "udp"]:
+        """What carries the session."""
+        return self._link.transport
 
     @property
     def lease(self) -> float:
