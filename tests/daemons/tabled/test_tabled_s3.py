@@ -252,10 +252,12 @@ def test_batch_delete(s3: Any, bucket: str) -> None:
 
 def upload_parts(s3: Any, bucket: str, key: str, parts: list[bytes], **options: Any) -> dict[str, Any]:
     upload = s3.create_multipart_upload(Bucket=bucket, Key=key, **options)["UploadId"]
-    done = []
+    done: list[dict[str, Any]] = []
+    algorithm = {"ChecksumAlgorithm": options["ChecksumAlgorithm"]} if "ChecksumAlgorithm" in options else {}
     for number, body in reversed(list(enumerate(parts, 1))):
-        etag = s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)["ETag"]
-        done.insert(0, {"PartNumber": number, "ETag": etag})
+        part = s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, **algorithm)
+        sums = {name: value for name, value in part.items() if name.startswith("Checksum") and algorithm}
+        done.insert(0, {"PartNumber": number, "ETag": part["ETag"], **sums})
     return {"Bucket": bucket, "Key": key, "UploadId": upload, "MultipartUpload": {"Parts": done}}
 
 

@@ -6,6 +6,7 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from haild.tabled.metadata import bodies, schema
 from haild.tabled.metadata.port import BucketMissingError, Check
@@ -43,9 +44,23 @@ def completed(db: sqlite3.Connection, bucket: str, key: str, upload: str) -> Obj
     return None
 
 
-def new_version_id() -> str:
-    """An id for a version; opaque to clients."""
-    return secrets.token_urlsafe(24).replace("-", "_")
+NO_PLACE: Final = 1 << 62
+"""After every version: the place of one that is gone and does not tell where it was."""
+
+
+def _new_version_id(db: sqlite3.Connection) -> str:
+    """An id for the version that is inserted next: opaque to clients, and it tells its place among the others."""
+    (place,) = db.execute("SELECT coalesce(max(sequence), 0) + 1 FROM objects").fetchone()
+    return f"{place:x}.{secrets.token_urlsafe(16).replace('-', '_')}"
+
+
+def place_of(version_id: str) -> int:
+    """The place of a version that need not be there any more; NO_PLACE if its id does not tell."""
+    digits, dot, _ = version_id.partition(".")
+    try:
+        return int(digits, 16) if dot else NO_PLACE
+    except ValueError:
+        return NO_PLACE
 
 
 def put(
@@ -57,7 +72,7 @@ def put(
     if check:
         check(None if present is None or present.marker else present)
     bodies.retain(db, record.segments, stored)
-    version_id = new_version_id() if state == "Enabled" else NULL_VERSION
+    version_id = _new_version_id(db) if state == "Enabled" else NULL_VERSION
     _make_room(db, record.bucket, record.key, state, present)
     db.execute(_INSERT, schema.object_values(record, version_id))
     return version_id
@@ -105,7 +120,7 @@ def delete(db: sqlite3.Connection, bucket: str, key: str, wanted: str, check: Ch
         _remove(db, present)
         return Deletion(found=True)
     _make_room(db, bucket, key, state, present)
-    version_id = new_version_id() if state == "Enabled" else NULL_VERSION
+    version_id = _new_version_id(db) if state == "Enabled" else NULL_VERSION
     owner = db.execute("SELECT owner FROM buckets WHERE name = ?", (bucket,)).fetchone()[0]
     marker = ObjectRecord(bucket, key, 0, "", now, schema.bucket_acl(owner, ""), marker=True)
     db.execute(_INSERT, schema.object_values(marker, version_id))

@@ -147,6 +147,8 @@ class Listed(NamedTuple):
     marker: bool = False
     current: bool = True
     checksum: str = ""
+    """As it is stored: a JSON object of algorithm and value, and the type; empty without one."""
+    storage_class: str = "STANDARD"
 
 
 @dataclass(frozen=True, slots=True)

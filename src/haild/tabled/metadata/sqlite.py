@@ -44,7 +44,11 @@ KEPT_BUCKETS = 1000
 """Buckets of which the rows are kept in memory."""
 
 _BUCKET_COLUMNS = "name, owner, created, acl, versioning, settings"
-_LISTED_COLUMNS = "key, size, etag, modified, acl, version, marker, current, checksum, sequence"
+_LISTED_COLUMNS = (
+    "key, size, etag, modified, acl, version, marker, current, checksum, sequence,"
+    " CASE WHEN instr(headers, 'x-amz-storage-class')"
+    """ THEN coalesce(json_extract(headers, '$."x-amz-storage-class"'), 'STANDARD') ELSE 'STANDARD' END"""
+)
 
 
 class SqliteMetadata:
@@ -254,7 +258,8 @@ class SqliteMetadata:
         resume = -1
         if query.after_version:
             record = await self.object(query.bucket, query.after, query.after_version)
-            resume = record.sequence if record else 0
+            # A version that was deleted meanwhile still tells its place. Else the key is listed from its start.
+            resume = record.sequence if record else objects.place_of(query.after_version)
 
         def seek(start: str, inclusive: bool) -> Iterator[tuple[str, schema.Row]]:
             again = not inclusive and resume >= 0 and start == query.after
@@ -419,8 +424,9 @@ def _bucket(row: schema.Row) -> Bucket:
 
 
 def _listed(row: tuple[Any, ...]) -> Listed:
-    key, size, etag, modified, acl, version, marker, current, checksum, _ = row
-    return Listed(key, size, etag, modified, acl.partition("\n")[0], version, bool(marker), bool(current), checksum)
+    key, size, etag, modified, acl, version, marker, current, checksum, _, storage_class = row
+    owner = acl.partition("\n")[0]
+    return Listed(key, size, etag, modified, owner, version, bool(marker), bool(current), checksum, storage_class)
 
 
 def _newest_first(row: schema.Row) -> tuple[str, int, int]:

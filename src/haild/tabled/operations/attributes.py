@@ -7,7 +7,7 @@ from haild.tabled.operations import admission, sealing
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, xml
 from haild.tabled.operations.call import Call
-from haild.tabled.s3 import conditions, dates
+from haild.tabled.s3 import checksums, conditions, dates, storageclass
 from haild.tabled.s3.arguments import number
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
@@ -25,15 +25,11 @@ async def get_object_attributes(call: Call) -> Answer:
     if "ETag" in wanted:
         parts.append(s3xml.element("ETag", record.etag))
     if "Checksum" in wanted and record.checksum:
-        sums = (
-            s3xml.element("ChecksumType" if n == "type" else f"Checksum{n.upper()}", v)
-            for n, v in record.checksum.items()
-        )
-        parts.append(f"<Checksum>{''.join(sums)}</Checksum>")
+        parts.append(f"<Checksum>{checksums.elements_of(record.checksum.items())}</Checksum>")
     if "ObjectParts" in wanted and record.parts:
         parts.append(_parts(call, record))
     if "StorageClass" in wanted:
-        parts.append("<StorageClass>STANDARD</StorageClass>")
+        parts.append(s3xml.element("StorageClass", storageclass.of(record.headers)))
     if "ObjectSize" in wanted:
         parts.append(s3xml.element("ObjectSize", record.size))
     answer = xml(s3xml.document("GetObjectAttributesResponse", *parts))
@@ -47,7 +43,7 @@ def _parts(call: Call, record: ObjectRecord) -> str:
     marker = number({"n": call.headers.get("x-amz-part-number-marker", "")}, "n", 0, 10_000)
     after = [part for part in record.parts if part.number > marker]
     shown = after[:limit]
-    algorithm = next((name for name in record.checksum if name != "type"), "")
+    algorithm = checksums.stored_algorithm(record.checksum)
     fields = [
         s3xml.element("PartsCount", len(record.parts)),
         s3xml.element("PartNumberMarker", marker),

@@ -107,12 +107,22 @@ class Call(Request):
         """Whether the request carries a body."""
         return self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers
 
-    def upload(self, *, promised: bool = True) -> Upload:
+    def upload(self, *, promised: bool = True, default: str = "", always: str = "") -> Upload:
         """The body of the request. Raises S3Error where its headers make no sense.
 
-        `promised`: x-amz-checksum-* headers are of the body.
+        `promised`: x-amz-checksum-* headers are of the body. `default`: the checksum to compute where the client
+        names none; `always`: one to compute in any case.
         """
-        return Upload(self.headers, self.identity, self.source, self.before_reading, self.block, promised=promised)
+        return Upload(
+            self.headers,
+            self.identity,
+            self.source,
+            self.before_reading,
+            self.block,
+            promised=promised,
+            default=default,
+            always=always,
+        )
 
     async def document(self, root: str, limit: int = DOCUMENT_LIMIT) -> s3xml.Element:
         """The body as an XML document with that root. Raises S3Error (MalformedXML among others)."""

@@ -5,18 +5,20 @@ Bodies are never changed, so a copy shares them: no byte moves, whatever the siz
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 from urllib.parse import unquote
 
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import BodyMissingError
-from haild.tabled.metadata.records import Bucket, ObjectRecord, Segment, StoredBody
+from haild.tabled.metadata.records import Bucket, ObjectRecord, PartSize, Segment, StoredBody
 from haild.tabled.operations import admission, sealing
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call, access_denied
-from haild.tabled.s3 import addressing, conditions, policy
+from haild.tabled.s3 import addressing, checksums, conditions, policy, storageclass
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 
@@ -91,6 +93,7 @@ async def copy_object(call: Call) -> Answer:
     if call.headers.get("Content-Length", "0") != "0":
         raise S3Error("InvalidRequest", "A copy has no body.")
     given = objects.attributes(call)
+    algorithm = checksums.algorithm_of(call.headers)
     new_headers = _directive(call.headers, "x-amz-metadata-directive")
     new_tags = _directive(call.headers, "x-amz-tagging-directive")
     wanted = await sealing.wanted(call)
@@ -99,6 +102,7 @@ async def copy_object(call: Call) -> Answer:
         bucket, record = await find_source(call, source)
         other_key = wanted.customer is not None or dict(wanted.encryption) != dict(record.encryption)
         _refuse_senseless(call, source, record, changed=new_headers or other_key)
+        checksum, parts = await _checksum(call, record, algorithm)
         segments, stored = await bodies_for(call, record, record.segments, wanted)
         copy = replace(
             record,
@@ -106,8 +110,10 @@ async def copy_object(call: Call) -> Answer:
             key=call.key,
             modified=call.services.clock(),
             acl=given.acl,
-            headers=given.headers if new_headers else record.headers,
+            headers=given.headers if new_headers else _kept(record.headers, given.headers),
             tags=given.tags if new_tags else record.tags,
+            checksum=checksum,
+            parts=parts,
             upload="",
             segments=segments,
             encryption=wanted.encryption,
@@ -119,7 +125,7 @@ async def copy_object(call: Call) -> Answer:
         except BodyMissingError:  # the source was replaced in this moment: copy what is there now
             if attempt == ATTEMPTS - 1:
                 raise
-    headers = objects.version_header(call, version)
+    headers = objects.written_version(version)
     headers.update(spec.answer_headers(wanted.encryption, wanted.customer))
     if bucket.versioning:
         headers["x-amz-copy-source-version-id"] = record.version
@@ -154,14 +160,52 @@ def _result(copy: ObjectRecord) -> list[str]:
         s3xml.element("LastModified", s3xml.timestamp(copy.modified)),
         s3xml.element("ETag", quoted(copy.etag)),
     ]
-    parts += [s3xml.element(f"Checksum{n.upper()}", v) for n, v in copy.checksum.items() if n != "type"]
+    parts.append(checksums.elements_of(copy.checksum.items()))
     return parts
+
+
+_OF_EACH: Final = frozenset((storageclass.HEADER, "x-amz-website-redirect-location"))
+"""Headers of the source that a copy never has: it has its own, or none."""
+
+
+def _kept(source: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a copy that keeps those of its source."""
+    found = {name: value for name, value in source.items() if name.lower() not in _OF_EACH}
+    return found | {name: value for name, value in given.items() if name.lower() in _OF_EACH}
+
+
+async def _checksum(call: Call, record: ObjectRecord, wanted: str) -> tuple[Mapping[str, str], tuple[PartSize, ...]]:
+    """The checksum of a copy, and its parts: of the whole, by the algorithm that is wanted or the source's."""
+    present = checksums.stored_algorithm(record.checksum)
+    algorithm = wanted or present
+    if not algorithm or (algorithm == present and record.checksum["type"] == "FULL_OBJECT"):
+        return record.checksum, record.parts
+    known = algorithm == present and all(part.checksum for part in record.parts)
+    if known and algorithm in checksums.COMBINABLE:
+        values = [(b64decode(part.checksum), part.size) for part in record.parts]
+        return {algorithm: checksums.of_parts(algorithm, "FULL_OBJECT", values), "type": "FULL_OBJECT"}, record.parts
+    found = checksums.new(algorithm)
+    await read_through(call, record, record.segments, (found,))
+    without = tuple(PartSize(part.number, part.size) for part in record.parts)
+    return {algorithm: checksums.text(found), "type": "FULL_OBJECT"}, record.parts if known else without
+
+
+async def read_through(
+    call: Call, record: ObjectRecord, segments: tuple[Segment, ...], digests: Sequence[checksums.Checksum]
+) -> None:
+    """Feed what segments of a copy's source make up to the digests."""
+    length = sum(segment.length for segment in segments)
+    read = sealing.reader(call, source_key(call, record))
+    async for block in objects.content(call, read, segments, 0, length):
+        for digest in digests:
+            digest.update(block)
 
 
 def _refuse_senseless(call: Call, source: Source, record: ObjectRecord, *, changed: bool) -> None:
     if record.size > MAXIMUM:
         raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
     itself = (source.bucket, source.key) == (call.address.bucket, call.key)
+    changed = changed or any(name in call.headers for name in (*_OF_EACH, "x-amz-checksum-algorithm"))
     if itself and not changed and not source.version:
         raise S3Error(
             "InvalidRequest",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Iterable
+from functools import lru_cache
 
 from haild.tabled.metadata.records import Listed, ListQuery, Page
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call
+from haild.tabled.s3 import checksums
 from haild.tabled.s3.arguments import number
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
@@ -40,10 +43,13 @@ async def _version_1(call: Call) -> Answer:
     limit = number(query, "max-keys", MOST, MOST)
     page = await call.metadata.list_objects(ListQuery(call.bucket.name, prefix, delimiter, marker, limit))
     parts = _head(call, prefix, delimiter, page, limit, url)
-    parts.append(_key("Marker", marker, url))
+    # Clients of 2010 end on an empty element; today's expect it.
+    plain = call.identity.version == 2
+    if marker or not plain:
+        parts.append(_key("Marker", marker, url))
     if page.truncated and delimiter:
         parts.append(_key("NextMarker", page.last, url))
-    parts += _contents(page.entries, url, owners=True)
+    parts += _contents(page.entries, url, owners=True, plain=plain)
     parts += _prefixes(page.prefixes, url)
     return xml(s3xml.document("ListBucketResult", *parts))
 
@@ -102,13 +108,14 @@ def _key(name: str, value: str, url: bool) -> str:
     return f"<{name}>{s3xml.listed_key(value, url)}</{name}>"
 
 
-def _contents(entries: Iterable[Listed], url: bool, *, owners: bool) -> list[str]:
+def _contents(entries: Iterable[Listed], url: bool, *, owners: bool, plain: bool = False) -> list[str]:
+    """The entries. `plain`: without the elements that S3 did not have in 2010."""
     return [
         f"<Contents><Key>{s3xml.listed_key(entry.key, url)}</Key>"
         f"<LastModified>{s3xml.timestamp(entry.modified)}</LastModified>"
         f"<ETag>&quot;{entry.etag}&quot;</ETag>"
         f"<Size>{entry.size}</Size>{s3xml.owner(entry.owner) if owners else ''}"
-        "<StorageClass>STANDARD</StorageClass></Contents>"
+        f"{'' if plain else _checksum(entry)}<StorageClass>{entry.storage_class}</StorageClass></Contents>"
         for entry in entries
     ]
 
@@ -124,8 +131,23 @@ def _version(entry: Listed, url: bool) -> str:
         return f"<DeleteMarker>{common}{s3xml.owner(entry.owner)}</DeleteMarker>"
     return (
         f"<Version>{common}{s3xml.element('ETag', quoted(entry.etag))}{s3xml.element('Size', entry.size)}"
-        f"{s3xml.owner(entry.owner)}<StorageClass>STANDARD</StorageClass></Version>"
+        f"{_checksum(entry)}{s3xml.owner(entry.owner)}<StorageClass>{entry.storage_class}</StorageClass></Version>"
     )
+
+
+def _checksum(entry: Listed) -> str:
+    return _checksum_elements(entry.checksum) if entry.checksum else ""
+
+
+@lru_cache(maxsize=64)
+def _algorithm_elements(algorithm: str, kind: str) -> str:
+    return s3xml.element("ChecksumAlgorithm", algorithm.upper()) + s3xml.element("ChecksumType", kind)
+
+
+def _checksum_elements(text: str) -> str:
+    stored = json.loads(text)
+    algorithm = checksums.stored_algorithm(stored)
+    return _algorithm_elements(algorithm, stored.get("type", "FULL_OBJECT")) if algorithm else ""
 
 
 def _prefixes(prefixes: Iterable[str], url: bool) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -38,16 +38,7 @@ async def create_upload(call: Call) -> Answer:
     """POST ?uploads."""
     given = objects.attributes(call)
     wanted = await sealing.wanted(call)
-    algorithm = call.headers.get("x-amz-checksum-algorithm", "").lower()
-    if algorithm and algorithm not in checksums.ALGORITHMS:
-        raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported.")
-    kind = call.headers.get("x-amz-checksum-type", "").upper()
-    if kind not in ("", "COMPOSITE", "FULL_OBJECT"):
-        raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
-    if algorithm and not kind:
-        kind = "FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE"
-    if kind == "FULL_OBJECT" and algorithm not in checksums.COMBINABLE:
-        raise S3Error("InvalidRequest", f"The FULL_OBJECT type cannot be used with the {algorithm} algorithm.")
+    algorithm, kind = _checksum_wanted(call)
     upload = Upload(
         upload=secrets.token_hex(24),
         bucket=call.address.bucket,
@@ -72,8 +63,29 @@ async def create_upload(call: Call) -> Answer:
     answer.headers.update(spec.answer_headers(wanted.encryption, wanted.customer))
     if algorithm:
         answer.headers["x-amz-checksum-algorithm"] = algorithm.upper()
-        answer.headers["x-amz-checksum-type"] = kind
+        answer.headers[checksums.TYPE_HEADER] = kind
     return answer
+
+
+def _checksum_wanted(call: Call) -> tuple[str, str]:
+    """Algorithm and type of checksum that a new upload shall have; both empty where the client names none."""
+    algorithm = checksums.algorithm_of(call.headers)
+    kind = call.headers.get(checksums.TYPE_HEADER, "").upper()
+    if kind not in ("", *checksums.TYPES):
+        raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
+    if kind and not algorithm:
+        raise S3Error(
+            "InvalidRequest",
+            "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+        )
+    if algorithm and not kind:
+        kind = "FULL_OBJECT" if algorithm == checksums.DEFAULT else "COMPOSITE"
+    wrong = algorithm == checksums.DEFAULT if kind == "COMPOSITE" else algorithm not in checksums.COMBINABLE
+    if kind and wrong:
+        raise S3Error(
+            "InvalidRequest", f"The {kind} checksum type cannot be used with the {algorithm} checksum algorithm."
+        )
+    return algorithm, kind
 
 
 async def find(call: Call) -> Upload:
@@ -105,7 +117,13 @@ async def upload_part(call: Call) -> Answer:
     if "x-amz-copy-source" in call.headers:
         return await _copy_part(call, upload, number)
     wanted = _wanted(call, upload)
-    body = call.upload()
+    body = call.upload(always=upload.checksum_algorithm or checksums.DEFAULT)
+    if body.checksum_algorithm and upload.checksum_algorithm not in ("", body.checksum_algorithm):
+        raise S3Error(
+            "InvalidRequest",
+            f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm}, actual checksum "
+            f"Type: {body.checksum_algorithm}",
+        )
     stored = await objects.store_body(call, body, wanted)
     sums = body.checksums
     part = Part(number, body.length, body.md5, call.services.clock(), sealing.whole(stored), sums)
@@ -115,7 +133,8 @@ async def upload_part(call: Call) -> Answer:
         if stored is not None:
             call.services.placement.being_stored.discard(stored.body)
     headers = {"ETag": quoted(part.etag), **spec.answer_headers(wanted.encryption, wanted.customer)}
-    headers.update({checksums.HEADER_PREFIX + name: value for name, value in sums.items()})
+    told = body.checksum_algorithm or upload.checksum_algorithm or checksums.DEFAULT
+    headers.update(checksums.headers_of({told: sums[told]}))
     return Answer(headers=headers)
 
 
@@ -139,12 +158,17 @@ async def _copy_part(call: Call, upload: Upload, number: int) -> Answer:
     first, last = _source_range(call.headers.get("x-amz-copy-source-range"), record.size)
     wanted = _wanted(call, upload)
     copied = cut(record.segments, first, last - first + 1)
-    # The MD5 of a part that is a whole object is known; any other must be read once.
+    algorithm = upload.checksum_algorithm or checksums.DEFAULT
     whole = last - first + 1 == record.size and len(record.etag) == 32
-    etag = record.etag if whole else await _md5(call, copied, copy.source_key(call, record))
+    etag, checksum = record.etag, record.checksum.get(algorithm, "")
+    if not (whole and checksum and record.checksum["type"] == "FULL_OBJECT"):
+        # What is not known of the source must be computed: its bytes are read once.
+        digest, found = hashlib.md5(usedforsecurity=False), checksums.new(algorithm)
+        await copy.read_through(call, record, copied, (digest, found))
+        etag, checksum = digest.hexdigest(), checksums.text(found)
     segments, stored = await copy.bodies_for(call, record, copied, wanted)
     try:
-        part = Part(number, last - first + 1, etag, call.services.clock(), segments)
+        part = Part(number, last - first + 1, etag, call.services.clock(), segments, {algorithm: checksum})
         await _put_part(call, upload, part, stored)
     finally:
         if stored is not None:
@@ -153,6 +177,7 @@ async def _copy_part(call: Call, upload: Upload, number: int) -> Answer:
         "CopyPartResult",
         s3xml.element("LastModified", s3xml.timestamp(part.modified)),
         s3xml.element("ETag", quoted(part.etag)),
+        checksums.elements_of(part.checksum.items()),
     )
     answer = xml(result)
     answer.headers.update(spec.answer_headers(wanted.encryption, wanted.customer))
@@ -174,14 +199,6 @@ def _source_range(text: str | None, size: int) -> tuple[int, int]:
     if last - first >= copy.MAXIMUM:
         raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
     return first, last
-
-
-async def _md5(call: Call, segments: tuple[Segment, ...], customer: bytes | None) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    length = sum(segment.length for segment in segments)
-    async for block in objects.content(call, sealing.reader(call, customer), segments, 0, length):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def cut(segments: Sequence[Segment], first: int, length: int) -> tuple[Segment, ...]:
@@ -244,10 +261,9 @@ async def complete_upload(call: Call) -> Answer:
         s3xml.element("Key", record.key),
         s3xml.element("ETag", quoted(record.etag)),
     ]
-    for name, value in record.checksum.items():
-        fields.append(s3xml.element("ChecksumType" if name == "type" else f"Checksum{name.upper()}", value))
+    fields.append(checksums.elements_of(record.checksum.items()))
     answer = xml(s3xml.document("CompleteMultipartUploadResult", *fields))
-    answer.headers.update(objects.version_header(call, record.version))
+    answer.headers.update(objects.written_version(record.version))
     if record.encryption.get("algorithm") != spec.CUSTOMER:  # that key is not in this request
         answer.headers.update(spec.answer_headers(record.encryption))
     return answer
@@ -257,6 +273,7 @@ async def _complete(call: Call, upload: Upload, named: list[_Named]) -> ObjectRe
     known = {part.number: part for part in await call.metadata.parts(upload.upload, 0, MOST_PARTS)}
     if not known and await call.metadata.upload(upload.upload) is None:
         return _again(await _completed(call), named)
+    _require_checksums(upload, named)
     parts = [_chosen(item, known) for item in named]
     for part in parts[:-1]:
         if part.size < LEAST_PART:
@@ -274,6 +291,19 @@ async def _complete(call: Call, upload: Upload, named: list[_Named]) -> ObjectRe
         raise S3Error("InvalidPart", "A part was replaced while the upload was completed.") from None
     call.services.collect()
     return replace(record, version=version)
+
+
+def _require_checksums(upload: Upload, named: list[_Named]) -> None:
+    """Raise InvalidRequest where a part's checksum is missing that the upload was begun with."""
+    if upload.checksum_type != "COMPOSITE":
+        return
+    for item in named:
+        if item.checksum is None or item.checksum[0] != upload.checksum_algorithm:
+            raise S3Error(
+                "InvalidRequest",
+                f"The upload was created using a {upload.checksum_algorithm} checksum. The complete request must "
+                f"include the checksum for each part. It was missing for part {item.number} in the request.",
+            )
 
 
 async def _completed(call: Call) -> ObjectRecord:
@@ -316,8 +346,9 @@ def _chosen(item: _Named, known: dict[int, Part]) -> Part:
 
 
 def _differs(part: Part, checksum: tuple[str, str]) -> bool:
+    """Whether a part has another checksum, or none to compare with: what cannot be verified is not accepted."""
     name, value = checksum
-    return name in part.checksum and part.checksum[name] != value
+    return part.checksum.get(name) != value
 
 
 def _assemble(call: Call, upload: Upload, parts: list[Part]) -> ObjectRecord:
@@ -327,7 +358,7 @@ def _assemble(call: Call, upload: Upload, parts: list[Part]) -> ObjectRecord:
     announced = call.headers.get("x-amz-mp-object-size")
     if announced is not None and announced != str(size):
         raise S3Error("InvalidRequest", "The size of the parts is not x-amz-mp-object-size.")
-    algorithm = upload.checksum_algorithm
+    algorithm = upload.checksum_algorithm or checksums.DEFAULT
     return ObjectRecord(
         bucket=upload.bucket,
         key=upload.key,
@@ -346,21 +377,25 @@ def _assemble(call: Call, upload: Upload, parts: list[Part]) -> ObjectRecord:
 
 
 def _checksum(call: Call, upload: Upload, parts: list[Part]) -> dict[str, str]:
-    """The object's checksum from its parts'. Raises BadDigest where the client promised another."""
-    algorithm = upload.checksum_algorithm
-    if not algorithm or any(algorithm not in part.checksum for part in parts):
-        return {}
-    values = [b64decode(part.checksum[algorithm]) for part in parts]
-    if upload.checksum_type == "FULL_OBJECT":
-        whole = values[0]
-        for value, part in zip(values[1:], parts[1:], strict=True):
-            whole = checksums.combine(algorithm, whole, value, part.size)
-        text = b64encode(whole).decode()
-    else:
-        composite = checksums.new(algorithm)
-        composite.update(b"".join(values))
-        text = f"{checksums.text(composite)}-{len(parts)}"
-    promised = call.headers.get(checksums.HEADER_PREFIX + algorithm)
-    if promised is not None and promised not in (text, text.partition("-")[0]):
-        raise S3Error("BadDigest", f"The {algorithm.upper()} you specified did not match the calculated checksum.")
-    return {algorithm: text, "type": upload.checksum_type}
+    """The object's checksum from its parts'. Raises BadDigest and InvalidRequest for one that is not as promised."""
+    algorithm = upload.checksum_algorithm or checksums.DEFAULT
+    kind = upload.checksum_type or "FULL_OBJECT"
+    if call.headers.get(checksums.TYPE_HEADER, kind).upper() != kind:
+        raise S3Error(
+            "InvalidRequest",
+            f"The upload was created using the {kind} checksum mode. The complete request must use the same checksum "
+            "mode.",
+        )
+    promised = checksums.named(call.headers, allow_composite=True)
+    found: dict[str, str] = {}
+    for name in {algorithm, *promised}:
+        values = [(b64decode(part.checksum[name]), part.size) for part in parts if name in part.checksum]
+        can_be = name == algorithm or name in checksums.COMBINABLE
+        if can_be and len(values) == len(parts):
+            found[name] = checksums.of_parts(name, kind, values)
+    for name, value in promised.items():
+        if name not in found:
+            raise S3Error("InvalidRequest", f"The upload was created using a {algorithm} checksum, not {name}.")
+        if value not in (found[name], found[name].partition("-")[0]):
+            raise S3Error("BadDigest", f"The {name.upper()} you specified did not match the calculated checksum.")
+    return {algorithm: found[algorithm], "type": kind} if algorithm in found else {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from haild.tabled.metadata.records import ListQuery
+from haild.tabled.metadata.records import ListQuery, Upload
 from haild.tabled.operations import multipart
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call
+from haild.tabled.s3 import checksums, storageclass
 from haild.tabled.s3.arguments import number
 from haild.wire.s3 import xml as s3xml
 
@@ -26,23 +27,28 @@ async def list_parts(call: Call) -> Answer:
         s3xml.element("UploadId", upload.upload),
         s3xml.owner(upload.acl.owner, "Initiator"),
         s3xml.owner(upload.acl.owner),
-        "<StorageClass>STANDARD</StorageClass>",
+        s3xml.element("StorageClass", storageclass.of(upload.headers)),
         s3xml.element("PartNumberMarker", marker),
         s3xml.element("NextPartNumberMarker", parts[-1].number if parts else 0),
         s3xml.element("MaxParts", limit),
         s3xml.element("IsTruncated", truncated),
     ]
-    if upload.checksum_algorithm:
-        fields.append(s3xml.element("ChecksumAlgorithm", upload.checksum_algorithm.upper()))
-        fields.append(s3xml.element("ChecksumType", upload.checksum_type))
+    fields.append(_checksum(upload))
     for part in parts:
-        sums = "".join(s3xml.element(f"Checksum{name.upper()}", value) for name, value in part.checksum.items())
+        sums = checksums.elements_of(part.checksum.items())
         fields.append(
             f"<Part><PartNumber>{part.number}</PartNumber>"
             f"{s3xml.element('LastModified', s3xml.timestamp(part.modified))}"
             f"{s3xml.element('ETag', quoted(part.etag))}<Size>{part.size}</Size>{sums}</Part>"
         )
     return xml(s3xml.document("ListPartsResult", *fields))
+
+
+def _checksum(upload: Upload) -> str:
+    if not upload.checksum_algorithm:
+        return ""
+    algorithm = s3xml.element("ChecksumAlgorithm", upload.checksum_algorithm.upper())
+    return f"{algorithm}{s3xml.element('ChecksumType', upload.checksum_type)}"
 
 
 async def list_uploads(call: Call) -> Answer:
@@ -81,8 +87,8 @@ async def list_uploads(call: Call) -> Answer:
         fields.append(
             f"<Upload>{key('Key', upload.key)}<UploadId>{upload.upload}</UploadId>"
             f"{s3xml.owner(upload.acl.owner, 'Initiator')}{s3xml.owner(upload.acl.owner)}"
-            "<StorageClass>STANDARD</StorageClass>"
-            f"{s3xml.element('Initiated', s3xml.timestamp(upload.initiated))}</Upload>"
+            f"{s3xml.element('StorageClass', storageclass.of(upload.headers))}"
+            f"{s3xml.element('Initiated', s3xml.timestamp(upload.initiated))}{_checksum(upload)}</Upload>"
         )
     fields += [f"<CommonPrefixes>{key('Prefix', common)}</CommonPrefixes>" for common in page.prefixes]
     return xml(s3xml.document("ListMultipartUploadsResult", *fields))

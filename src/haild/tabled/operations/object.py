@@ -13,7 +13,7 @@ from haild.tabled.metadata.records import NULL_VERSION, ObjectRecord, Segment, S
 from haild.tabled.operations import admission, sealing
 from haild.tabled.operations.answer import Answer, quoted
 from haild.tabled.operations.call import Call
-from haild.tabled.s3 import acl, checksums, conditions, dates, tags
+from haild.tabled.s3 import acl, checksums, conditions, dates, storageclass, tags
 from haild.tabled.s3 import headers as s3headers
 from haild.tabled.s3.arguments import number
 from haild.tabled.s3.errors import S3Error
@@ -46,12 +46,12 @@ class Attributes:
 def attributes(call: Call, headers: Mapping[str, str] | None = None) -> Attributes:
     """Read and check the headers that are kept or must be refused. Raises S3Error."""
     headers = call.headers if headers is None else headers
-    if headers.get("x-amz-storage-class", "STANDARD") not in ("STANDARD", "REDUCED_REDUNDANCY"):
-        raise S3Error("InvalidStorageClass", "The storage class you specified is not valid.")
     acl.refuse_grants(call.headers)
     owner = call.identity.user or call.bucket.owner
     rights = acl.canned(headers.get("x-amz-acl", ""), owner, call.bucket.owner)
-    return Attributes(s3headers.kept(headers), rights, tags.parse(headers.get("x-amz-tagging", "")))
+    return Attributes(
+        s3headers.kept(headers) | storageclass.kept(headers), rights, tags.parse(headers.get("x-amz-tagging", ""))
+    )
 
 
 async def store_body(call: Call, upload: Upload, wanted: sealing.Wanted = sealing.NONE) -> StoredBody | None:
@@ -110,9 +110,9 @@ async def put_object(call: Call) -> Answer:
         present = await call.metadata.object(call.address.bucket, call.key)
         check(None if present is None or present.marker else present)
         check = _unless_overtaken(check)
-    upload = call.upload()
+    upload = call.upload(default=checksums.DEFAULT)
     stored = await store_body(call, upload, wanted)
-    sums = upload.checksums
+    checksum = upload.checksums | {"type": "FULL_OBJECT"}
     record = ObjectRecord(
         bucket=call.address.bucket,
         key=call.key,
@@ -122,17 +122,15 @@ async def put_object(call: Call) -> Answer:
         acl=given.acl,
         headers=given.headers,
         segments=sealing.whole(stored),
-        checksum={**sums, "type": "FULL_OBJECT"} if sums else {},
+        checksum=checksum,
         tags=given.tags,
         encryption=wanted.encryption,
     )
     version = await commit(call, record, stored, check)
     headers = {"ETag": quoted(record.etag)}
-    headers.update(version_header(call, version))
+    headers.update(written_version(version))
+    headers.update(checksums.headers_of(checksum))
     headers.update(spec.answer_headers(wanted.encryption, wanted.customer))
-    headers.update({checksums.HEADER_PREFIX + name: value for name, value in sums.items()})
-    if sums:
-        headers["x-amz-checksum-type"] = "FULL_OBJECT"
     return Answer(headers=headers)
 
 
@@ -156,6 +154,11 @@ def version_header(call: Call, version: str) -> dict[str, str]:
     return {"x-amz-version-id": version} if call.bucket.versioning else {}
 
 
+def written_version(version: str) -> dict[str, str]:
+    """x-amz-version-id of what was just written: S3 sends it only where versioning is enabled."""
+    return {"x-amz-version-id": version} if version != NULL_VERSION else {}
+
+
 def describe(call: Call, record: ObjectRecord) -> dict[str, str]:
     """The headers that tell of an object."""
     headers = s3headers.shown(record.headers)
@@ -165,10 +168,18 @@ def describe(call: Call, record: ObjectRecord) -> dict[str, str]:
     headers.update(version_header(call, record.version))
     if record.tags:
         headers["x-amz-tagging-count"] = str(len(record.tags))
-    if call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
-        for name, value in record.checksum.items():
-            headers["x-amz-checksum-" + name] = value
     return headers
+
+
+def _checksum(call: Call, record: ObjectRecord, wanted_part: int | None, whole: bool) -> dict[str, str]:
+    """The headers of the checksum of what is answered: the object, or a part of it; nothing of any other range."""
+    if call.headers.get("x-amz-checksum-mode", "").upper() != "ENABLED":
+        return {}
+    if wanted_part is not None and record.parts:
+        value = record.parts[wanted_part - 1].checksum
+        algorithm = checksums.stored_algorithm(record.checksum)
+        return checksums.headers_of({algorithm: value, "type": record.checksum["type"]}) if value else {}
+    return checksums.headers_of(record.checksum) if whole else {}
 
 
 def _override(call: Call, headers: dict[str, str]) -> None:
@@ -197,7 +208,7 @@ def _part_range(record: ObjectRecord, wanted: int) -> tuple[int, int]:
             if position == wanted:
                 return start, start + part.size - 1
             start += part.size
-    raise S3Error("InvalidRange", "The requested partnumber is not satisfiable.")
+    raise S3Error("InvalidPartNumber", "The requested partnumber is not satisfiable")
 
 
 def _conditions(call: Call, record: ObjectRecord, headers: dict[str, str]) -> None:
@@ -217,11 +228,14 @@ async def get_object(call: Call) -> Answer:
     headers.update(spec.answer_headers(record.encryption, customer))
     _conditions(call, record, headers)
     _override(call, headers)
-    chosen = None
+    chosen, part = None, None
     if "partNumber" in call.query:
         if "Range" in call.headers:
             raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
-        chosen = _part_range(record, number(call.query, "partNumber", 0, 10_000))
+        part = number(call.query, "partNumber", 0, 100_000)
+        if not 1 <= part <= 10_000:
+            raise S3Error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
+        chosen = _part_range(record, part)
         if record.parts:
             headers["x-amz-mp-parts-count"] = str(len(record.parts))
     elif "Range" in call.headers and _range_applies(call, record):
@@ -229,9 +243,7 @@ async def get_object(call: Call) -> Answer:
     first, last = (0, record.size - 1) if chosen is None else chosen
     if chosen is not None and record.size:
         headers["Content-Range"] = f"bytes {first}-{last}/{record.size}"
-        if first or last < record.size - 1:
-            for name in [n for n in headers if n.startswith("x-amz-checksum-")]:
-                del headers[name]
+    headers.update(_checksum(call, record, part, first == 0 and last == record.size - 1))
     length = last - first + 1
     answer = Answer(206 if chosen is not None and record.size else 200, headers, length=length)
     if call.method != "HEAD" and length:

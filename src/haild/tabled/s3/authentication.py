@@ -47,6 +47,8 @@ class Identity:
     payload: str = ""
     seed: awschunked.Seed | None = None
     presigned: bool = False
+    version: int = 0
+    """Of the signature: 2 or 4; 0 for an anonymous request."""
 
 
 Passwords = Callable[[str], Awaitable[str | None]]
@@ -94,7 +96,7 @@ class Authenticator:
         if sent is None:  # without a date it could be sent again for ever
             raise _no_date()
         _check_skew(sent, now)
-        return Identity(claimed.key, facts.headers.get("x-amz-content-sha256", ""))
+        return Identity(claimed.key, facts.headers.get("x-amz-content-sha256", ""), version=2)
 
     async def _query_v2(self, facts: RequestFacts, now: float) -> Identity:
         expires = facts.query.get("Expires", "")
@@ -112,7 +114,7 @@ class Authenticator:
             raise _mismatch()
         if now > deadline:
             raise S3Error("AccessDenied", "Request has expired.")
-        return Identity(user, facts.headers.get("x-amz-content-sha256", ""), presigned=True)
+        return Identity(user, facts.headers.get("x-amz-content-sha256", ""), presigned=True, version=2)
 
     async def _header_v4(self, facts: RequestFacts, value: str, now: float) -> Identity:
         if not value.startswith(f"{sigv4.ALGORITHM} "):
@@ -136,7 +138,7 @@ class Authenticator:
         if payload in awschunked.KINDS:
             key = sigv4.signing_key(password, claimed.scope)
             seed = awschunked.Seed(key, timestamp, claimed.scope, claimed.signature)
-        return Identity(claimed.key, payload, seed)
+        return Identity(claimed.key, payload, seed, version=4)
 
     async def _query_v4(self, facts: RequestFacts, now: float) -> Identity:
         query = facts.query
@@ -171,7 +173,7 @@ class Authenticator:
             raise S3Error("AccessDenied", "Request has expired.")
         if age < -SKEW:
             raise S3Error("AccessDenied", "Request is not yet valid.")
-        return Identity(claimed.key, payload, presigned=True)
+        return Identity(claimed.key, payload, presigned=True, version=4)
 
     def _check_scope(self, claimed: sigv4.Authorization, timestamp: str, code: str) -> None:
         if claimed.scope.service != "s3":

@@ -68,11 +68,14 @@ class Upload:
         block: Callable[[], int],
         *,
         promised: bool = True,
+        default: str = "",
+        always: str = "",
     ) -> None:
         """`before_reading` is called before the first byte is asked for (100-continue).
 
-        `block`: how many bytes to take at a time, asked anew each time. `promised`: x-amz-checksum-* headers are of
-        this body. Raises S3Error.
+        `block`: how many bytes to take at a time, asked again each time. `promised`: x-amz-checksum-* headers are of
+        this body. `default`: the checksum to compute where the client names none; `always`: one to compute in any
+        case. Raises S3Error.
         """
         self._source = source
         self._block = block
@@ -84,12 +87,15 @@ class Upload:
         # Then HTTP itself ends the body there, and there is no need to wait for its end.
         self._exact = self._decoder is None and "Content-Length" in headers
         self._md5_promised = _content_md5(headers)
-        self._promised = _promised_checksums(headers) if promised else {}
+        self._promised = checksums.named(headers) if promised else {}
         self._trailer = _announced_trailer(headers) if self._decoder else ""
         self.checksum_algorithm = self._trailer or next(iter(self._promised), "")
+        """The algorithm that the client names; empty if it names none."""
+        if promised:
+            _check_announced(headers, self.checksum_algorithm)
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256() if self._sha256_promised else None
-        names = {*self._promised, *([self._trailer] if self._trailer else [])}
+        names = {*self._promised, self.checksum_algorithm or default, always} - {""}
         self._checksums = {name: checksums.new(name) for name in names if not (name == "sha256" and self._sha256)}
         if self._sha256 is not None and "sha256" in names:
             self._checksums["sha256"] = self._sha256
@@ -143,7 +149,7 @@ class Upload:
 
     @property
     def checksums(self) -> dict[str, str]:
-        """The checksums that were promised, by algorithm, in base64."""
+        """The checksums of the content, by algorithm, in base64."""
         return {name: checksums.text(value) for name, value in self._checksums.items()}
 
     async def pieces(self) -> AsyncIterator[Piece]:
@@ -213,11 +219,7 @@ class Upload:
                 trailers = self._decoder.finish()
             except awschunked.FrameError as error:
                 raise _frame_error(error) from None
-            if self._trailer:
-                value = trailers.get(checksums.HEADER_PREFIX + self._trailer)
-                if value is None:
-                    raise S3Error("MalformedXML", "The announced trailer is missing.")
-                self._promised[self._trailer] = value
+            self._take_trailers(trailers)
         if self._sha256 is not None and self._sha256.hexdigest() != self._sha256_promised:
             raise S3Error(
                 "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match the body."
@@ -227,6 +229,37 @@ class Upload:
         for name, value in self._promised.items():
             if checksums.text(self._checksums[name]) != value:
                 raise S3Error("BadDigest", f"The {name.upper()} you specified did not match the calculated checksum.")
+
+    def _take_trailers(self, trailers: Mapping[str, str]) -> None:
+        """Note the checksums in the trailer, announced or not. Raises S3Error for one that cannot be verified."""
+        for header, value in trailers.items():
+            name = header.removeprefix(checksums.HEADER_PREFIX)
+            if not header.startswith(checksums.HEADER_PREFIX) or name == "type":
+                continue
+            if name not in self._checksums or not checksums.well_formed(name, value):
+                raise _malformed_trailer()
+            self._promised[name] = value
+        if self._trailer and self._trailer not in self._promised:
+            raise _malformed_trailer()
+
+
+def _malformed_trailer() -> S3Error:
+    return S3Error(
+        "MalformedTrailerError",
+        "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+    )
+
+
+def _check_announced(headers: Mapping[str, str], found: str) -> None:
+    announced = checksums.algorithm_of(headers, "x-amz-sdk-checksum-algorithm")
+    if announced and not found:
+        raise S3Error(
+            "InvalidRequest",
+            "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers "
+            "were found.",
+        )
+    if announced != found and announced:
+        raise S3Error("InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
 
 
 def _incomplete() -> S3Error:
@@ -252,27 +285,13 @@ def _content_md5(headers: Mapping[str, str]) -> bytes:
     return digest
 
 
-def _promised_checksums(headers: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in checksums.ALGORITHMS:
-        text = headers.get(checksums.HEADER_PREFIX + name)
-        if text is None:
-            continue
-        try:
-            size = len(base64.b64decode(text, validate=True))
-        except (binascii.Error, ValueError):
-            size = -1
-        if size != checksums.SIZES[name]:
-            raise S3Error("InvalidRequest", f"Value for x-amz-checksum-{name} header is invalid.")
-        found[name] = text
-    if len(found) > 1:
-        raise S3Error("InvalidRequest", "Expecting a single x-amz-checksum- header.")
-    return found
-
-
 def _announced_trailer(headers: Mapping[str, str]) -> str:
+    found = ""
     for name in headers.get("x-amz-trailer", "").lower().split(","):
+        if not name.strip().startswith(checksums.HEADER_PREFIX):
+            continue
         algorithm = name.strip().removeprefix(checksums.HEADER_PREFIX)
-        if algorithm in checksums.ALGORITHMS:
-            return algorithm
-    return ""
+        if algorithm not in checksums.SIZES or (found and algorithm != found):
+            raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
+        found = algorithm
+    return found
