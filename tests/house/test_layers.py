@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
         ),
         *("hailbox.context", "hailbox.stack", "hailbox.model", "hailbox.engine.docker", "hailbox"),
     },
+    "hailbox.testing": set(),
     "hailbox.commands": {*_LOOK, "hailbox.diagnosis", "hailbox.helper", "hailbox.stack", "hailbox.probe"},
     "hailbox.doctor": {*_VERBS, "hailbox.diagnosis", "hailbox.probe", "hailbox"},
     "hailbox.fault": {*_VERBS},
