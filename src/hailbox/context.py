@@ -6,17 +6,28 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from hailbox.engine.port import Engine
 from hailbox.model.catalog import Catalog
 from hailbox.model.config import Config
 from hailbox.model.progress import Phase, Progress, Report
-from hailbox.probe import watch as probes
-from hailbox.probe.watch import Watch
+
+if TYPE_CHECKING:
+    from hailbox.probe.outcome import Outcome
+    from hailbox.probe.watch import Watch
 
 
 def _silent(_progress: Progress) -> None:
     """Nobody wants to know."""
+
+
+def _watch(*arguments: Any, **options: Any) -> dict[str, Outcome]:
+    """`hailbox.probe.watch.watch`, loaded when it is called: with its libraries it is 44 ms, and half of the commands
+    probe nothing."""
+    from hailbox.probe.watch import watch
+
+    return watch(*arguments, **options)
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ class Context:
     report: Report = _silent
     command: str = "hailbox"
     """The command as the user typed it, for who waits for it."""
-    watch: Watch = probes.watch
+    watch: Watch = _watch
     """How the replicas are probed."""
     started: float = field(default_factory=time.monotonic)
     spans: list[Span] = field(default_factory=list)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from hailbox.cli import fault, snapshot
+from hailbox.cli.commands import fault, snapshot
 from support.cli_program import run
 
 COMMANDS = [("fault", known.name) for known in fault.app.registered_commands] + [
-    ("snapshot", known.callback.__name__) for known in snapshot.app.registered_commands if known.callback
+    ("snapshot", known.name) for known in snapshot.app.registered_commands
 ]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hailbox.cli.command import pairs
+from hailbox.cli.options import pairs
 from hailbox.model.errors import UsageError
 from support.cli_program import run
 from support.engine_server import EMPTY, engine, serve

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from hailbox.cli import shell
-from hailbox.cli.output import Asked
+from hailbox.cli.commands import exec as execute
+from hailbox.cli.commands import shell
+from hailbox.cli.output import Invocation
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import UsageError
@@ -183,9 +184,9 @@ def never(**_choices: Any) -> Any:
 )
 def test_options_that_make_no_sense_are_refused(target: str, options: dict[str, Any], named: str) -> None:
     with pytest.raises(UsageError, match=named):
-        shell.shell(never, Asked("shell"), target, **options)
+        shell.shell.__wrapped__(never, Invocation("shell"), target, **options)
     with pytest.raises(UsageError, match="no command"):
-        shell.exec(never, Asked("exec"), "tabled-1", ["--"])
+        execute.exec.__wrapped__(never, Invocation("exec"), "tabled-1", ["--"])
 
 
 @pytest.mark.parametrize(("word", "named"), [("nosuch", "'nosuch'"), ("chunkd", "several replicas")])

@@ -10,8 +10,9 @@ from hailbox.commands.build import build, compose
 from hailbox.commands.down import destroy, down
 from hailbox.commands.env import env
 from hailbox.commands.logs import logs
+from hailbox.commands.ls import ls
 from hailbox.commands.reset import reset
-from hailbox.commands.status import ls, status, wait
+from hailbox.commands.status import status, wait
 from hailbox.commands.up import up
 from hailbox.context import Context
 from hailbox.engine.fake import FakeEngine

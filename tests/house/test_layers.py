@@ -199,6 +199,18 @@ def test_only_one_package_talks_to_the_engine() -> None:
     assert users("http", "socket") & {module_of(path) for path in modules_below("hailbox/engine")} == set()
 
 
+def test_options_of_several_commands_are_in_no_command() -> None:
+    """Else one command's file loads another's, and everything that one works with."""
+    files = modules_below("hailbox.cli.commands")
+    wrong = [
+        f"{module_of(path)} imports {name}"
+        for path in files
+        for name in imports_of(path)
+        if name.startswith("hailbox.cli.commands")
+    ]
+    assert wrong == []
+
+
 def test_modules_are_short() -> None:
     long = {
         module_of(path): lines

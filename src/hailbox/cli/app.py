@@ -1,55 +1,57 @@
-"""The program `hailbox`: its commands, and what holds for all of them."""
+"""The program `hailbox`: what holds for all of its commands, which are in `commands`."""
 
 from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 import hailbox
-from hailbox.cli import bench, doctor, fault, life, look, output, shell, snapshot
-from hailbox.cli.command import Debug, Json, Quiet, Stack, before_command, verb
+from hailbox.cli import commands, output
+from hailbox.cli.command import before_command
+from hailbox.cli.options import Debug, Json, Quiet, Stack
 from hailbox.model.errors import InterruptionError, UsageError
 
-_ParseError: type[Any] = typer.BadParameter.__bases__[0]
+_ParseError: Final[type[Any]] = typer.BadParameter.__bases__[0]
 """Root of what is raised for a bad command line; typer has no name of its own for it."""
 
-_NO_COMMAND = tuple(kind for kind in _ParseError.__subclasses__() if kind.__name__ == "NoArgsIsHelpError")
+_NO_COMMAND: Final = tuple(kind for kind in _ParseError.__subclasses__() if kind.__name__ == "NoArgsIsHelpError")
 """Raised where a group of commands is named, and none of them."""
+
+
+class _Commands(TyperGroup):
+    """Loads the one command that was typed, and none for the help."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return commands.names()
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        if cmd_name not in commands.names():
+            return None
+        module = commands.load(cmd_name)
+        found = getattr(module, "app", None) or getattr(module, cmd_name).app
+        return typer.main.get_command(found)
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        known = commands.names()
+        limit = formatter.width - 6 - max(map(len, known))
+        rows = [(name, TyperCommand(name, help=commands.summary(name)).get_short_help_str(limit)) for name in known]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
 
 app = typer.Typer(
     name="hailbox",
+    cls=_Commands,
     help="The 2010 cloud-storage stack, iwhd on tabled on chunkd held together by cld, in containers.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-for function in (
-    life.up,
-    life.down,
-    life.reset,
-    life.destroy,
-    look.status,
-    look.wait,
-    look.logs,
-    look.env,
-    look.ls,
-    look.profiles,
-    look.compose,
-    doctor.doctor,
-    bench.bench,
-    life.build,
-    shell.shell,
-):
-    app.command()(verb(function))
-# Behind REPLICA everything is the command's, also what looks like an option of ours.
-app.command(context_settings={"allow_interspersed_args": False})(verb(shell.exec))
-app.add_typer(snapshot.app)
-app.add_typer(fault.app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -78,26 +80,25 @@ def options(
 def _typed_command() -> str | None:
     """The command as far as it was typed; the parser does not tell where an option's argument is missing."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    groups = {group.typer_instance.info.name for group in app.registered_groups if group.typer_instance}
-    known = {command.callback.__name__ for command in app.registered_commands if command.callback} | groups
+    known = commands.names()
     for at, word in enumerate(words):
         if word in known:
-            return " ".join(words[at : at + 2]) if word in groups else word
+            return " ".join(words[at : at + 2]) if hasattr(commands.load(word), "app") else word
     return None
 
 
 def _refuse(error: Any) -> int:
     """Tell of a command line that cannot be parsed, in the form that all errors have."""
     command = error.ctx.command_path.partition(" ")[2] or None if error.ctx else _typed_command()
-    asked = output.Asked(command, json="--json" in sys.argv[1:])
+    invocation = output.Invocation(command, json="--json" in sys.argv[1:])
     problem = error.format_message().rstrip(".")
     if isinstance(error, _NO_COMMAND):
-        if not asked.json:
+        if not invocation.json:
             print(problem)  # noqa: T201
             return UsageError.exit_status
-        problem = f"{command} needs a command behind it"
+        problem = f"{command} needs a command after it"
     wrong = UsageError(problem[:1].lower() + problem[1:], f"see what there is: hailbox {command or ''} --help")
-    output.error(asked, UsageError(wrong.problem, " ".join(wrong.remedy.split())))
+    output.error(invocation, UsageError(wrong.problem, " ".join(wrong.remedy.split())))
     return wrong.exit_status
 
 

@@ -3,48 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import typer
 
-from hailbox.cli import STARTED, interruption, output
+from hailbox.cli import STARTED, interruption, output, progress, render
+from hailbox.cli.options import Debug, Json, Quiet, Stack
+from hailbox.cli.output import Invocation
 from hailbox.model import names
-from hailbox.model.errors import HailboxError, InternalError, UsageError
+from hailbox.model.errors import HailboxError, InternalError
 
 if TYPE_CHECKING:
     from hailbox.context import Context
+    from hailbox.doctor.report import Examination
     from hailbox.model.config import Config
 
-Stack = Annotated[
-    str | None, typer.Option("--stack", "-s", metavar="NAME", help="Which stack [HAILBOX_STACK; default: hail].")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, also for errors.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and what was asked for.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+_COMMON: Final = {"stack": Stack, "json": Json, "quiet": Quiet, "debug": Debug}
+_DEFAULTS: Final[dict[str, Any]] = {"stack": None, "json": False, "quiet": False, "debug": False}
 
-_COMMON = {"stack": Stack, "json": Json, "quiet": Quiet, "debug": Debug}
-_DEFAULTS: dict[str, Any] = {"stack": None, "json": False, "quiet": False, "debug": False}
 
-_ABOUT_NO_STACK = {"ls", "profiles"}
+class ContextFor(Protocol):
+    """Makes the context of a command, with the real engine, from what the user chose."""
+
+    def __call__(self, **chosen: Any) -> Context:
+        """`chosen`: fields of `Config` that options of the command set. Raises UsageError."""
 
 
 @dataclass(frozen=True)
-class Shown:
+class CommandOutput:
     """A result and how to show it."""
 
     data: Any
     render: Callable[[Any], str] | None
     """None: print nothing."""
     error: HailboxError | None = None
-    """What the result shows to be wrong; told behind it, and the exit status is the error's."""
+    """What the result shows to be wrong; printed after it, and the exit status is the error's."""
     essential: bool = False
     """Whether `--quiet` prints it, too: it is what the command is for."""
+
+
+def diagnosed(examination: Examination) -> CommandOutput:
+    """A diagnosis and its first finding, which decides the exit status."""
+    first = examination.errors[0] if examination.errors else None
+    return CommandOutput(examination.report, render.report, error=first, essential=True)
 
 
 @dataclass
@@ -57,7 +64,17 @@ class Choices:
     debug: bool = False
 
 
-before_command = Choices()
+before_command: Final = Choices()
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the program has to know of a command."""
+
+    changes: bool
+    """Whether it changes the stack, so that one that was interrupted may leave it half done."""
+    about_stack: bool
+    """Whether it is about one stack."""
 
 
 def choose(stack: str | None, **chosen: Any) -> Config:
@@ -83,55 +100,80 @@ def make_context(command: str, config: Config, report: Any) -> Context:
     return Context(DockerEngine(), load_catalog(), config, report, command, started=STARTED)
 
 
-def verb(function: Callable[..., Shown], name: str | None = None) -> Callable[..., None]:
-    """Make a command of a function that takes `make` (call it for the context), if it wants so `asked` (the
-    `output.Asked`), and its own options.
+def command(
+    app: typer.Typer | None = None,
+    *,
+    changes: bool = False,
+    about_stack: bool = True,
+    name: str | None = None,
+    takes_all: bool = False,
+) -> Callable[[Callable[..., CommandOutput]], Callable[..., None]]:
+    """Make a command of a function that takes `context_for`, if it wants it `invocation`, and its own options.
 
-    `name` is what the user types, where that is not the function's name: `fault ls`.
+    `app`: the group of commands that it belongs to, if any. `name`: what the user types, where that is not the
+    function's name. `takes_all`: whether everything after its first argument is the command's, also what looks like
+    an option of ours. For the rest see Traits.
     """
-    known = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-    own = [parameter for parameter in known if parameter.name != "asked"]
-    typed = name or function.__name__
+    traits = Traits(changes, about_stack)
 
-    @functools.wraps(function)
-    def command(**options: Any) -> None:
+    def decorate(function: Callable[..., CommandOutput]) -> Callable[..., None]:
+        typed = name or function.__name__.replace("_", "-")
+        whole = f"{app.info.name} {typed}" if app else typed
+        owner = app or typer.Typer(rich_markup_mode=None, add_completion=False)
+        settings = {"allow_interspersed_args": False} if takes_all else {}
+        text = function.__doc__ if app else sys.modules[function.__module__].__doc__
+        called = _called(whole, function, traits)
+        owner.command(typed, help=text, context_settings=settings)(called)
+        called.app = owner  # type: ignore[attr-defined]
+        return called
+
+    return decorate
+
+
+def _called(whole: str, function: Callable[..., CommandOutput], traits: Traits) -> Callable[..., None]:
+    """The function that typer calls: `function` with the common options."""
+    known = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    own = [parameter for parameter in known if parameter.name != "invocation"]
+
+    def called(**options: Any) -> None:
         common = {key: options.pop(key) or getattr(before_command, key) for key in _COMMON}
-        raise typer.Exit(_run(typed, function, options, Choices(**common)))
+        raise typer.Exit(_run(whole, function, traits, options, Choices(**common)))
 
     parameters = own + [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS[key], annotation=kind)
         for key, kind in _COMMON.items()
     ]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    called.__wrapped__ = function  # type: ignore[attr-defined]
+    return called
 
 
-def _run(name: str, function: Callable[..., Shown], options: dict[str, Any], common: Choices) -> int:
-    from hailbox.cli import progress
+def _run(
+    name: str, function: Callable[..., CommandOutput], traits: Traits, options: dict[str, Any], common: Choices
+) -> int:
+    invocation = Invocation(name, common.json, common.debug, changes=traits.changes)
+    interruption.explain(invocation)
 
-    asked = output.Asked(name, common.json, common.debug)
-    interruption.explain(asked)
-
-    def make(**chosen: Any) -> Context:
+    def context_for(**chosen: Any) -> Context:
         config = choose(common.stack, **chosen)
-        if name not in _ABOUT_NO_STACK:
-            asked.stack = config.stack
+        if traits.about_stack:
+            invocation.stack = config.stack
         return make_context(f"hailbox {name}", config, reporter.report)
 
-    if "asked" in inspect.signature(function).parameters:
-        options = options | {"asked": asked}
+    if "invocation" in inspect.signature(function).parameters:
+        options = options | {"invocation": invocation}
     try:
         with progress.choose(silent=common.quiet or common.json) as reporter:
-            shown = function(make, **options)
+            shown = function(context_for, **options)
         if common.json:
-            output.result(asked, shown.data, shown.error)
+            output.result(invocation, shown.data, shown.error)
         elif shown.render is not None and (shown.essential or not common.quiet):
             output.write(shown.render(shown.data))
         if shown.error is not None and not common.json:
-            output.error(asked, shown.error)
+            output.error(invocation, shown.error)
     except HailboxError as error:
-        output.error(asked, error)
+        output.error(invocation, error)
         return error.exit_status
     except output.ReaderGoneError:
         return 0
@@ -141,21 +183,6 @@ def _run(name: str, function: Callable[..., Shown], options: dict[str, Any], com
             "run it again with --debug and report what it shows",
         )
         wrapped.__cause__ = error
-        output.error(asked, wrapped)
+        output.error(invocation, wrapped)
         return wrapped.exit_status
     return shown.error.exit_status if shown.error else 0
-
-
-def pairs(values: list[str] | None, option: str, allowed: range, example: str) -> dict[str, int]:
-    """`NAME=NUMBER` arguments as a mapping. Raises UsageError."""
-    found: dict[str, int] = {}
-    for value in values or ():
-        key, equals, number = value.partition("=")
-        right = number.isascii() and number.isdecimal() and len(number) < 10 and int(number) in allowed
-        if not (key and equals and right):
-            raise UsageError(
-                f"{option} {value!r} is not NAME=NUMBER with a number from {allowed.start} to {allowed.stop - 1}",
-                f"write for example: {option} {example}",
-            )
-        found[key] = int(number)
-    return found

@@ -9,27 +9,11 @@ import sys
 from types import FrameType
 
 from hailbox.cli import envelope, output
+from hailbox.cli.output import Invocation
 from hailbox.model.errors import InterruptionError
 
-_ONLY_LOOK = {
-    "bench",
-    "build",
-    "compose",
-    "doctor",
-    "env",
-    "exec",
-    "fault ls",
-    "logs",
-    "ls",
-    "profiles",
-    "shell",
-    "snapshot ls",
-    "status",
-    "wait",
-}
 
-
-def explain(asked: output.Asked) -> None:
+def explain(invocation: Invocation) -> None:
     """From now on SIGINT ends the program with an explanation.
 
     At once, by a handler and not by KeyboardInterrupt: that would first wait for every request to the engine that
@@ -37,9 +21,9 @@ def explain(asked: output.Asked) -> None:
     """
 
     def leave(_number: int, _frame: FrameType | None) -> None:
-        error = interrupted(asked)
-        if asked.json:
-            text, where = envelope.text(envelope.envelope(asked.command, asked.stack, None, [error])), 1
+        error = interrupted(invocation)
+        if invocation.json:
+            text, where = envelope.text(envelope.envelope(invocation.command, invocation.stack, None, [error])), 1
         else:
             text, where = output.lines(error), 2
         try:
@@ -52,7 +36,7 @@ def explain(asked: output.Asked) -> None:
 
 
 def raise_instead() -> None:
-    """From now on SIGINT raises KeyboardInterrupt: the command has to take its leave of somebody."""
+    """From now on SIGINT raises KeyboardInterrupt: the command has something to say before it ends."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -61,14 +45,17 @@ def ignore() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def interrupted(asked: output.Asked) -> InterruptionError:
+def interrupted(invocation: Invocation) -> InterruptionError:
     """The error that tells of an interruption of this command."""
-    command = _same_again(asked.stack)
-    if asked.stack is None or asked.command in _ONLY_LOOK:
-        return InterruptionError(f"{asked.command} was interrupted; no stack was changed", f"run it again: {command}")
+    command = _same_again(invocation.stack)
+    if invocation.stack is None or not invocation.changes:
+        return InterruptionError(
+            f"{invocation.command} was interrupted; no stack was changed", f"run it again: {command}"
+        )
     return InterruptionError(
-        f"{asked.command} was interrupted; stack {asked.stack} may be half done, which every command copes with",
-        f"finish with: {command}; see how it is with: hailbox --stack {asked.stack} status",
+        f"{invocation.command} was interrupted; stack {invocation.stack} may be half done, "
+        "which every command copes with",
+        f"finish with: {command}; see how it is with: hailbox --stack {invocation.stack} status",
     )
 
 

@@ -15,16 +15,18 @@ from hailbox.model.errors import DiskFullError, HailboxError
 
 
 class ReaderGoneError(Exception):
-    """Who read our standard output does not want the rest; that is its right."""
+    """The reader of our standard output does not want the rest, as it may."""
 
 
 @dataclass
-class Asked:
+class Invocation:
     """What the user asked for, as far as it shows in the output."""
 
     command: str | None
     json: bool = False
     debug: bool = False
+    changes: bool = False
+    """Whether the command changes the stack."""
     stack: str | None = None
     """None where a command is about no stack, or it is not known yet."""
 
@@ -36,7 +38,7 @@ def write(text: str) -> None:
 
 
 def write_bytes(data: bytes) -> None:
-    """The same for bytes as they are."""
+    """Print bytes as they are. Raises as `write` does."""
     with _explained():
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -57,21 +59,21 @@ def _explained() -> Iterator[None]:
         ) from error
 
 
-def result(asked: Asked, data: Any, wrong: HailboxError | None) -> None:
+def result(invocation: Invocation, data: Any, wrong: HailboxError | None) -> None:
     """Print the envelope of a command that came to its end."""
     errors = [wrong] if wrong else []
-    write(envelope.text(envelope.envelope(asked.command, asked.stack, data, errors)))
+    write(envelope.text(envelope.envelope(invocation.command, invocation.stack, data, errors)))
 
 
-def error(asked: Asked, wrong: HailboxError) -> None:
+def error(invocation: Invocation, wrong: HailboxError) -> None:
     """One line (and perhaps a quotation) that says what is wrong, and one that says what to do; or the envelope."""
-    if asked.debug:
-        import traceback  # here, as hardly anybody wants it
+    if invocation.debug:
+        import traceback  # here, as few users want it
 
         traceback.print_exception(wrong)
-    if asked.json:
+    if invocation.json:
         with contextlib.suppress(ReaderGoneError, DiskFullError):
-            write(envelope.text(envelope.envelope(asked.command, asked.stack, None, [wrong])))
+            write(envelope.text(envelope.envelope(invocation.command, invocation.stack, None, [wrong])))
         return
     with contextlib.suppress(OSError):
         print(lines(wrong), file=sys.stderr)  # noqa: T201

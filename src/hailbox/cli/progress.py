@@ -23,7 +23,7 @@ class Silent:
         """Nothing to end."""
 
     def report(self, progress: Progress) -> None:
-        """Nobody wants to know."""
+        """Say nothing."""
 
 
 def line(progress: Progress) -> str:
@@ -43,7 +43,7 @@ class Plain(Silent):
         with self._lock:
             if self._last.get(progress.subject) != (progress.phase, progress.detail):
                 self._last[progress.subject] = (progress.phase, progress.detail)
-                with contextlib.suppress(OSError):  # whoever read it has gone; the work goes on
+                with contextlib.suppress(OSError):  # its reader has gone; the work goes on
                     print(line(progress), file=sys.stderr, flush=True)  # noqa: T201
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:  # what a command does not need it does not load
     from hailbox.commands.build import BuildResult
     from hailbox.commands.down import Removal
+    from hailbox.commands.ls import StackSummary
     from hailbox.commands.reset import ResetResult
     from hailbox.commands.result import StackResult
-    from hailbox.commands.status import StackSummary
+    from hailbox.doctor.report import Report
     from hailbox.model.catalog import Profile
+    from hailbox.snapshot.restore import Restored
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -51,12 +53,12 @@ def stack(result: StackResult) -> str:
     return "\n".join(lines)
 
 
-_BAR = 40
+_BAR: Final = 40
 """Columns that stand for the whole time."""
 
 
 def stack_with_timings(result: StackResult) -> str:
-    """The same, and the steps on a common scale of time: one after the other, they are the critical chain."""
+    """The stack, and the steps on a common scale of time: one after the other, they are the critical chain."""
     scale = _BAR / max(replica.seconds for replica in result.replicas)
     rows = []
     for span in result.timings:
@@ -92,8 +94,29 @@ def reset(result: ResetResult) -> str:
 
 
 def reset_with_timings(result: ResetResult) -> str:
-    """The same, and the steps."""
+    """What was discarded, then the stack and the steps."""
     return reset(result) if result.stack is None else stack_with_timings(result.stack)
+
+
+def restored(*, timings: bool) -> Callable[[Restored], str]:
+    """What a restored snapshot replaced, or the stack that came up from it."""
+
+    def render(result: Restored) -> str:
+        if result.stack is None:
+            return removal("restore")(result.removal)
+        return stack_with_timings(result.stack) if timings else stack(result.stack)
+
+    return render
+
+
+def report(result: Report) -> str:
+    """The checks, the replicas, and all findings but the first, which is printed after them."""
+    lines = [f"{'ok ' if check.ok else 'BAD'}  {check.name:<10} {check.detail}" for check in result.checks]
+    if result.result is not None:
+        lines.append(stack(result.result))
+    for finding in result.findings[1:]:
+        lines += [f"also: {finding.problem} [{finding.code}]", f"  → {finding.remedy}"]
+    return "\n".join(lines)
 
 
 def build(result: BuildResult) -> str:

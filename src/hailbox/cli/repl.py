@@ -8,18 +8,20 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from hailbox.cli import interruption, output
-from hailbox.cli.command import Shown
+from hailbox.cli.command import CommandOutput
+from hailbox.cli.output import Invocation
 from hailbox.model.errors import CommandFailedError, InterruptionError, NotWorkingError
 from hailbox.shell.background import Background
 from hailbox.shell.interpreter import CommandError, GoneError, Interpreter, Tell, split
 
-QUIT = ("quit", "exit")
+QUIT: Final = ("quit", "exit")
 
 
 @dataclass
-class Ran:
+class CommandRun:
     """One command of a script: its output as text, and why it failed, or None."""
 
     command: str
@@ -32,7 +34,7 @@ class Transcript:
     """What `--json` shows of a conversation."""
 
     replica: str
-    commands: list[Ran] = field(default_factory=list)
+    commands: list[CommandRun] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     """What the shell said unasked, such as that the session is lost."""
 
@@ -40,9 +42,9 @@ class Transcript:
 class Conversation:
     """Takes commands from where they come and runs them by an interpreter."""
 
-    def __init__(self, asked: output.Asked, service: str, replica: str) -> None:
+    def __init__(self, invocation: Invocation, service: str, replica: str) -> None:
         self.interactive = sys.stdin.isatty() and sys.stdout.isatty()
-        self._asked = asked
+        self._invocation = invocation
         self._service = service
         self._transcript = Transcript(replica)
         self._background = Background()
@@ -52,7 +54,7 @@ class Conversation:
     def tell(self, text: str) -> None:
         """Say something unasked; called from any thread."""
         self._transcript.notices.append(text)
-        if self._asked.json:
+        if self._invocation.json:
             return
         if self._prompt and threading.current_thread() is not threading.main_thread():
             import readline  # here, as scripts have no use for it
@@ -63,11 +65,13 @@ class Conversation:
         else:
             _complain(text)
 
-    def hold(self, make: Callable[[Tell], Interpreter], words: list[str] | None, *, stop_on_error: bool) -> Shown:
+    def hold(
+        self, open_interpreter: Callable[[Tell], Interpreter], words: list[str] | None, *, stop_on_error: bool
+    ) -> CommandOutput:
         """Run `words`, or all of standard input. Raises CommandFailedError, NotWorkingError, InterruptionError."""
         interruption.raise_instead()
         try:
-            interpreter = make(self.tell)
+            interpreter = open_interpreter(self.tell)
             with self._background, self._opened(interpreter):
                 if words:
                     self._one(interpreter, words)
@@ -80,7 +84,7 @@ class Conversation:
                 "shell was interrupted; it has given up its locks, and commands that were done stay done",
                 "run it again, if need be",
             ) from error
-        return Shown(self._transcript, None)
+        return CommandOutput(self._transcript, None)
 
     @contextlib.contextmanager
     def _opened(self, interpreter: Interpreter) -> Iterator[None]:
@@ -102,20 +106,20 @@ class Conversation:
 
     def _where_to_look(self) -> str:
         make = "; --create makes a missing table" if self._service == "chunkd" else ""
-        return f"see how it is with: hailbox --stack {self._asked.stack} status{make}"
+        return f"see how it is with: hailbox --stack {self._invocation.stack} status{make}"
 
     def _perform(self, interpreter: Interpreter, words: list[str]) -> None:
         """Run one command and print, or keep, what it yields. Raises CommandError."""
         kept = bytearray()
 
         def take(piece: bytes) -> None:
-            if self._asked.json:
+            if self._invocation.json:
                 kept.extend(piece)
             else:
                 output.write_bytes(piece)
                 kept[:] = piece[-1:]
 
-        ran = Ran(shlex.join(words), "")
+        ran = CommandRun(shlex.join(words), "")
         self._transcript.commands.append(ran)
         try:
             self._background.run(_each(interpreter.run(words), take))
@@ -123,7 +127,7 @@ class Conversation:
             ran.error = str(error)
             raise
         finally:
-            if self._asked.json:
+            if self._invocation.json:
                 ran.output = kept.decode("utf-8", "backslashreplace")
             elif self.interactive and kept and kept != b"\n":
                 output.write("")
@@ -138,7 +142,7 @@ class Conversation:
                 f"{shlex.join(words)}: {error}", f"list the commands with: hailbox shell {self._service} help"
             ) from error
 
-    def _script(self, interpreter: Interpreter, stop_on_error: bool) -> Shown:
+    def _script(self, interpreter: Interpreter, stop_on_error: bool) -> CommandOutput:
         failed: list[str] = []
         lost = False
         for number, line in enumerate(sys.stdin, 1):
@@ -150,12 +154,14 @@ class Conversation:
                     self._perform(interpreter, words)
             except CommandError as error:
                 failed.append(f"line {number}: {line.strip()}: {error}")
-                if not self._asked.json:
+                if not self._invocation.json:
                     _complain(failed[-1])
                 lost = isinstance(error, GoneError)
                 if lost or stop_on_error:
                     break
-        return Shown(self._transcript, None, error=self._verdict(failed, lost or interpreter.lost, stop_on_error))
+        return CommandOutput(
+            self._transcript, None, error=self._verdict(failed, lost or interpreter.lost, stop_on_error)
+        )
 
     def _verdict(self, failed: list[str], lost: bool, stopped: bool) -> CommandFailedError | None:
         if not failed and not lost:
@@ -168,7 +174,7 @@ class Conversation:
         rest = "; the rest was not run" if stopped else ""
         return CommandFailedError(
             f"{len(failed)} of {total} commands failed{rest}",
-            "mend what is named above" if not self._asked.json else "see `error` of each command",
+            "mend what is named above" if not self._invocation.json else "see `error` of each command",
         )
 
     def _person(self, interpreter: Interpreter) -> None:

@@ -1,8 +1,7 @@
-"""`status` and `wait`: how a stack is, without changing it; `ls`: which stacks there are."""
+"""`status` and `wait`: how a stack is, without changing it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,9 +11,8 @@ from hailbox.commands.result import ReplicaResult, StackResult, endpoints
 from hailbox.context import Context
 from hailbox.diagnosis import roots
 from hailbox.diagnosis.roots import Case
-from hailbox.engine.port import ContainerState, Engine
-from hailbox.model import names
-from hailbox.model.catalog import ONE_SHOT, Profile
+from hailbox.engine.port import ContainerState
+from hailbox.model.catalog import Profile
 from hailbox.model.errors import NotWorkingError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe, present
@@ -23,18 +21,6 @@ from hailbox.probe.outcome import Outcome, Reached
 from hailbox.probe.watch import Target
 from hailbox.stack import credentials, plan
 from hailbox.stack.ports import recorded
-
-
-@dataclass(frozen=True)
-class StackSummary:
-    """One stack on the engine, as a listing shows it; not probed."""
-
-    stack: str
-    profile: str
-    running: int
-    containers: int
-    volumes: int
-    endpoints: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -122,33 +108,3 @@ def wait(context: Context, *, deadline: float) -> StackResult:
     if not seen.result.working:
         raise roots.find(seen.case)[0]
     return seen.result
-
-
-def ls(engine: Engine) -> list[StackSummary]:
-    """All stacks of which the engine holds anything."""
-    every = {names.STACK: None}
-    containers, volumes, networks = engine.containers(every), engine.volumes(every), engine.networks(every)
-    labelled = [thing.labels[names.STACK] for thing in containers]
-    labelled += [thing.labels[names.STACK] for thing in volumes]
-    labelled += [thing.labels[names.STACK] for thing in networks]
-    summaries = []
-    for name in sorted(set(labelled)):
-        observed = Observed(
-            name,
-            tuple(thing for thing in containers if thing.labels[names.STACK] == name),
-            tuple(thing for thing in volumes if thing.labels[names.STACK] == name),
-            tuple(thing for thing in networks if thing.labels[names.STACK] == name),
-        )
-        services = [c for c in observed.containers if c.labels.get(names.REPLICA, ONE_SHOT) != ONE_SHOT]
-        running = sum(container.state is ContainerState.RUNNING for container in services)
-        summaries.append(
-            StackSummary(
-                stack=name,
-                profile=observed.record.get(names.PROFILE, "?"),
-                running=running,
-                containers=len(services),
-                volumes=len(observed.volumes),
-                endpoints=endpoints(recorded(observed)) if running else {},
-            )
-        )
-    return summaries

@@ -1,20 +1,22 @@
-"""The commands `hailbox fault …`: faults on purpose, for who hacks on fail-over."""
+"""Faults on purpose: of processes, network and data."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from hailbox.cli.command import Shown, verb
+from hailbox.cli.command import CommandOutput, ContextFor, command
+from hailbox.fault import duration as durations
+from hailbox.fault.active import Cleared
+from hailbox.fault.active import clear as end
+from hailbox.fault.active import ls as active
+from hailbox.fault.inject import Asked, inject
+from hailbox.fault.result import Fault
 
-if TYPE_CHECKING:
-    from hailbox.fault.active import Cleared
-    from hailbox.fault.result import Fault
-
-Make = Any
+app = typer.Typer(name="fault", help=__doc__, rich_markup_mode=None, no_args_is_help=True)
 
 Replica = Annotated[str, typer.Argument(metavar="REPLICA", help="For example chunkd-2.")]
 For = Annotated[
@@ -23,17 +25,14 @@ For = Annotated[
 ]
 
 
-def _inject(make: Make, kind: str, replica: str, duration: str | None, **more: Any) -> Shown:
-    from hailbox.fault import duration as durations
-    from hailbox.fault.inject import Asked, inject
-
+def _inject(context_for: ContextFor, kind: str, replica: str, duration: str | None, **more: Any) -> CommandOutput:
     seconds = durations.seconds(duration, "--for") if duration else None
-    context = make()
+    context = context_for()
 
     def one(fault: Fault) -> str:
         return f"in effect: {_line(fault)}\nend it with: hailbox --stack {context.stack} fault clear {fault.id}"
 
-    return Shown(inject(context, Asked(kind, replica, seconds=seconds, **more)), one)
+    return CommandOutput(inject(context, Asked(kind, replica, seconds=seconds, **more)), one)
 
 
 def _line(fault: Fault) -> str:
@@ -41,55 +40,63 @@ def _line(fault: Fault) -> str:
     return "  ".join(filter(None, (fault.id, fault.detail, left)))
 
 
-def kill(make: Make, replica: Replica, duration: For = None) -> Shown:
+@command(app, changes=True)
+def kill(context_for: ContextFor, replica: Replica, duration: For = None) -> CommandOutput:
     """Kill the daemon with SIGKILL, and keep it dead."""
-    return _inject(make, "kill", replica, duration)
+    return _inject(context_for, "kill", replica, duration)
 
 
-def stop(make: Make, replica: Replica, duration: For = None) -> Shown:
+@command(app, changes=True)
+def stop(context_for: ContextFor, replica: Replica, duration: For = None) -> CommandOutput:
     """Stop the daemon with SIGTERM, and keep it down."""
-    return _inject(make, "stop", replica, duration)
+    return _inject(context_for, "stop", replica, duration)
 
 
-def pause(make: Make, replica: Replica, duration: For = None) -> Shown:
+@command(app, changes=True)
+def pause(context_for: ContextFor, replica: Replica, duration: For = None) -> CommandOutput:
     """Freeze the daemon: connections stay, nothing is answered."""
-    return _inject(make, "pause", replica, duration)
+    return _inject(context_for, "pause", replica, duration)
 
 
+@command(app, changes=True)
 def partition(
-    make: Make,
+    context_for: ContextFor,
     first: Annotated[str, typer.Argument(metavar="A", help="A replica.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     duration: For = None,
-) -> Shown:
+) -> CommandOutput:
     """Lose every packet between two replicas."""
-    return _inject(make, "partition", first, duration, peer=second)
+    return _inject(context_for, "partition", first, duration, peer=second)
 
 
-def isolate(make: Make, replica: Replica, duration: For = None) -> Shown:
+@command(app, changes=True)
+def isolate(context_for: ContextFor, replica: Replica, duration: For = None) -> CommandOutput:
     """Lose every packet to and from a replica, also the host's."""
-    return _inject(make, "isolate", replica, duration)
+    return _inject(context_for, "isolate", replica, duration)
 
 
-def fill_disk(make: Make, replica: Replica, duration: For = None) -> Shown:
+@command(app, changes=True)
+def fill_disk(context_for: ContextFor, replica: Replica, duration: For = None) -> CommandOutput:
     """Let no file in the replica's data directory grow: "no space left on device". No disk is really filled."""
-    return _inject(make, "fill-disk", replica, duration)
+    return _inject(context_for, "fill-disk", replica, duration)
 
 
+@command(app, changes=True)
 def corrupt(
-    make: Make,
+    context_for: ContextFor,
     replica: Replica,
     file: Annotated[
         str, typer.Option("--file", metavar="PATH", help="In its data directory. Default: the largest object's body.")
     ] = "",
     duration: For = None,
-) -> Shown:
+) -> CommandOutput:
     """Flip 64 bytes in the middle of a file of its data; they are flipped back when the fault ends."""
-    return _inject(make, "corrupt", replica, duration, file=file)
+    return _inject(context_for, "corrupt", replica, duration, file=file)
 
 
+@command(app, changes=True)
 def slow(
-    make: Make,
+    context_for: ContextFor,
     replica: Replica,
     delay: Annotated[
         str | None, typer.Option("--delay", metavar="DURATION", help="What it sends comes that much later.")
@@ -98,12 +105,10 @@ def slow(
         str | None, typer.Option("--loss", metavar="SHARE", help="That share of it gets lost: 30%.")
     ] = None,
     duration: For = None,
-) -> Shown:
+) -> CommandOutput:
     """Delay what a replica sends, or lose some of it."""
-    from hailbox.fault import duration as durations
-
     return _inject(
-        make,
+        context_for,
         "slow",
         replica,
         duration,
@@ -116,35 +121,22 @@ def _all(faults: list[Fault]) -> str:
     return "\n".join(map(_line, faults)) or "no faults in effect"
 
 
-def ls(make: Make) -> Shown:
+@command(app)
+def ls(context_for: ContextFor) -> CommandOutput:
     """List the faults that are in effect."""
-    from hailbox.fault.active import ls as run
-
-    return Shown(run(make()), _all, essential=True)
+    return CommandOutput(active(context_for()), _all, essential=True)
 
 
 def _cleared(result: Cleared) -> str:
     return "\n".join(f"ended: {name}" for name in result.faults) or "no fault was in effect"
 
 
+@command(app, changes=True)
 def clear(
-    make: Make,
+    context_for: ContextFor,
     faults: Annotated[
         list[str] | None, typer.Argument(metavar="[FAULT|REPLICA]...", help="Which to end; none given: all.")
     ] = None,
-) -> Shown:
+) -> CommandOutput:
     """End faults."""
-    from hailbox.fault.active import clear as run
-
-    return Shown(run(make(), faults or ()), _cleared)
-
-
-app = typer.Typer(
-    name="fault",
-    help="Faults on purpose: of processes, network and data.",
-    rich_markup_mode=None,
-    no_args_is_help=True,
-)
-for function in (kill, stop, pause, partition, isolate, slow, fill_disk, corrupt, ls, clear):
-    name = function.__name__.replace("_", "-")
-    app.command(name)(verb(function, f"fault {name}"))
+    return CommandOutput(end(context_for(), faults or ()), _cleared)

@@ -1,17 +1,23 @@
-"""The command `hailbox bench`."""
+"""Measure how fast the services of the stack are.
+
+Locks taken and given back in cld, objects stored and read in chunkd, tabled and iwhd, each through its own
+protocol, on every connection one operation after the other. What it stores it removes at its end; when it was
+ended early, at its next run. It changes nothing else.
+
+The client is this program, on this machine: CLIENT is the share of a processor core that it takes. Near 100 % it
+is the client that limits the figure.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from hailbox.cli.command import Shown
-
-if TYPE_CHECKING:
-    from hailbox.bench.measure import BenchResult
-
-Make = Any
+from hailbox.bench import size as sizes
+from hailbox.bench.measure import BenchResult, Load, measure
+from hailbox.cli.command import CommandOutput, ContextFor, command
+from hailbox.cli.render import table
 
 Services = Annotated[
     list[str] | None,
@@ -29,33 +35,24 @@ Size = Annotated[
 ]
 
 
+@command()
 def bench(
-    make: Make, services: Services = None, connections: Connections = None, seconds: Seconds = 1.0, size: Size = None
-) -> Shown:
-    """Measure how fast the services of the stack are.
-
-    Locks taken and given back in cld, objects stored and read in chunkd, tabled and iwhd, each through its own
-    protocol, on every connection one operation after the other. What it stores it removes at its end; when it was
-    ended early, at its next run. It changes nothing else.
-
-    The client is this program, on this machine: CLIENT is the share of a processor core that it takes. Near 100 % it
-    is the client that limits the figure.
-    """
-    from hailbox.bench import size as sizes
-    from hailbox.bench.measure import Load, measure
-
+    context_for: ContextFor,
+    services: Services = None,
+    connections: Connections = None,
+    seconds: Seconds = 1.0,
+    size: Size = None,
+) -> CommandOutput:
     default = Load(seconds=seconds)
     load = Load(
         connections=sorted(set(connections or default.connections)),
         seconds=seconds,
         sizes=[sizes.parse(each) for each in dict.fromkeys(size)] if size else default.sizes,
     )
-    return Shown(measure(make(), services or (), load), _table, essential=True)
+    return CommandOutput(measure(context_for(), services or (), load), _table, essential=True)
 
 
 def _table(result: BenchResult) -> str:
-    from hailbox.cli.render import table
-
     rows = [
         (
             figure.replica,

@@ -1,0 +1,59 @@
+"""Save and restore all data of a stack."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hailbox.cli import render
+from hailbox.cli.command import CommandOutput, ContextFor, command
+from hailbox.cli.options import DryRun, Timings
+from hailbox.snapshot.catalog import Snapshot
+from hailbox.snapshot.manage import ls as saved
+from hailbox.snapshot.manage import remove
+from hailbox.snapshot.restore import restore as put_back
+from hailbox.snapshot.save import save as take
+
+app = typer.Typer(name="snapshot", help=__doc__, rich_markup_mode=None, no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What the snapshot is called.")]
+
+
+def _size(count: int) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count} {unit}"
+        count //= 1024
+    return f"{count} GiB"
+
+
+def _table(found: list[Snapshot]) -> str:
+    rows = [(s.name, s.taken, _size(s.size), s.profile, " ".join(s.replicas)) for s in found]
+    return render.table(("NAME", "TAKEN", "SIZE", "PROFILE", "DATA OF"), rows)
+
+
+@command(app, changes=True)
+def save(context_for: ContextFor, name: Name) -> CommandOutput:
+    """Save all data of the stack; its services are frozen while it is copied, and go on."""
+    return CommandOutput(take(context_for(), name), lambda snapshot: _table([snapshot]))
+
+
+@command(app)
+def ls(context_for: ContextFor) -> CommandOutput:
+    """List the snapshots of the stack."""
+    context = context_for()
+    none = f"no snapshots; make one with: hailbox --stack {context.stack} snapshot save NAME"
+    return CommandOutput(saved(context), lambda found: _table(found) if found else none, essential=True)
+
+
+@command(app, changes=True)
+def restore(context_for: ContextFor, name: Name, dry_run: DryRun = False, timings: Timings = False) -> CommandOutput:
+    """Discard the stack's data, put that of the snapshot in its place, and bring the stack up."""
+    return CommandOutput(put_back(context_for(), name, dry_run=dry_run), render.restored(timings=timings))
+
+
+@command(app, changes=True)
+def rm(context_for: ContextFor, name: Name, dry_run: DryRun = False) -> CommandOutput:
+    """Remove a snapshot."""
+    return CommandOutput(remove(context_for(), name, dry_run=dry_run), render.removal("snapshot rm"))

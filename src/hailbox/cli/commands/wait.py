@@ -1,0 +1,18 @@
+"""Wait until the stack works; for scripts beside an `up` elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hailbox.cli import render
+from hailbox.cli.command import CommandOutput, ContextFor, command
+from hailbox.commands.status import wait as wait_until_working
+
+Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="How long to wait.")]
+
+
+@command()
+def wait(context_for: ContextFor, timeout: Timeout = 60.0) -> CommandOutput:
+    return CommandOutput(wait_until_working(context_for(), deadline=timeout), render.stack)

@@ -1,0 +1,60 @@
+"""Options and arguments that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hailbox.model.config import PORT_NUMBERS, REPLICA_COUNTS
+from hailbox.model.errors import UsageError
+
+Stack = Annotated[
+    str | None, typer.Option("--stack", "-s", metavar="NAME", help="Which stack [HAILBOX_STACK; default: hail].")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, also for errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and what was asked for.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        "-p",
+        metavar="NAME",
+        help="Which services, and how connected (see: hailbox profiles), or a YAML file.",
+    ),
+]
+Scale = Annotated[
+    list[str] | None, typer.Option("--scale", metavar="SERVICE=N", help="How many replicas of a service; repeatable.")
+]
+Port = Annotated[
+    list[str] | None,
+    typer.Option("--port", metavar="REPLICA=PORT", help="Insist on a port of this host; repeatable."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List exactly what would be removed, and remove nothing.")]
+Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Services or replicas.")]
+Timings = Annotated[bool, typer.Option("--timings", help="Show where the time went, step by step.")]
+
+
+def numbers(scale: list[str] | None, port: list[str] | None) -> dict[str, dict[str, int]]:
+    """The choices `scale` and `ports` out of these options. Raises UsageError."""
+    return {
+        "scale": pairs(scale, "--scale", REPLICA_COUNTS, "chunkd=3"),
+        "ports": pairs(port, "--port", PORT_NUMBERS, "tabled=8080"),
+    }
+
+
+def pairs(values: list[str] | None, option: str, allowed: range, example: str) -> dict[str, int]:
+    """`NAME=NUMBER` arguments as a mapping. Raises UsageError."""
+    found: dict[str, int] = {}
+    for value in values or ():
+        key, equals, number = value.partition("=")
+        right = number.isascii() and number.isdecimal() and len(number) < 10 and int(number) in allowed
+        if not (key and equals and right):
+            raise UsageError(
+                f"{option} {value!r} is not NAME=NUMBER with a number from {allowed.start} to {allowed.stop - 1}",
+                f"write for example: {option} {example}",
+            )
+        found[key] = int(number)
+    return found
