@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> Non
     assert not imported & heavy
 
 
-@pytest.mark.parametrize("words", [["ls"], ["env"], ["exec", "cld-1", "true"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("words", [["ls"], ["env"], ["logs"], ["exec", "cld-1", "true"]], ids=lambda words: words[0])
 def test_commands_that_probe_nothing_do_not_load_the_probes(tmp_path: Path, words: list[str]) -> None:
     ended = subprocess.run(
         [sys.executable, "-X", "importtime", *command(*words)[1:]],
