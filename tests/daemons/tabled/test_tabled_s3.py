@@ -502,7 +502,6 @@ def test_no_sub_resource_falls_through(s3: Any, bucket: str, stack: Stack) -> No
 @pytest.mark.parametrize(
     "name",
     [
-        "x-amz-object-lock-mode",
         "x-amz-write-offset-bytes",
         "x-amz-if-match-size",
     ],

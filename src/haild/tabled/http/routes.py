@@ -18,6 +18,7 @@ from haild.tabled.operations import (
     deleteobjects,
     documents,
     listing,
+    locking,
     multipart,
     multipartlisting,
     object,
@@ -131,6 +132,9 @@ OPERATIONS: dict[tuple[str, str, str], Operation] = {
     ("bucket", "GET", "uploads"): Operation("s3:ListBucketMultipartUploads", "READ", multipartlisting.list_uploads),
     ("bucket", "GET", "acl"): Operation("s3:GetBucketAcl", "READ_ACP", acl.get_bucket_acl),
     ("bucket", "PUT", "acl"): Operation("s3:PutBucketAcl", "WRITE_ACP", acl.put_bucket_acl),
+    ("bucket", "GET", "policyStatus"): Operation(
+        "s3:GetBucketPolicyStatus", admission.OWNER, documents.get_policy_status
+    ),
     ("bucket", "GET", "versioning"): Operation("s3:GetBucketVersioning", admission.OWNER, versioning.get_versioning),
     ("bucket", "PUT", "versioning"): Operation("s3:PutBucketVersioning", admission.OWNER, versioning.put_versioning),
     ("object", "POST", "uploads"): Operation("s3:PutObject", "WRITE", multipart.create_upload),
@@ -156,6 +160,10 @@ OPERATIONS: dict[tuple[str, str, str], Operation] = {
     ("object", "GET", "attributes"): Operation(
         "s3:GetObjectAttributes", admission.OBJECT, attributes.get_object_attributes, "s3:GetObjectVersionAttributes"
     ),
+    ("object", "GET", "retention"): Operation("s3:GetObjectRetention", admission.OBJECT, locking.get_retention),
+    ("object", "PUT", "retention"): Operation("s3:PutObjectRetention", admission.OBJECT, locking.put_retention),
+    ("object", "GET", "legal-hold"): Operation("s3:GetObjectLegalHold", admission.OBJECT, locking.get_legal_hold),
+    ("object", "PUT", "legal-hold"): Operation("s3:PutObjectLegalHold", admission.OBJECT, locking.put_legal_hold),
     ("object", "PUT", ""): Operation("s3:PutObject", "WRITE", _put_or_copy),
     ("object", "GET", ""): Operation("s3:GetObject", admission.OBJECT, object.get_object, "s3:GetObjectVersion"),
     ("object", "HEAD", ""): Operation("s3:GetObject", admission.OBJECT, object.get_object, "s3:GetObjectVersion"),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from haild.tabled.metadata import bodies, schema
-from haild.tabled.metadata.port import BucketMissingError, Check
+from haild.tabled.metadata.port import BucketMissingError, Check, LockChange
 from haild.tabled.metadata.records import NULL_VERSION, Deletion, ObjectRecord, StoredBody
 
 _CURRENT = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND key = ? AND current = 1"  # noqa: S608
@@ -143,8 +143,10 @@ def _delete_version(db: sqlite3.Connection, bucket: str, key: str, wanted: str, 
     return Deletion(wanted, marker=record.marker, found=True)
 
 
-def update(db: sqlite3.Connection, record: ObjectRecord, acl: str | None, tags: str | None) -> None:
-    """Change list or tags in place, if the object is still the same one."""
+def update(
+    db: sqlite3.Connection, record: ObjectRecord, acl: str | None, tags: str | None, lock: LockChange | None = None
+) -> None:
+    """Change list, tags or lock in place, if the object is still the same one."""
     present = version(db, record.bucket, record.key, record.version)
     if present is None or (present.sequence, present.modified) != (record.sequence, record.modified):
         return
@@ -152,6 +154,9 @@ def update(db: sqlite3.Connection, record: ObjectRecord, acl: str | None, tags: 
         db.execute("UPDATE objects SET acl = ? WHERE sequence = ?", (acl, record.sequence))
     if tags is not None:
         db.execute("UPDATE objects SET tags = ? WHERE sequence = ?", (tags, record.sequence))
+    if lock is not None:
+        text = schema.dump(lock(present.lock))
+        db.execute("UPDATE objects SET lock = ? WHERE sequence = ?", (text, record.sequence))
 
 
 def complete(db: sqlite3.Connection, upload: str, record: ObjectRecord, check: Check | None) -> str:

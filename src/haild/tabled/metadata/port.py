@@ -22,6 +22,9 @@ from haild.tabled.metadata.records import (
 )
 from haild.tabled.s3.acl import Acl
 
+LockChange = Callable[[Mapping[str, str]], Mapping[str, str]]
+"""From the present lock of a version to its next, inside the transaction that replaces it; raises to refuse."""
+
 Check = Callable[[ObjectRecord | None], None]
 """Looks at what is stored under a key now, inside the transaction that replaces it; raises to refuse."""
 
@@ -69,8 +72,8 @@ class Metadata(Protocol):
         """The buckets of a user whose names start with `prefix` and come after `after`, by name, at most `limit`."""
         ...
 
-    async def create_bucket(self, bucket: Bucket) -> None:
-        """Raises BucketExistsError."""
+    async def create_bucket(self, bucket: Bucket, settings: Mapping[str, str] | None = None) -> None:
+        """`settings`: the documents that it has from the start. Raises BucketExistsError."""
         ...
 
     async def delete_bucket(self, name: str) -> None:
@@ -126,9 +129,17 @@ class Metadata(Protocol):
         ...
 
     async def update_object(
-        self, record: ObjectRecord, *, acl: Acl | None = None, tags: Sequence[tuple[str, str]] | None = None
+        self,
+        record: ObjectRecord,
+        *,
+        acl: Acl | None = None,
+        tags: Sequence[tuple[str, str]] | None = None,
+        lock: LockChange | None = None,
     ) -> None:
-        """Change what may change without a new object; nothing, if the object is another one by now."""
+        """Change what may change without a new object; nothing, if the object is another one by now.
+
+        Raises whatever `lock` raises.
+        """
         ...
 
     async def list_objects(self, query: ListQuery) -> Page:

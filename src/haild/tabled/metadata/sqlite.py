@@ -21,6 +21,7 @@ from haild.tabled.metadata.port import (
     BucketMissingError,
     BucketNotEmptyError,
     Check,
+    LockChange,
     UploadMissingError,
 )
 from haild.tabled.metadata.records import (
@@ -123,17 +124,22 @@ class SqliteMetadata:
         )
         return [_bucket(row) for row in rows]
 
-    async def create_bucket(self, bucket: Bucket) -> None:
+    async def create_bucket(self, bucket: Bucket, settings: Mapping[str, str] | None = None) -> None:
         """Raises BucketExistsError."""
-        values = (bucket.name, bucket.owner, bucket.created, to_text(bucket.acl), bucket.versioning)
+        documents = settings or {}
+        names = " ".join(sorted(documents))
+        values = (bucket.name, bucket.owner, bucket.created, to_text(bucket.acl), bucket.versioning, names)
 
         def change(db: sqlite3.Connection) -> None:
             try:
                 db.execute(
-                    "INSERT INTO buckets (name, owner, created, acl, versioning) VALUES (?, ?, ?, ?, ?)", values
+                    "INSERT INTO buckets (name, owner, created, acl, versioning, settings) VALUES (?, ?, ?, ?, ?, ?)",
+                    values,
                 )
             except sqlite3.IntegrityError:
                 raise BucketExistsError(bucket.name) from None
+            rows = [(bucket.name, name, text) for name, text in documents.items()]
+            db.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", rows)
 
         await self._writer.run(change)
 
@@ -231,12 +237,17 @@ class SqliteMetadata:
         return await self._writer.run(lambda db: objects.delete(db, bucket, key, version, check, now))
 
     async def update_object(
-        self, record: ObjectRecord, *, acl: Acl | None = None, tags: Sequence[tuple[str, str]] | None = None
+        self,
+        record: ObjectRecord,
+        *,
+        acl: Acl | None = None,
+        tags: Sequence[tuple[str, str]] | None = None,
+        lock: LockChange | None = None,
     ) -> None:
-        """Change list or tags."""
+        """Change list, tags or lock."""
         acl_text = None if acl is None else to_text(acl)
         tags_text = None if tags is None else schema.dump(tuple(tags))
-        await self._writer.run(lambda db: objects.update(db, record, acl_text, tags_text))
+        await self._writer.run(lambda db: objects.update(db, record, acl_text, tags_text, lock))
 
     async def list_objects(self, query: ListQuery) -> Page:
         """Current objects, without delete markers."""

@@ -36,6 +36,15 @@ async def put_object_acl(call: Call) -> Answer:
 
 
 async def _wanted(call: Call, present: acl.Acl) -> acl.Acl:
+    """The list that the request asks for. Raises S3Error."""
+    listed = await _read(call, present)
+    rules = call.rules.get(call.bucket.name)
+    if rules is not None:
+        rules.check_acl(listed, None if call.has_body else call.headers.get("x-amz-acl", ""))
+    return listed
+
+
+async def _read(call: Call, present: acl.Acl) -> acl.Acl:
     acl.refuse_grants(call.headers)
     name = call.headers.get("x-amz-acl")
     body = b""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from haild.tabled.metadata.records import Bucket, ObjectRecord
 from haild.tabled.operations import unsupported
 from haild.tabled.operations.call import OWNER, Call, Request, access_denied
 from haild.tabled.s3 import headers as s3headers
-from haild.tabled.s3 import policy
+from haild.tabled.s3 import payment, policy, publicaccess
 from haild.tabled.s3.authentication import Identity
 from haild.tabled.s3.errors import S3Error
 
 AUTHENTICATED = "AUTHENTICATED"
 """Pseudo-permission: any user, no bucket needed."""
-__all__ = ["AUTHENTICATED", "OBJECT", "OWNER", "admit", "check_owner", "load_policy", "no_such_key", "readable"]
+__all__ = ["AUTHENTICATED", "OBJECT", "OWNER", "admit", "check_owner", "load_rules", "no_such_key", "readable"]
+
+_RULES: Final = frozenset((policy.SETTING, publicaccess.BLOCK, publicaccess.OWNERSHIP, payment.SETTING))
+"""Settings of a bucket that say who may do what."""
 
 OBJECT = "OBJECT"
 """Pseudo-permission: the operation asks for itself, on the object's list."""
@@ -51,8 +55,7 @@ async def admit(request: Request, identity: Identity, action: str, permission: s
         return call
     bucket = call.bucket
     check_owner(call, "x-amz-expected-bucket-owner", bucket)
-    if policy.SETTING in bucket.settings:
-        await load_policy(call, bucket)
+    await load_rules(call, bucket)
     if permission == OBJECT:
         return call
     owner_keeps = identity.user == bucket.owner and action.endswith("BucketPolicy")
@@ -74,11 +77,31 @@ def check_owner(call: Call, name: str, bucket: Bucket) -> None:
         raise access_denied()
 
 
-async def load_policy(call: Call, bucket: Bucket) -> None:
-    """Have `call.may` ask the bucket's policy."""
-    text = await call.metadata.setting(bucket.name, policy.SETTING)
-    if text is None:
+async def load_rules(call: Call, bucket: Bucket) -> None:
+    """Have `call.may` respect the bucket's policy, Block Public Access and Object Ownership.
+
+    Raises AccessDenied where the requester should say that it pays, and does not.
+    """
+    if bucket.settings.isdisjoint(_RULES) or bucket.name in call.rules:
         return
+    texts = {name: await call.metadata.setting(bucket.name, name) for name in _RULES & bucket.settings}
+    text = texts.get(policy.SETTING)
+    if text is not None:
+        _load_policy(call, bucket, text)
+    call.rules[bucket.name] = publicaccess.Rules(
+        bucket.owner,
+        frozenset((texts.get(publicaccess.BLOCK) or "").split()),
+        texts.get(publicaccess.OWNERSHIP) or publicaccess.WRITER,
+        text is not None and publicaccess.is_public_policy(text),
+    )
+    if texts.get(payment.SETTING) == payment.REQUESTER and call.identity.user != bucket.owner:
+        payer = call.headers.get(payment.HEADER, "")
+        if call.identity.user is None or payer.lower() != "requester":
+            raise access_denied()
+
+
+def _load_policy(call: Call, bucket: Bucket, text: str) -> None:
+    """Have `call.may` ask the bucket's policy."""
     document = policy.parse(text, bucket.name)
     context = {name.lower(): value for name, value in _context(call)}
 

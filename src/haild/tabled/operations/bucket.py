@@ -9,7 +9,7 @@ from haild.tabled.metadata.records import Bucket
 from haild.tabled.operations import listing
 from haild.tabled.operations.answer import Answer, xml
 from haild.tabled.operations.call import REGION, Call
-from haild.tabled.s3 import acl
+from haild.tabled.s3 import acl, objectlock, publicaccess
 from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.errors import S3Error
 from haild.wire.numbers import decimal
@@ -72,16 +72,16 @@ def _entry(bucket: Bucket, region: str) -> str:
 async def create_bucket(call: Call) -> Answer:
     """PUT bucket. A CreateBucketConfiguration is accepted and ignored."""
     acl.refuse_grants(call.headers)
-    if call.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
-        raise S3Error("NotImplemented", "Object lock is not implemented.")
     if call.has_body:
         body = await call.upload().read(1 << 16)
         if body:
             read_document(body, "CreateBucketConfiguration")
     name = call.address.bucket
-    new = Bucket(name, call.now, acl.canned(call.headers.get("x-amz-acl", ""), call.user))
+    rights = acl.canned(call.headers.get("x-amz-acl", ""), call.user)
+    settings = _first_settings(call.headers, rights)
+    new = Bucket(name, call.now, rights, "Enabled" if objectlock.SETTING in settings else "")
     try:
-        await call.metadata.create_bucket(new)
+        await call.metadata.create_bucket(new, settings)
     except BucketExistsError:
         there = await call.metadata.bucket(name)
         if there is not None and there.owner == call.user:
@@ -90,6 +90,19 @@ async def create_bucket(call: Call) -> Answer:
         text = "The requested bucket name is not available."
         raise S3Error("BucketAlreadyExists", text, fields={"BucketName": name}) from None
     return Answer(headers={"Location": f"/{name}"})
+
+
+def _first_settings(headers: Mapping[str, str], rights: acl.Acl) -> dict[str, str]:
+    """The documents that a bucket has from the start, by its headers. Raises S3Error."""
+    settings = {}
+    ownership = headers.get("x-amz-object-ownership")
+    if ownership is not None:
+        settings[publicaccess.OWNERSHIP] = publicaccess.check_ownership(ownership)
+        if ownership == publicaccess.ENFORCED and rights.grants:
+            raise publicaccess.acl_with_ownership()
+    if headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
+        settings[objectlock.SETTING] = "{}"
+    return settings
 
 
 async def delete_bucket(call: Call) -> Answer:

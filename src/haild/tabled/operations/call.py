@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from haild.tabled.bodies.placement import Placement
@@ -15,6 +15,7 @@ from haild.tabled.s3.addressing import Address
 from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.authentication import Identity
 from haild.tabled.s3.errors import S3Error
+from haild.tabled.s3.publicaccess import Rules
 from haild.tabled.s3.upload import Source, Upload
 from haild.wire.s3 import xml as s3xml
 
@@ -87,6 +88,8 @@ class Call(Request):
     found_bucket: Bucket | None
     policies: dict[str, Decide]
     """What the policies of the buckets concerned decide, by bucket."""
+    rules: dict[str, Rules] = field(default_factory=dict)
+    """Block Public Access and Object Ownership of the buckets that have any of it."""
 
     @property
     def bucket(self) -> Bucket:
@@ -138,11 +141,16 @@ class Call(Request):
         bucket = self.bucket if of is None else of
         decide = self.policies.get(bucket.name)
         verdict = None if decide is None else decide(self.identity.user, action, key)
+        rules = self.rules.get(bucket.name)
+        if verdict and rules is not None and rules.distrusts_policy(self.identity.user):
+            verdict = None
         if verdict is not None:
             return verdict
         if permission == OWNER:
             return self.identity.user == bucket.owner
         listed = bucket.acl if acl is None else acl
+        if rules is not None:
+            listed = rules.effective(listed)
         return listed.allows(self.identity.user, permission)
 
 

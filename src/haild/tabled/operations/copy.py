@@ -14,11 +14,11 @@ from urllib.parse import unquote
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import BodyMissingError
 from haild.tabled.metadata.records import Bucket, ObjectRecord, PartSize, Segment, StoredBody
-from haild.tabled.operations import admission, sealing
+from haild.tabled.operations import admission, locking, sealing
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call, access_denied
-from haild.tabled.s3 import addressing, checksums, conditions, policy, storageclass
+from haild.tabled.s3 import addressing, checksums, conditions, storageclass
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 
@@ -63,8 +63,7 @@ async def find_source(call: Call, source: Source) -> tuple[Bucket, ObjectRecord]
     if bucket is None:
         raise S3Error("NoSuchBucket", "The specified bucket does not exist.", fields={"BucketName": source.bucket})
     admission.check_owner(call, "x-amz-source-expected-bucket-owner", bucket)
-    if policy.SETTING in bucket.settings and bucket.name not in call.policies:
-        await admission.load_policy(call, bucket)
+    await admission.load_rules(call, bucket)
     record = await call.metadata.object(source.bucket, source.key, source.version)
     if record is None or record.marker:
         if not call.may("s3:ListBucket", "READ", of=bucket):
@@ -97,6 +96,7 @@ async def copy_object(call: Call) -> Answer:
     new_headers = _directive(call.headers, "x-amz-metadata-directive")
     new_tags = _directive(call.headers, "x-amz-tagging-directive")
     wanted = await sealing.wanted(call)
+    lock = await locking.wanted(call, has_body=False)
     check = objects.write_check(call)
     for attempt in range(ATTEMPTS):
         bucket, record = await find_source(call, source)
@@ -117,7 +117,7 @@ async def copy_object(call: Call) -> Answer:
             upload="",
             segments=segments,
             encryption=wanted.encryption,
-            lock={},
+            lock=lock,
         )
         try:
             version = await objects.commit(call, copy, stored, check)

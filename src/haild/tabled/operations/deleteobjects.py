@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from haild.tabled.metadata.port import Check
 from haild.tabled.metadata.records import Deletion, ObjectRecord
+from haild.tabled.operations import locking
 from haild.tabled.operations.answer import Answer, xml
 from haild.tabled.operations.call import Call, access_denied
 from haild.tabled.s3 import addressing
@@ -62,7 +63,10 @@ async def _delete(call: Call, item: _Wanted) -> Deletion | S3Error:
         addressing.check_key(item.key)
         if not call.may(f"s3:DeleteObject{'Version' if item.version else ''}", "WRITE", item.key):
             return access_denied()
-        return await call.metadata.delete_object(call.bucket.name, item.key, item.version, _check(item.etag))
+        check = _check(item.etag)
+        if item.version:
+            check = locking.guard(call, item.key, check)
+        return await call.metadata.delete_object(call.bucket.name, item.key, item.version, check)
     except S3Error as error:
         return error
 

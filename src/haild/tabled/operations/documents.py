@@ -7,21 +7,24 @@ follow from the table.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.records import Bucket
-from haild.tabled.operations.answer import XML, Answer
+from haild.tabled.operations import locking
+from haild.tabled.operations.answer import XML, Answer, xml
 from haild.tabled.operations.call import Call, Services
-from haild.tabled.s3 import cors, lifecycle, policy, tags
+from haild.tabled.s3 import cors, lifecycle, objectlock, payment, policy, publicaccess, tags
 from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 
 Read = Callable[[bytes, Bucket], str]
 """From the body of a PUT, and the bucket it is for, to the text that is stored. Raises S3Error."""
+
+Accept = Callable[[Call, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,8 @@ class Document:
     """Bytes of the body of a PUT."""
     put_status: int = 200
     changed: Callable[[Services], None] = lambda services: None
+    accept: Accept | None = None
+    """Looks at the call and the text that is to be stored; raises S3Error to refuse."""
 
 
 async def get(document: Document, call: Call) -> Answer:
@@ -64,6 +69,8 @@ async def put(document: Document, call: Call) -> Answer:
     """PUT ?name. Raises S3Error for a document that S3 does not take."""
     assert document.read is not None  # noqa: S101 - the routes have no PUT without it
     text = document.read(await call.upload().read(document.limit), call.bucket)
+    if document.accept is not None:
+        await document.accept(call, text)
     await call.metadata.set_setting(call.bucket.name, document.name, text)
     document.changed(call.services)
     return Answer(document.put_status)
@@ -101,6 +108,52 @@ def _read_encryption(body: bytes, bucket: Bucket) -> str:
     return json.dumps(spec.read_document(read_document(body, "ServerSideEncryptionConfiguration")))
 
 
+def _read_block(body: bytes, bucket: Bucket) -> str:
+    return publicaccess.read_block(read_document(body, "PublicAccessBlockConfiguration"))
+
+
+def _read_ownership(body: bytes, bucket: Bucket) -> str:
+    ownership = publicaccess.read_ownership(read_document(body, "OwnershipControls"))
+    if ownership == publicaccess.ENFORCED and bucket.acl.grants:
+        raise publicaccess.acl_with_ownership()
+    return ownership
+
+
+def _read_object_lock(body: bytes, bucket: Bucket) -> str:
+    if bucket.versioning != "Enabled":
+        raise S3Error(
+            "InvalidBucketState",
+            "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
+        )
+    return json.dumps(objectlock.read_configuration(read_document(body, "ObjectLockConfiguration")))
+
+
+def _read_payment(body: bytes, bucket: Bucket) -> str:
+    return payment.read_payment(read_document(body, "RequestPaymentConfiguration"))
+
+
+def _read_acceleration(body: bytes, bucket: Bucket) -> str:
+    return payment.read_acceleration(read_document(body, "AccelerateConfiguration"), bucket.name)
+
+
+async def _accept_policy(call: Call, text: str) -> None:
+    rules = call.rules.get(call.bucket.name)
+    if rules is not None:
+        rules.check_policy(text)
+
+
+async def _accept_object_lock(call: Call, text: str) -> None:
+    locking.require_digest(call)
+
+
+async def get_policy_status(call: Call) -> Answer:
+    """GET ?policyStatus: whether the bucket is public, by its policy or its list."""
+    bucket, rules = call.bucket, call.rules.get(call.bucket.name) or publicaccess.Rules(call.bucket.owner)
+    by_policy = rules.public_policy and "RestrictPublicBuckets" not in rules.switches
+    public = by_policy or publicaccess.is_public_acl(rules.effective(bucket.acl))
+    return xml(publicaccess.status_document(public=public))
+
+
 def _read_tags(body: bytes, bucket: Bucket) -> str:
     return tags.to_text(tags.read(read_document(body, "Tagging"), tags.BUCKET_LIMIT))
 
@@ -114,6 +167,7 @@ DOCUMENTS: Final[Sequence[Document]] = (
         content_type="application/json",
         limit=policy.LIMIT,
         put_status=204,
+        accept=_accept_policy,
     ),
     Document(
         name=cors.SETTING,
@@ -165,11 +219,15 @@ DOCUMENTS: Final[Sequence[Document]] = (
             "NoSuchPublicAccessBlockConfiguration",
             "The public access block configuration was not found",
         ),
+        read=_read_block,
+        show=publicaccess.block_document,
     ),
     Document(
         name="ownershipControls",
         actions=_same("BucketOwnershipControls"),
         absent=("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"),
+        read=_read_ownership,
+        show=publicaccess.ownership_document,
     ),
     Document(
         name="object-lock",
@@ -178,6 +236,9 @@ DOCUMENTS: Final[Sequence[Document]] = (
             "ObjectLockConfigurationNotFoundError",
             "Object Lock configuration does not exist for this bucket",
         ),
+        read=_read_object_lock,
+        show=lambda text: objectlock.configuration_document(objectlock.load_default(text)),
+        accept=_accept_object_lock,
     ),
     Document(
         name="logging",
@@ -193,10 +254,14 @@ DOCUMENTS: Final[Sequence[Document]] = (
         name="accelerate",
         actions=("s3:GetAccelerateConfiguration", "s3:PutAccelerateConfiguration", ""),
         absent=s3xml.document("AccelerateConfiguration"),
+        read=_read_acceleration,
+        show=payment.acceleration_document,
     ),
     Document(
         name="requestPayment",
         actions=("s3:GetBucketRequestPayment", "s3:PutBucketRequestPayment", ""),
-        absent=s3xml.document("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
+        absent=payment.payment_document("BucketOwner"),
+        read=_read_payment,
+        show=payment.payment_document,
     ),
 )

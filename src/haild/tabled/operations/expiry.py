@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from haild.tabled.bodies.collector import Collector
-from haild.tabled.metadata.port import BucketMissingError, Metadata, UploadMissingError
+from haild.tabled.metadata.port import BucketMissingError, Check, Metadata, UploadMissingError
 from haild.tabled.metadata.records import ListQuery, ObjectRecord
+from haild.tabled.s3 import objectlock
+from haild.tabled.s3.errors import S3Error
 from haild.tabled.s3.lifecycle import SETTING, Rule, older_than, read
 from haild.wire.s3 import xml as s3xml
 
@@ -94,7 +96,8 @@ class Lifecycle:
                     for_deletion.append((record.key, record.version))
             newer = record
         for key, version in for_deletion:
-            await self._metadata.delete_object(bucket, key, version)
+            with contextlib.suppress(S3Error):  # it is locked
+                await self._metadata.delete_object(bucket, key, version, _unlocked(now))
 
     async def _versions(self, bucket: str, prefix: str) -> AsyncIterator[tuple[ObjectRecord, bool]]:
         """Every version with the news whether it is the only one of its key."""
@@ -126,6 +129,14 @@ class Lifecycle:
             if upload.initiated < before:
                 with contextlib.suppress(UploadMissingError):
                     await self._metadata.abort_upload(upload.upload)
+
+
+def _unlocked(now: float) -> Check:
+    def check(present: ObjectRecord | None) -> None:
+        if present is not None:
+            objectlock.check_delete(present.lock, now, bypass=False)
+
+    return check
 
 
 def _unchanged(record: ObjectRecord) -> Callable[[ObjectRecord | None], None]:

@@ -16,7 +16,7 @@ from itertools import pairwise
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import BodyMissingError, UploadMissingError
 from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, StoredBody, Upload
-from haild.tabled.operations import copy, sealing
+from haild.tabled.operations import copy, locking, sealing
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call
@@ -38,6 +38,7 @@ async def create_upload(call: Call) -> Answer:
     """POST ?uploads."""
     given = objects.attributes(call)
     wanted = await sealing.wanted(call)
+    lock = await locking.wanted(call, has_body=False)
     algorithm, kind = _checksum_wanted(call)
     upload = Upload(
         upload=secrets.token_hex(24),
@@ -50,6 +51,7 @@ async def create_upload(call: Call) -> Answer:
         checksum_algorithm=algorithm,
         checksum_type=kind,
         encryption=wanted.encryption,
+        lock=lock,
     )
     await call.metadata.create_upload(upload)
     answer = xml(
@@ -373,6 +375,7 @@ def _assemble(call: Call, upload: Upload, parts: list[Part]) -> ObjectRecord:
         tags=upload.tags,
         upload=upload.upload,
         encryption=upload.encryption,
+        lock=upload.lock,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import Check, StorageError
 from haild.tabled.metadata.records import NULL_VERSION, ObjectRecord, Segment, StoredBody
-from haild.tabled.operations import admission, sealing
+from haild.tabled.operations import admission, locking, sealing
 from haild.tabled.operations.answer import Answer, quoted
 from haild.tabled.operations.call import Call
 from haild.tabled.s3 import acl, checksums, conditions, dates, storageclass, tags
@@ -49,6 +49,9 @@ def attributes(call: Call, headers: Mapping[str, str] | None = None) -> Attribut
     acl.refuse_grants(call.headers)
     owner = call.identity.user or call.bucket.owner
     rights = acl.canned(headers.get("x-amz-acl", ""), owner, call.bucket.owner)
+    rules = call.rules.get(call.bucket.name)
+    if rules is not None:
+        rights = rules.of_new_object(rights, headers.get("x-amz-acl", ""))
     return Attributes(
         s3headers.kept(headers) | storageclass.kept(headers), rights, tags.parse(headers.get("x-amz-tagging", ""))
     )
@@ -105,6 +108,7 @@ async def put_object(call: Call) -> Answer:
         raise S3Error("InvalidArgument", "This operation takes neither a part number nor a version id.")
     given = attributes(call)
     wanted = await sealing.wanted(call)
+    lock = await locking.wanted(call)
     check = write_check(call)
     if check is not None:  # refuse before the body is read where that is possible already
         present = await call.metadata.object(call.address.bucket, call.key)
@@ -125,6 +129,7 @@ async def put_object(call: Call) -> Answer:
         checksum=checksum,
         tags=given.tags,
         encryption=wanted.encryption,
+        lock=lock,
     )
     version = await commit(call, record, stored, check)
     headers = {"ETag": quoted(record.etag)}
@@ -166,6 +171,7 @@ def describe(call: Call, record: ObjectRecord) -> dict[str, str]:
     headers["Last-Modified"] = dates.http_date(record.modified)
     headers["Accept-Ranges"] = "bytes"
     headers.update(version_header(call, record.version))
+    headers.update(locking.told(call, record))
     if record.tags:
         headers["x-amz-tagging-count"] = str(len(record.tags))
     return headers
@@ -312,14 +318,17 @@ async def delete_object(call: Call) -> Answer:
     if "partNumber" in call.query:
         raise S3Error("InvalidArgument", "This operation does not take a part number.")
     version = call.query.get("versionId", "")
-    check = None
+    check: Check | None = None
     if "If-Match" in call.headers:
         wanted = call.headers["If-Match"]
 
-        def check(present: ObjectRecord | None) -> None:
+        def still(present: ObjectRecord | None) -> None:
             if present is None or not conditions.etag_matches(wanted, present.etag):
                 raise S3Error("PreconditionFailed", "If-Match does not hold.")
 
+        check = still
+    if version:
+        check = locking.guard(call, call.key, check)
     deletion = await call.metadata.delete_object(call.address.bucket, call.key, version, check)
     call.services.collect()
     headers = {}

@@ -17,8 +17,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from haild.http.form import Event as FormEvent
 from haild.http.form import FormEnd, FormError, FormParser, PartBegin, PartEnd
 from haild.tabled.metadata.records import ObjectRecord
+from haild.tabled.operations import locking, sealing, unsupported
 from haild.tabled.operations import object as objects
-from haild.tabled.operations import sealing, unsupported
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call, access_denied
 from haild.tabled.s3 import addressing, postpolicy
@@ -156,6 +156,7 @@ async def _store(call: Call, fields: Mapping[str, str], source: _Spool, size: in
     unsupported.refuse(fields)
     given = objects.attributes(call, headers)
     wanted = await sealing.wanted(call, headers)
+    lock = await locking.wanted(call, headers)
     tags = s3tags.read(read_document(fields["tagging"].encode(), "Tagging")) if "tagging" in fields else given.tags
     promised = {name: v for name, v in headers.items() if name.startswith("x-amz-checksum-")}
     upload = Upload({**promised, "Content-Length": str(size)}, Identity(None), source, _nothing, call.block)
@@ -171,6 +172,7 @@ async def _store(call: Call, fields: Mapping[str, str], source: _Spool, size: in
         segments=sealing.whole(stored),
         tags=tags,
         encryption=wanted.encryption,
+        lock=lock,
     )
     return replace(record, version=await objects.commit(call, record, stored))
 

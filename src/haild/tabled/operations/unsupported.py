@@ -7,7 +7,6 @@ from collections.abc import Collection
 from haild.tabled.s3.errors import S3Error
 
 _BEGINNINGS = (
-    "x-amz-object-lock-",
     "x-amz-write-offset-bytes",
     "x-amz-if-match-",
     "x-amz-rename-source",

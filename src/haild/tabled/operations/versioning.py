@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from haild.tabled.operations.answer import Answer, xml
 from haild.tabled.operations.call import Call
+from haild.tabled.s3 import objectlock
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 
@@ -22,5 +23,10 @@ async def put_versioning(call: Call) -> Answer:
     state = root.value("Status")
     if state not in ("Enabled", "Suspended"):
         raise S3Error("MalformedXML", "The status must be Enabled or Suspended.")
+    if state == "Suspended" and objectlock.SETTING in call.bucket.settings:
+        raise S3Error(
+            "InvalidBucketState",
+            "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+        )
     await call.metadata.set_versioning(call.bucket.name, state)
     return Answer()

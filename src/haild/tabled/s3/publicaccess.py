@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from haild.tabled.s3.acl import ANONYMOUS, AUTHENTICATED, Acl
@@ -21,6 +22,7 @@ OWNERSHIP: Final = "ownershipControls"
 SWITCHES: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 ENFORCED, PREFERRED, WRITER = "BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"
 OWNERSHIPS: Final = (ENFORCED, PREFERRED, WRITER)
+FULL_CONTROL: Final = "bucket-owner-full-control"
 
 _FIXED_KEYS: Final = frozenset(
     (
@@ -41,6 +43,59 @@ _FIXED_KEYS: Final = frozenset(
 )
 """Condition keys that make a statement for everybody one for a known few, if their values are fixed."""
 _FIXING_OPERATORS: Final = frozenset(("StringEquals", "StringLike", "ArnEquals", "ArnLike", "StringEqualsIgnoreCase"))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a bucket's Block Public Access and Object Ownership come to."""
+
+    owner: str
+    """Of the bucket."""
+    switches: frozenset[str] = frozenset()
+    ownership: str = WRITER
+    public_policy: bool = False
+    """Whether the bucket's policy is public."""
+
+    def distrusts_policy(self, user: str | None) -> bool:
+        """Whether what the policy allows does not hold for this user (None: anonymous)."""
+        return self.public_policy and "RestrictPublicBuckets" in self.switches and user != self.owner
+
+    def effective(self, acl: Acl) -> Acl:
+        """A bucket's or object's list as far as it counts."""
+        if self.ownership == ENFORCED:
+            return Acl(self.owner)
+        return without_public(acl) if "IgnorePublicAcls" in self.switches else acl
+
+    def check_acl(self, acl: Acl, canned: str | None) -> None:
+        """Raise where a bucket or object may not get this list; `canned`: its name, None for grants."""
+        if self.ownership == ENFORCED and canned not in ("", FULL_CONTROL):
+            raise S3Error("AccessControlListNotSupported", "The bucket does not allow ACLs")
+        if "BlockPublicAcls" in self.switches and is_public_acl(acl):
+            raise S3Error(
+                "AccessDenied", "Access Denied because public ACLs are prevented by the BlockPublicAcls setting."
+            )
+
+    def of_new_object(self, acl: Acl, canned: str | None) -> Acl:
+        """The list of a new object. Raises S3Error."""
+        self.check_acl(acl, canned)
+        owned = self.ownership == ENFORCED or (self.ownership == PREFERRED and canned == FULL_CONTROL)
+        return Acl(self.owner) if owned else acl
+
+    def check_policy(self, text: str) -> None:
+        """Raise AccessDenied where the bucket may not get this policy."""
+        if "BlockPublicPolicy" in self.switches and is_public_policy(text):
+            raise S3Error(
+                "AccessDenied",
+                "Access Denied because public policies are prevented by the BlockPublicPolicy setting.",
+            )
+
+
+def acl_with_ownership() -> S3Error:
+    """The owner of a bucket with grants cannot be made to own all there is in it."""
+    return S3Error(
+        "InvalidBucketAclWithObjectOwnership",
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+    )
 
 
 def read_block(root: s3xml.Element) -> str:
@@ -82,8 +137,8 @@ def ownership_document(text: str) -> bytes:
 
 
 def status_document(*, public: bool) -> bytes:
-    """The PolicyStatus of a bucket; Amazon writes TRUE and FALSE."""
-    return s3xml.document("PolicyStatus", s3xml.element("IsPublic", "TRUE" if public else "FALSE"))
+    """The PolicyStatus of a bucket."""
+    return s3xml.document("PolicyStatus", s3xml.element("IsPublic", public))
 
 
 def is_public_acl(acl: Acl) -> bool:
