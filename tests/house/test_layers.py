@@ -62,6 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "haild.tabled.operations": {
         *("haild.tabled.bodies", "haild.tabled.encryption", "haild.tabled.metadata", "haild.tabled.s3", "haild.wire"),
         "haild.http.form",
+        "haild.http.origin",
     },
     "haild.tabled.group": {
         "haild.backoff",

@@ -180,7 +180,7 @@ class Request:
 
     __slots__ = (
         *("_chunked", "_connection", "_head", "_silent", "answered", "body", "continued", "headers"),
-        *("keep_alive", "length", "method", "remote", "status", "target", "version"),
+        *("keep_alive", "length", "method", "own_address", "remote", "status", "target", "version"),
     )
 
     def __init__(self, head: Head, connection: Connection) -> None:
@@ -197,6 +197,8 @@ class Request:
         """Whether the connection is kept after the answer."""
         self.remote: Final = connection.remote
         """The client's address."""
+        self.own_address: Final = connection.own_address
+        """The address at which the connection arrived."""
         self.status = 0
         """Of the answer, once it has begun."""
         self.answered = False

@@ -111,7 +111,7 @@ class Connection(asyncio.BufferedProtocol):
         self._drained: asyncio.Future[None] | None = None
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
-        self.remote = ""
+        self.remote = self.own_address = ""
         self.writing_paused = False
 
     @property
@@ -125,7 +125,9 @@ class Connection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
         self.transport = transport
         peer = transport.get_extra_info("peername")
-        self.remote = str(peer[0]) if peer else ""
+        own = transport.get_extra_info("sockname")
+        self.remote = str(peer[0]) if isinstance(peer, tuple) else ""
+        self.own_address = str(own[0]) if isinstance(own, tuple) else ""
         sock = transport.get_extra_info("socket")
         if sock.family != socket.AF_UNIX:
             # asyncio leaves Nagle's algorithm on for a socket that was made without naming TCP.

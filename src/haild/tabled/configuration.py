@@ -35,6 +35,7 @@ _KNOWN = frozenset(
         "CLDKey",
         "Users",
         "HostAlias",
+        "AllowHost",
         "Region",
         "Copies",
         "Acknowledge",
@@ -64,6 +65,8 @@ class Configuration:
     cld_key: str = "tabled"
     users_file: Path | None = None
     host_aliases: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that anonymous requests may have in Host beside `host`, its aliases and loopback; `*` is every name."""
     region: str = ""
     """The only region signatures may name; empty: any."""
     copies: int = 3
@@ -75,6 +78,13 @@ class Configuration:
     """MiB of memory for small bodies that nodes have taken or given a moment ago; 0: each GET asks a node."""
     root_key: str = ""
     """What the keys of encrypted bodies are wrapped by in the end; empty: a file of the TDB directory has it."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of this server in Host (haild.http.origin), and every name below those of virtual hosts."""
+        hosts = {name.lower().partition(":")[0] for name in (self.host, *self.host_aliases)}
+        own = {socket.gethostname().lower(), *(name.lower() for name in self.allowed_hosts)}
+        return frozenset(hosts | {f".{name}" for name in hosts} | own)
 
 
 def read(path: Path) -> Configuration:
@@ -139,6 +149,7 @@ def _from(root: Element, path: Path) -> Configuration:
         cld_key=root.value("CLDKey") or "tabled",
         users_file=Path(users) if users else None,
         host_aliases=tuple(alias.text for alias in root.all("HostAlias") if alias.text.strip()),
+        allowed_hosts=tuple(name.text.strip() for name in root.all("AllowHost") if name.text.strip()),
         region=root.value("Region") or "",
         copies=_number(root, "Copies", 3, 1, 16),
         acknowledge=_number(root, "Acknowledge", 0, 0, 16),

@@ -93,7 +93,7 @@ class Daemon:
         """Open the status port, if there is to be one; a failure is only logged (tabled.md 4.1)."""
         if self.configuration.status_port is None:
             return None
-        status = StatusServer(self, self._statistics)
+        status = StatusServer(self, self._statistics, self.configuration.names)
         factory = HttpServer(status.handle, simple_refusal)
         try:
             return await asyncio.get_running_loop().create_server(factory, port=self.configuration.status_port)

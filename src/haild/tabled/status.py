@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from typing import Any, Final, Protocol
 
+from haild.http.origin import host_refusal, page_refusal
 from haild.http.request import Request
 
 _PAGE: Final = """<!DOCTYPE html><html><head><title>tabled status</title></head><body>
@@ -50,13 +51,20 @@ class Statistics:
 class StatusServer:
     """Serves the three forms."""
 
-    def __init__(self, subject: Subject, statistics: Statistics) -> None:
+    def __init__(self, subject: Subject, statistics: Statistics, names: Collection[str]) -> None:
+        """`names`: of this server in Host, beside loopback."""
+        self._names = names
         self._subject = subject
         self._statistics = statistics
 
     async def handle(self, request: Request) -> None:
         """Answer one request: GET and HEAD of `/`, `/status.json` and `/metrics`."""
-        status, kind, text = await self._answer(request.method, request.target)
+        host, origin = request.headers.get("Host"), request.headers.get("Origin")
+        why = host_refusal(host, self._names, request.own_address)
+        if why := why or page_refusal(host, origin, request.headers.get("Sec-Fetch-Site")):
+            status, kind, text = 403, "text/plain; charset=utf-8", f"{why}\n"
+        else:
+            status, kind, text = await self._answer(request.method, request.target)
         body = text.encode()
         request.respond(status, {"Content-Type": kind}, body, length=len(body))
 

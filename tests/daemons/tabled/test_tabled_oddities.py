@@ -142,7 +142,7 @@ def test_a_name_as_curl_sends_it(stack: Stack) -> None:
     send(stack, "PUT", "/names", {}, b"")
     send(stack, "PUT", "/names/caf%C3%A9", {"x-amz-acl": "public-read"}, b"body")
     with socket.create_connection(("127.0.0.1", stack.tabled.port), timeout=20) as client:
-        client.sendall("GET /names/café HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        client.sendall("GET /names/café HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"\r\n\r\nbody")

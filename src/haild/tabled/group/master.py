@@ -19,6 +19,7 @@ from haild.tabled.bodies.collector import Collector
 from haild.tabled.bodies.nodes import Nodes
 from haild.tabled.bodies.placement import Placement
 from haild.tabled.bodies.repair import Repairer
+from haild.tabled.bodies.spool import Spool
 from haild.tabled.configuration import Configuration
 from haild.tabled.encryption.keys import Keys
 from haild.tabled.http.server import S3Server, low_level_server
@@ -101,14 +102,16 @@ class Master:
             self._stack.push_async_callback(_end, asyncio.create_task(_survive(job), name=job.__qualname__))
         self.repairer = repairer
         return Services(
-            metadata,
-            placement,
-            time.time,
-            Keys(configuration.root_key, configuration.directory, metadata),
-            collector.wake,
-            lifecycle.changed.set,
-            configuration.region or REGION,
-            lambda: self.claim.valid,
+            metadata=metadata,
+            placement=placement,
+            clock=time.time,
+            keys=Keys(configuration.root_key, configuration.directory, metadata),
+            spool=Spool(configuration.directory),
+            collect=collector.wake,
+            lifecycle_changed=lifecycle.changed.set,
+            region=configuration.region or REGION,
+            names=configuration.names,
+            leading=lambda: self.claim.valid,
         )
 
     async def _listen(self, sockets: Sequence[socket.socket]) -> None:

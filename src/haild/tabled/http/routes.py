@@ -44,6 +44,8 @@ class Operation:
     permission: str
     handler: Handler
     of_version: str = ""
+    is_form: bool = False
+    """Whether the body shows who sends the request."""
 
     def action_for(self, query: Mapping[str, str]) -> str:
         """The action that a request with this query is."""
@@ -127,7 +129,7 @@ OPERATIONS: dict[tuple[str, str, str], Operation] = {
     ("bucket", "DELETE", ""): Operation("s3:DeleteBucket", admission.OWNER, bucket.delete_bucket),
     ("bucket", "GET", "location"): Operation("s3:GetBucketLocation", "READ", bucket.get_location),
     ("bucket", "GET", "versions"): Operation("s3:ListBucketVersions", "READ", listing.list_versions),
-    ("bucket", "POST", ""): Operation("s3:PutObject", admission.OBJECT, postobject.post_object),
+    ("bucket", "POST", ""): Operation("s3:PutObject", admission.OBJECT, postobject.post_object, is_form=True),
     ("bucket", "POST", "delete"): Operation("s3:DeleteObject", admission.OBJECT, deleteobjects.delete_objects),
     ("bucket", "GET", "uploads"): Operation("s3:ListBucketMultipartUploads", "READ", multipartlisting.list_uploads),
     ("bucket", "GET", "acl"): Operation("s3:GetBucketAcl", "READ_ACP", acl.get_bucket_acl),

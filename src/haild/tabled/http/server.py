@@ -25,7 +25,7 @@ from haild.tabled.metadata.port import (
     SupersededError,
     UploadMissingError,
 )
-from haild.tabled.operations import admission, cors
+from haild.tabled.operations import admission, cors, foreign
 from haild.tabled.operations.answer import Answer
 from haild.tabled.operations.call import Request, Services
 from haild.tabled.s3 import addressing, headers
@@ -106,6 +106,8 @@ class S3Server:
                 identity = await self._identify(call)
                 operation = routes.find(call.method, call.address.scope, call.query)
                 action = operation.action_for(call.query)
+                if identity.user is None and not operation.is_form:  # a form shows later who sends it
+                    await foreign.refuse(call)
                 answer = await operation.handler(await admission.admit(call, identity, action, operation.permission))
             if "Origin" in request.headers:
                 answer.headers.update(await cors.headers_for(call))
@@ -166,6 +168,7 @@ class S3Server:
             block=self._block,
             before_reading=request.ask_for_body,
             remote=request.remote,
+            own_address=request.own_address,
         )
 
     async def _identify(self, request: Request) -> Identity:

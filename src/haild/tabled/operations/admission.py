@@ -45,6 +45,7 @@ async def admit(request: Request, identity: Identity, action: str, permission: s
         block=request.block,
         before_reading=request.before_reading,
         remote=request.remote,
+        own_address=request.own_address,
         identity=identity,
         action=action,
         found_bucket=None if everyone else await request.metadata.bucket(request.address.bucket),

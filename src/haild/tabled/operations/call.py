@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from haild.tabled.bodies.placement import Placement
+from haild.tabled.bodies.spool import Spool
 from haild.tabled.encryption.keys import Keys
 from haild.tabled.metadata.port import Metadata
 from haild.tabled.metadata.records import Bucket
@@ -39,11 +40,15 @@ class Services:
     clock: Callable[[], float]
     keys: Keys
     """Of encrypted bodies."""
+    spool: Spool
+    """For the files of forms."""
     collect: Callable[[], None] = lambda: None
     """Tells the collector that there may be garbage."""
     lifecycle_changed: Callable[[], None] = lambda: None
     """Tells the lifecycle job that a bucket has new rules."""
     region: str = REGION
+    names: frozenset[str] = frozenset()
+    """Names of this server in Host, in lower case, beside loopback; `*` is every name."""
     leading: Callable[[], bool] = lambda: True
     """Whether this process still is the master; if not, what it knows may be out of date."""
 
@@ -66,6 +71,8 @@ class Request:
     before_reading: Callable[[], None]
     remote: str = ""
     """The client's IP address."""
+    own_address: str = ""
+    """The IP address at which the connection arrived."""
 
     @property
     def metadata(self) -> Metadata:

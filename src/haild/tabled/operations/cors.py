@@ -35,6 +35,12 @@ async def preflight(request: Request) -> Answer:
     return Answer(headers=found)
 
 
+async def allows(request: Request) -> bool:
+    """Whether the bucket lets pages of the request's origin send it."""
+    origin = request.headers.get("Origin")
+    return origin is not None and await _find(request, origin, request.method, []) is not None
+
+
 async def headers_for(request: Request) -> Mapping[str, str]:
     """The headers that an answer needs for a script from another origin to see it."""
     origin = request.headers.get("Origin")

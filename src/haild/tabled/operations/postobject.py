@@ -1,23 +1,26 @@
 """POST bucket: uploads from a browser's form (S3 API reference, "POST Object").
 
-A form does not tell the size of its file in advance and storage nodes want to know it, so the file is spooled to
-an unlinked temporary file first; memory stays bounded.
+A form does not tell the size of its file in advance and storage nodes want to know it, so the file is spooled to the
+data volume first (bodies/spool.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
-import tempfile
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import IO
+from dataclasses import dataclass, replace
+from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from haild.http.form import Event as FormEvent
 from haild.http.form import FormEnd, FormError, FormParser, PartBegin, PartEnd
+from haild.tabled.bodies.spool import NoRoomError, SpoolFile
+from haild.tabled.encryption.spec import Wanted
 from haild.tabled.metadata.records import ObjectRecord
-from haild.tabled.operations import locking, sealing, unsupported
+from haild.tabled.operations import foreign, locking, sealing, unsupported
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call, access_denied
@@ -29,114 +32,118 @@ from haild.tabled.s3.errors import S3Error
 from haild.tabled.s3.upload import MAXIMUM_OBJECT, SILENCE, Upload
 from haild.wire.s3 import xml as s3xml
 
-MOST_FIELDS = 100
-FIELD_LIMIT = 20 << 10
-BLOCK = 1 << 18
-_NOBODY = secrets.token_hex(20)
+MOST_FIELDS: Final = 100
+FIELD_LIMIT: Final = 20 << 10
+BLOCK: Final = 1 << 18
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What no header may have: all other fields become headers, or are compared with words."""
+_ANY_TEXT: Final = frozenset({"key", "policy", "tagging"})
+_NOBODY: Final = secrets.token_hex(20)
 
 
-class _Spool:
-    """The file of a form, as a source of body bytes."""
+class FormReader:
+    """The body of a request as a form: its fields up to the file, and then the file."""
 
-    ready = False
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._events: deque[FormEvent] = deque()
+        self.fields: dict[str, str] = {}
+        """By lower-case name."""
+        self.filename = ""
+        """The file's name, without the directories that some browsers send."""
+        try:
+            self._parser = FormParser(call.headers.get("Content-Type", ""))
+        except FormError:
+            raise _malformed() from None
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    async def _next(self) -> FormEvent:
+        """What comes next in the form. Raises MalformedPOSTRequest."""
+        try:
+            while not self._events:
+                async with asyncio.timeout(SILENCE):
+                    data = await self._call.source.read(BLOCK)
+                if not data:
+                    raise _malformed()
+                self._events.extend(self._parser.feed(bytes(data)))
+        except (FormError, TimeoutError):
+            raise _malformed() from None
+        return self._events.popleft()
 
-    async def read(self, limit: int, /) -> bytes:
-        return await asyncio.to_thread(self._file.read, limit)
+    async def read_fields(self) -> None:
+        """Read up to the file. Raises S3Error."""
+        part, value = PartBegin("", None, None), b""
+        while True:
+            match await self._next():
+                case PartBegin() as part:
+                    value = b""
+                    if part.name.lower() == "file":
+                        self.filename = (part.filename or "").replace("\\", "/").rpartition("/")[2]
+                        return
+                    if len(self.fields) >= MOST_FIELDS:
+                        raise _malformed()
+                case bytes() as piece:
+                    value += piece
+                    if len(value) > FIELD_LIMIT:
+                        raise S3Error("MaxMessageLengthExceeded", "A field of the form is too long.")
+                case PartEnd():
+                    self.fields[part.name.lower()] = value.decode("utf-8", "replace")
+                case FormEnd():
+                    raise S3Error("InvalidArgument", "POST requires exactly one file upload per request.")
+
+    async def read_file(self, spooled: SpoolFile, most: int) -> None:
+        """Write the file to `spooled`; what follows it in the form is ignored. Raises S3Error."""
+        while not isinstance(event := await self._next(), PartEnd):
+            if isinstance(event, bytes):
+                if spooled.written + len(event) > most:
+                    raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
+                await spooled.write(event)
+
+
+def _malformed() -> S3Error:
+    return S3Error("MalformedPOSTRequest", "The body of your POST request is not well-formed multipart/form-data.")
 
 
 async def post_object(call: Call) -> Answer:
-    """Take a form's file as an object."""
-    if not call.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
-        raise S3Error("MalformedPOSTRequest", "The body of your POST request is not well-formed multipart/form-data.")
+    """Take a form's file as an object. Policy and signature are checked before the file is received."""
+    form = FormReader(call)
     call.before_reading()
-    with tempfile.TemporaryFile() as file:
-        fields, size, name = await _read_form(call, file)
-        identity = await _identify(call, fields, size)
-        if "key" not in fields:
-            raise S3Error("InvalidArgument", "Bucket POST must contain a field named 'key'.")
-        key = fields["key"].replace("${filename}", name)
-        addressing.check_key(key)
-        call = replace(call, identity=identity, address=replace(call.address, key=key))
-        if not key or not call.may("s3:PutObject", "WRITE", key):
-            raise access_denied()
-        file.seek(0)
-        record = await _store(call, fields, _Spool(file), size)
+    await form.read_fields()
+    fields = form.fields
+    if "key" in fields:
+        fields["key"] = fields["key"].replace("${filename}", form.filename)
+    identity, least, most = await _identify(call, fields)
+    if identity.user is None:
+        await foreign.refuse(call)
+    if "key" not in fields:
+        raise S3Error("InvalidArgument", "Bucket POST must contain a field named 'key'.")
+    key = fields["key"]
+    addressing.check_key(key)
+    call = replace(call, identity=identity, address=replace(call.address, key=key))
+    if not key or not call.may("s3:PutObject", "WRITE", key):
+        raise access_denied()
+    given = await _understand(call, fields)
+    try:
+        async with call.services.spool.file(identity.user or "") as spooled:
+            await form.read_file(spooled, most)
+            if spooled.written < least:
+                raise S3Error("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
+            spooled.rewind()
+            record = await _store(call, given, spooled)
+    except NoRoomError:
+        raise S3Error("SlowDown", "There is no room for this form at the moment; please retry.") from None
     return _answer(call, fields, record)
 
 
-async def _read_form(call: Call, file: IO[bytes]) -> tuple[dict[str, str], int, str]:
-    """The fields before the file (lower-case names), the file's size and its name."""
-    try:
-        parser, form = FormParser(call.headers.get("Content-Type", "")), _Form(file)
-        while not form.complete:
-            async with asyncio.timeout(SILENCE):
-                data = await call.source.read(BLOCK)
-            if not data:
-                raise FormError("it ends early")
-            for event in parser.feed(bytes(data)):
-                await form.take(event)
-    except (FormError, TimeoutError):
-        text = "The body of your POST request is not well-formed multipart/form-data."
-        raise S3Error("MalformedPOSTRequest", text) from None
-    return form.fields, form.size, form.filename
+async def _identify(call: Call, fields: Mapping[str, str]) -> tuple[Identity, int, int]:
+    """Who sends the form, by its policy and signature, and the least and the most bytes of its file.
 
-
-class _Form:
-    """The fields of a form, up to its file, which goes to a file of ours; what follows that is ignored."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._part = PartBegin("", None, None)
-        self._value = b""
-        self.fields: dict[str, str] = {}
-        self.size = 0
-        self.complete = False
-
-    @property
-    def _in_file(self) -> bool:
-        return self._part.name.lower() == "file"
-
-    @property
-    def filename(self) -> str:
-        """The file's name, without the directories that some browsers send."""
-        return (self._part.filename or "").replace("\\", "/").rpartition("/")[2]
-
-    async def take(self, event: FormEvent) -> None:
-        """Take what the parser has found. Raises FormError and S3Error."""
-        if self.complete:
-            return
-        match event:
-            case PartBegin():
-                self._part, self._value = event, b""
-                if len(self.fields) >= MOST_FIELDS:
-                    raise FormError("there are too many fields")
-            case bytes() if self._in_file:
-                self.size += len(event)
-                if self.size > MAXIMUM_OBJECT:
-                    raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
-                await asyncio.to_thread(self._file.write, event)
-            case bytes():
-                self._value += event
-                if len(self._value) > FIELD_LIMIT:
-                    raise S3Error("MaxMessageLengthExceeded", "A field of the form is too long.")
-            case PartEnd() if self._in_file:
-                self.complete = True
-            case PartEnd():
-                self.fields[self._part.name.lower()] = self._value.decode("utf-8", "replace")
-            case FormEnd():
-                raise S3Error("InvalidArgument", "POST requires exactly one file upload per request.")
-
-
-async def _identify(call: Call, fields: Mapping[str, str], size: int) -> Identity:
-    """Who sends the form, by its policy and signature. Raises S3Error."""
+    Raises S3Error.
+    """
     user = postpolicy.claimed_key(fields)
     if "x-amz-security-token" in fields:
         raise S3Error("InvalidToken", "There are no temporary credentials here.")
     if not user:
-        return Identity(None)
+        return Identity(None), 0, MAXIMUM_OBJECT
     password = await call.metadata.password(user)
     if not postpolicy.verify(fields, _NOBODY if password is None else password) or password is None:
         raise S3Error("SignatureDoesNotMatch", "The signature of the policy is not right.")
@@ -144,41 +151,54 @@ async def _identify(call: Call, fields: Mapping[str, str], size: int) -> Identit
         raise S3Error("AccessDenied", "A signed form needs a policy.")
     policy = postpolicy.parse(fields["policy"])
     policy.check({**fields, "bucket": call.address.bucket}, call.now)
-    if size < policy.least:
-        raise S3Error("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
-    if policy.most is not None and size > policy.most:
-        raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
-    return Identity(user)
+    return Identity(user), policy.least, MAXIMUM_OBJECT if policy.most is None else min(policy.most, MAXIMUM_OBJECT)
 
 
-async def _store(call: Call, fields: Mapping[str, str], source: _Spool, size: int) -> ObjectRecord:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the fields say of the object."""
+
+    attributes: objects.Attributes
+    wanted: Wanted
+    lock: Mapping[str, str]
+    tags: tuple[tuple[str, str], ...]
+    promised: dict[str, str]
+
+
+async def _understand(call: Call, fields: Mapping[str, str]) -> _Given:
+    """What the fields say of the object. Raises S3Error."""
+    for name, value in fields.items():
+        if name not in _ANY_TEXT and _CONTROL.search(value):
+            raise S3Error("InvalidArgument", f"The field {name!r} has control characters.")
     headers = {("x-amz-acl" if name == "acl" else name): value for name, value in fields.items()}
     unsupported.refuse(fields)
     given = objects.attributes(call, headers)
     wanted = await sealing.wanted(call, headers)
     lock = await locking.wanted(call, headers)
     tags = s3tags.read(read_document(fields["tagging"].encode(), "Tagging")) if "tagging" in fields else given.tags
-    promised = {name: v for name, v in headers.items() if name.startswith("x-amz-checksum-")}
-    upload = Upload({**promised, "Content-Length": str(size)}, Identity(None), source, _nothing, call.block)
-    stored = await objects.store_body(call, upload, wanted)
+    return _Given(given, wanted, lock, tags, {n: v for n, v in headers.items() if n.startswith("x-amz-checksum-")})
+
+
+async def _store(call: Call, given: _Given, spooled: SpoolFile) -> ObjectRecord:
+    size = spooled.written
+    upload = Upload(
+        {**given.promised, "Content-Length": str(size)}, Identity(None), spooled, lambda: None, call.block
+    )
+    stored = await objects.store_body(call, upload, given.wanted)
     record = ObjectRecord(
         bucket=call.address.bucket,
         key=call.key,
         size=size,
         etag=upload.md5,
         modified=call.services.clock(),
-        acl=given.acl,
-        headers=given.headers,
+        acl=given.attributes.acl,
+        headers=given.attributes.headers,
         segments=sealing.whole(stored),
-        tags=tags,
-        encryption=wanted.encryption,
-        lock=lock,
+        tags=given.tags,
+        encryption=given.wanted.encryption,
+        lock=given.lock,
     )
     return replace(record, version=await objects.commit(call, record, stored))
-
-
-def _nothing() -> None:
-    return
 
 
 def _answer(call: Call, fields: Mapping[str, str], record: ObjectRecord) -> Answer:
