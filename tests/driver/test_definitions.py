@@ -7,9 +7,8 @@ import yaml
 
 from hailbox import resources
 from hailbox.model.catalog import ONE_SHOT, Catalog
-from hailbox.model.config import Config
-from hailbox.model.errors import ConfigurationError, UnknownServiceError
-from hailbox.stack.definitions import load_catalog, load_config, load_profile
+from hailbox.model.errors import UnknownServiceError
+from hailbox.stack.definitions import load_catalog, load_profile
 from haild.credentials import fill, generate
 from haild.daemon import settings
 
@@ -78,40 +77,6 @@ def test_a_profile_of_the_user(tmp_path: Path, catalog: Catalog) -> None:
     path.write_text("summary: mine\nservices: {mongod: [{}]}\n")
     with pytest.raises(UnknownServiceError):
         load_profile(path, catalog)
-
-
-def test_no_file_no_choices(tmp_path: Path) -> None:
-    assert load_config(tmp_path) == Config()
-    (tmp_path / "hailbox.yaml").mkdir()
-    assert load_config(tmp_path) == Config()
-
-
-def test_choices_of_a_file(tmp_path: Path) -> None:
-    (tmp_path / "hailbox.yaml").write_text("# mine\nstack: mine\nscale:\n  chunkd: 3\n")
-    assert load_config(tmp_path) == Config(stack="mine", scale={"chunkd": 3})
-
-
-@pytest.mark.parametrize(
-    ("content", "named"),
-    [
-        (b"a: b: c\n", "line 1"),
-        (b"stack: x\nports: [\n", "line 3"),
-        (b"stack: !!python/object/apply:os.system [true]\n", "line 1"),
-        (b"stack: 2001-13-45\n", "cannot be read"),
-        (b"stack: \xff\xfe\n", "hailbox.yaml"),
-        (b"stack: a\0b\n", "hailbox.yaml"),
-        (b"stack: &x [*x]\n", "stack is"),
-        (b"[" * 4000, "hailbox.yaml"),
-        (b"stack: a\n---\nstack: b\n", "line 2"),
-    ],
-    ids=lambda value: repr(value)[:20],
-)
-def test_a_file_that_cannot_be_used_is_named_with_its_line(tmp_path: Path, content: bytes, named: str) -> None:
-    (tmp_path / "hailbox.yaml").write_bytes(content)
-    with pytest.raises(ConfigurationError) as caught:
-        load_config(tmp_path)
-    assert str(tmp_path / "hailbox.yaml") in caught.value.problem
-    assert named in caught.value.problem
 
 
 def test_fragments_are_files_that_anybody_may_read_with_yaml() -> None:

@@ -79,9 +79,10 @@ class Traits:
 
 def choose(stack: str | None, **chosen: Any) -> Config:
     """The user's choices: `hailbox.yaml` under the environment under the command line. Raises UsageError."""
-    from hailbox.stack.definitions import load_config
+    from hailbox.stack import configfile
 
-    config = load_config(Path.cwd())
+    named = os.environ.get("HAILBOX_FILE")
+    config = configfile.load(Path.cwd(), Path(named) if named else None).config
     name = stack or os.environ.get("HAILBOX_STACK") or config.stack
     changes: dict[str, Any] = {
         key: {**getattr(config, key), **value} if isinstance(value, dict) else value

@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 import yaml
 
 from hailbox.engine.port import (
+    NO_OPTIONS,
     ComposeVersion,
     Container,
     ContainerDetails,
@@ -289,9 +290,14 @@ class FakeEngine:
         self.all_images[reference] = Image(f"sha256:{next(self._ids)}", (reference,), dict(labels))
 
     @_request
-    def build_image(self, context: bytes, reference: str, *, labels: Mapping[str, str]) -> Iterator[str]:
+    def build_image(
+        self, context: bytes, reference: str, *, labels: Mapping[str, str], options: Mapping[str, str] = NO_OPTIONS
+    ) -> Iterator[str]:
         self.all_images[reference] = Image(f"sha256:{next(self._ids)}", (reference,), dict(labels), len(context))
         return iter(())
+
+    def pack_directory(self, directory: Path, dockerfile: str) -> bytes:
+        return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
 
     @_request
     def compose_version(self) -> ComposeVersion:

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class ContainerState(StrEnum):
@@ -268,11 +271,17 @@ class Engine(Protocol):
     def import_image(self, archive: Path, reference: str, *, labels: Mapping[str, str]) -> None:
         """Make an image of a root file system's tar archive."""
 
-    def build_image(self, context: bytes, reference: str, *, labels: Mapping[str, str]) -> Iterator[str]:
+    def build_image(
+        self, context: bytes, reference: str, *, labels: Mapping[str, str], options: Mapping[str, str] = NO_OPTIONS
+    ) -> Iterator[str]:
         """Build with the classic builder, without network, from a tar archive; yields the builder's lines.
 
+        `options` are parameters of the engine's request in addition, such as `target`, or a `networkmode`.
         Raises ImageError with the builder's last lines, DiskFullError where no space was left.
         """
+
+    def pack_directory(self, directory: Path, dockerfile: str) -> bytes:
+        """A user's directory as a build context, less what its `.dockerignore` names. Raises ImageError."""
 
     def compose_version(self) -> ComposeVersion:
         """Find Compose. Raises ComposeMissingError or ComposeTooOldError."""

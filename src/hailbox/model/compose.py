@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 import hailbox
-from hailbox.model import names
+from hailbox.model import names, overrides
 from hailbox.model.catalog import ONE_SHOT, Catalog, Port, Profile, Replica
 
 _Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -35,6 +35,12 @@ class Blueprint:
     """What the user asked for beyond the profile; `profile` is scaled already."""
     own_images: frozenset[str] = frozenset()
     """Services that run an image of the user's own."""
+    overrides: overrides.Recorded = field(default_factory=dict)
+    """By service or replica: what else is the user's own."""
+    built: Mapping[str, str] = field(default_factory=dict)
+    """By service or replica: the image that was built from the user's directory."""
+    reload_program: str = ""
+    """The text of the program that runs a daemon from a mounted checkout."""
 
 
 def preferred_port(port: Port, replica: Replica) -> int:
@@ -126,7 +132,12 @@ def configuration_files(blueprint: Blueprint, replica: Replica) -> tuple[str, di
     The place is named for the content, so that a daemon never reads the file of an earlier configuration.
     What is left in the templates as `@NAME@` are the credentials.
     """
-    templates = blueprint.catalog.services[replica.service].configurations[replica.configuration]
+    templates = overrides.configuration(
+        blueprint.overrides,
+        replica.service,
+        replica.name,
+        blueprint.catalog.services[replica.service].configurations[replica.configuration],
+    )
     topology = {
         "@replica@": replica.name,
         "@number@": str(replica.number),
@@ -167,7 +178,11 @@ def _replica(blueprint: Blueprint, replica: Replica) -> dict[str, Any]:
         definition["volumes"].append(f"{blueprint.catalog.keeper(replica.name)}:{service.data}")
     if service.group:
         definition["networks"] = {"default": {"aliases": [replica.service]}}
-    if replica.service in blueprint.own_images:
+    override = overrides.of_replica(blueprint.overrides, replica.service, replica.name)
+    if "build" in override:
+        override = {**override, "image": blueprint.built.get(replica.name) or blueprint.built[replica.service]}
+    overrides.apply(definition, _substituted(dict(override), placeholders), replica.service, blueprint.reload_program)
+    if replica.service in blueprint.own_images or "image" in override:
         # Ours wait for their configuration file; a program that does not has to be started behind it.
         definition["depends_on"] = {ONE_SHOT: {"condition": "service_completed_successfully"}}
     return definition
@@ -182,6 +197,8 @@ def _record(blueprint: Blueprint) -> dict[str, str]:
     if blueprint.own_images:
         own = {service: blueprint.images[service] for service in sorted(blueprint.own_images)}
         record[names.IMAGES] = " ".join(f"{service}={image}" for service, image in own.items())
+    if blueprint.overrides:
+        record[names.OVERRIDES] = overrides.label(blueprint.overrides)
     if blueprint.profile.definition is not None:
         record[names.DEFINITION] = json.dumps(blueprint.profile.definition, sort_keys=True, default=str)
     return record | {

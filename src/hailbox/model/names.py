@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from hailbox.model.errors import UsageError
 
@@ -24,6 +25,8 @@ SCALE = "org.hailbox.scale"
 """Numbers of replicas that differ from the profile's: `chunkd=3 iwhd=2`."""
 IMAGES = "org.hailbox.images"
 """Images of the user's own by service: `chunkd=my/chunkd:1`."""
+OVERRIDES = "org.hailbox.overrides"
+"""What services and replicas have of the user's own, as JSON: see `hailbox.model.overrides`."""
 DEFINITION = "org.hailbox.definition"
 """The definition, as JSON, of a profile that does not ship with hailbox."""
 PORT = "org.hailbox.port."
@@ -59,16 +62,16 @@ CREDENTIALS = "credentials"
 CREDENTIALS_DIRECTORY = "/etc/hailbox"
 """Where the credentials volume is mounted in every container."""
 
-_STACK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+STACK_NAME: Final = r"[a-z0-9](?:[a-z0-9-]{0,29}[a-z0-9])?"
+"""What the name of a stack may be, as a pattern."""
+STACK_NAME_RULE: Final = "1 to 31 lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
+_STACK_NAME: Final = re.compile(STACK_NAME)
 
 
 def check_stack(name: str) -> str:
     """Return `name` if a stack may be called so; raise UsageError otherwise."""
-    if not _STACK_NAME.fullmatch(name) or name.endswith("-"):
-        raise UsageError(
-            f"{name!r} cannot name a stack",
-            "use 1 to 31 lower-case letters, digits and hyphens, beginning and ending with a letter or digit",
-        )
+    if not _STACK_NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot name a stack", f"use {STACK_NAME_RULE}")
     return name
 
 

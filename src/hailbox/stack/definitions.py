@@ -1,4 +1,4 @@
-"""Reading what ships with hailbox and what the user wrote: fragments, profiles, `hailbox.yaml`."""
+"""Reading what ships with hailbox and what the user wrote: fragments and profiles."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from typing import Any
 import yaml
 
 from hailbox import resources
-from hailbox.model import config as configuration
 from hailbox.model.catalog import Catalog, Profile, Service, profile_from, service_from
-from hailbox.model.config import Config
 from hailbox.model.errors import ConfigurationError
-
-CONFIGURATION_FILE = "hailbox.yaml"
 
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -45,12 +41,6 @@ def load_catalog() -> Catalog:
         for path in sorted((folder / "profiles").glob("*.yaml"))
     }
     return Catalog(_read(folder / "common.yaml"), services, profiles)
-
-
-def load_config(directory: Path) -> Config:
-    """The choices in `hailbox.yaml` of that directory; the defaults if there is none."""
-    path = directory / CONFIGURATION_FILE
-    return configuration.from_mapping(_read(path), str(path)) if path.is_file() else Config()
 
 
 def load_profile(path: Path, catalog: Catalog) -> Profile:

@@ -16,7 +16,7 @@ from hailbox.model.compose import Blueprint, render, services, volumes
 from hailbox.model.errors import UnknownServiceError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed
-from hailbox.stack import definitions, ports
+from hailbox.stack import definitions, ownservice, ports
 
 DEFAULT_PROFILE = "s3"
 
@@ -77,6 +77,7 @@ def make(context: Context, observed: Observed, references: Mapping[str, str]) ->
     """Put together what the stack should be, with these images by service. Raises UsageError, PortTakenError."""
     profile, scale = chosen_profile(context, observed)
     assignment = ports.assign(context, profile, observed)
+    chosen = ownservice.chosen(context, observed, profile)
     blueprint = Blueprint(
         stack=context.stack,
         profile=profile,
@@ -85,6 +86,9 @@ def make(context: Context, observed: Observed, references: Mapping[str, str]) ->
         ports=assignment.ports,
         scale=scale,
         own_images=frozenset(own_images(context, observed)),
+        overrides=chosen,
+        built=ownservice.build(context, chosen),
+        reload_program=ownservice.reload_program(chosen),
     )
     digests = {name: definition["labels"][names.DIGEST] for name, definition in services(blueprint).items()}
     return Plan(blueprint, digests, assignment.substitutions)

@@ -12,7 +12,7 @@ from hailbox.cli import render
 from hailbox.cli.command import CommandOutput, ContextFor, command, diagnosed
 from hailbox.doctor.bundle import write
 from hailbox.doctor.examine import doctor as examine
-from hailbox.stack.definitions import CONFIGURATION_FILE
+from hailbox.stack.configfile import FILE
 
 Bundle = Annotated[
     Path | None,
@@ -29,6 +29,6 @@ def doctor(context_for: ContextFor, bundle: Bundle = None) -> CommandOutput:
     shown = diagnosed(examination)
     if bundle is None:
         return shown
-    write(context, examination.report, bundle, Path.cwd() / CONFIGURATION_FILE)
+    write(context, examination.report, bundle, Path.cwd() / FILE)
     packed = f"\nall of this and more for a bug report, without secrets: {bundle}"
     return dataclasses.replace(shown, render=lambda report: render.report(report) + packed)

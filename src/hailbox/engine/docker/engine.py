@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from hailbox.engine import composecli
 from hailbox.engine.docker import objects, stream
 from hailbox.engine.port import (
+    NO_OPTIONS,
     ComposeVersion,
     Container,
     ContainerDetails,
@@ -311,14 +312,16 @@ class DockerEngine:
                     raise diskspace.engine_full(why)
                 raise EngineFailedError(f"cannot import {reference}: {why}", "run the command again")
 
-    def build_image(self, context: bytes, reference: str, *, labels: Mapping[str, str]) -> Iterator[str]:
+    def build_image(
+        self, context: bytes, reference: str, *, labels: Mapping[str, str], options: Mapping[str, str] = NO_OPTIONS
+    ) -> Iterator[str]:
         said: list[str] = []
         query = {"t": reference, "labels": json.dumps(dict(labels)), "rm": 1, "forcerm": 1, "networkmode": "none"}
         with self._asking() as client:
             # Not client.build: that asks every credential helper of the user's, and we need no registry.
             answer = client.post(
                 f"{_root(client)}/build",
-                params=query,
+                params={**query, **options},
                 data=context,
                 headers={"Content-Type": "application/x-tar"},
                 stream=True,
@@ -345,6 +348,15 @@ class DockerEngine:
         left = self.disk_free()
         if left is not None and left < NEARLY_FULL:
             raise diskspace.engine_full(f"{left >> 20} MiB left")
+
+    def pack_directory(self, directory: Path, dockerfile: str) -> bytes:
+        from hailbox.engine.docker import buildcontext
+
+        try:
+            return buildcontext.pack(directory, dockerfile)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "its .dockerignore is not UTF-8"
+            raise ImageError(f"{directory} cannot be read: {reason}", "make it readable") from error
 
     def compose_version(self) -> ComposeVersion:
         return composecli.find()

@@ -38,6 +38,7 @@ with _without_paramiko():
     from docker.transport.sshconn import SSHHTTPAdapter
     from docker.utils import config as configuration
     from docker.utils import kwargs_from_env
+    from docker.utils.build import exclude_paths
 
 # Where another part of the program has imported the package first, without paramiko, it knows no ssh.
 _client.SSHHTTPAdapter = SSHHTTPAdapter
@@ -50,6 +51,7 @@ __all__ = [
     "TLSConfig",
     "auth",
     "context_configuration",
+    "exclude_paths",
     "kwargs_from_env",
     "requests",
     "urllib3",
