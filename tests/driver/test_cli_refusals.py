@@ -65,8 +65,8 @@ def test_bad_usage_as_json(tmp_path: Path, arguments: list[str], command: str | 
 
 
 BROKEN_FILES = {
-    "not YAML": ("stack: drv\nscale: {chunkd: 3\n", "hailbox.yaml, line 3"),
-    "not a mapping": ("- stack\n", "is not a mapping"),
+    "not YAML": ("stack: drv\nscale: {chunkd: 3\n", "hailbox.yaml:3:1: did not find expected"),
+    "not a mapping": ("- stack\n", "hailbox.yaml:1:1: the document is a list"),
 }
 
 

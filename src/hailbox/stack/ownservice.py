@@ -11,7 +11,7 @@ from typing import Final
 from hailbox.context import Context
 from hailbox.model import names, overrides
 from hailbox.model.catalog import Profile
-from hailbox.model.errors import UnknownServiceError
+from hailbox.model.errors import ImageError, UnknownServiceError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed
 
@@ -56,8 +56,12 @@ def build(context: Context, found: overrides.Recorded) -> dict[str, str]:
         references[name] = f"hailbox-own/{context.stack}-{name}:{digest}"
         if context.engine.image(references[name]) is None:
             context.tell(name, Phase.BUILDING)
-            for _ in context.engine.build_image(content, references[name], labels={}, options=options):
-                """Wait for it to end."""
+            try:
+                for _ in context.engine.build_image(content, references[name], labels={}, options=options):
+                    """Wait for it to end."""
+            except ImageError as error:
+                where = Path(described["context"]) / dockerfile
+                raise ImageError(error.problem, f"mend {where} and run the command again") from error
     return references
 
 
