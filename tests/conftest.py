@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from support import promise
@@ -14,6 +15,10 @@ from support.enginestack import ARTEFACTS, Stack
 
 if TYPE_CHECKING:
     from support.nestedengine import NestedEngine
+
+# No test asserts a time: not on a machine that has other things to do.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 FAILED = pytest.StashKey[bool]()
 
