@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ from hailbox.engine.port import Container, Engine, Network, Volume
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import UnknownStackError
+from hailbox.model.record import Record, newest
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,21 @@ class Observed:
         """The containers of that replica: one, none, or more where a command was killed while it re-created one."""
         return tuple(c for c in self.containers if c.labels.get(names.REPLICA) == replica)
 
+    @functools.cached_property
+    def record(self) -> Record | None:
+        """What the stack is, by what it has; None if nothing says so."""
+        things: tuple[Container | Volume | Network, ...] = (*self.containers, *self.volumes, *self.networks)
+        return newest([thing.labels for thing in things])
+
     @property
-    def record(self) -> Mapping[str, str]:
-        """What the last `up` decided, as labels of the one-shot container, which `down` leaves; empty without one."""
-        kept = self.of(ONE_SHOT)
-        return kept[0].labels if kept else {}
+    def ports(self) -> Mapping[tuple[str, str], int]:
+        """By replica and port name: what the last `up` chose."""
+        return self.record.ports if self.record else {}
 
     @property
     def own_services(self) -> frozenset[str]:
         """The services that run an image of the user's own."""
-        return frozenset(item.partition("=")[0] for item in self.record.get(names.IMAGES, "").split())
+        return frozenset(self.record.images) if self.record else frozenset()
 
     def without(self, containers: Collection[Container], volumes: Collection[str] = ()) -> Observed:
         """What will be there when these are gone."""

@@ -22,6 +22,7 @@ import hailbox
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT, Catalog, Replica
 from hailbox.model.compose import Blueprint, configuration_files, preferred_port, render, services, volumes
+from hailbox.model.record import parse
 from hailbox.stack.definitions import load_catalog
 from haild.credentials import fill, generate
 
@@ -185,6 +186,7 @@ def test_definition_and_digest_belong_together() -> None:
         for definition in services(blueprint(profile)).values():
             labels = dict(definition["labels"])
             digest = labels.pop(names.DIGEST)
+            del labels[names.RECORD]
             text = json.dumps(definition | {"labels": labels}, sort_keys=True)
             assert seen.setdefault(digest, text) == text
 
@@ -192,6 +194,7 @@ def test_definition_and_digest_belong_together() -> None:
 def test_volumes_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose offers to make a volume anew, empty, whose definition differs: its labels are for ever."""
     before = volumes(blueprint("s3"))
+    kept = {definition["name"]: definition["labels"] for definition in before.values()}
     monkeypatch.setattr(hailbox, "__version__", "99.0")
     first = blueprint("s3", scale={"chunkd": 2})
     other = replace(
@@ -199,10 +202,15 @@ def test_volumes_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
         images=dict.fromkeys(first.images, "own/image"),
         ports={key: number + 1 for key, number in first.ports.items()},
         own_images=frozenset({"cld"}),
+        known=blueprint("s3").record,
+        kept=kept,
     )
     after = volumes(other)
     assert {name: after[name] for name in before} == before
     assert after.keys() - before.keys() == {"chunkd-2"}
+    record = before["tabled-1"]["labels"].pop(names.RECORD)
+    assert parse(record) == blueprint("s3").record
+    assert json.loads(after["chunkd-2"]["labels"][names.RECORD])["generation"] == 2
     assert before["tabled-1"] == {
         "name": "hailbox-golden-tabled-1",
         "labels": {
@@ -212,7 +220,8 @@ def test_volumes_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
             "org.hailbox.replica": "tabled-1",
         },
     }
-    assert before["credentials"]["labels"] == {"org.hailbox.stack": "golden", "org.hailbox.kind": "credentials"}
+    labels = {"org.hailbox.stack": "golden", "org.hailbox.kind": "credentials", names.RECORD: record}
+    assert before["credentials"]["labels"] == labels
 
 
 def test_every_object_carries_the_label_of_its_stack_and_its_name() -> None:

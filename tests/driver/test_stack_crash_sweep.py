@@ -120,7 +120,7 @@ def after_status(context: Context, before: State, after: State) -> None:
 
 
 def truthful_status(context: Context) -> None:
-    """It may call nothing working that is not; with the credentials there, neither the other way round."""
+    """It calls nothing working that is not; with the credentials there, neither the other way round."""
     said = {replica.replica for replica in status(context).replicas if replica.working}
     assert isinstance(context.watch, Probes)
     assert isinstance(context.engine, FakeEngine)
@@ -128,7 +128,7 @@ def truthful_status(context: Context) -> None:
     containers = context.engine.all_containers.values()
     one_shot = [c for c in containers if c.labels.get(names.REPLICA) == "credentials"]
     made = any(container.state is ContainerState.EXITED for container in one_shot)
-    assert said == (really if made else set())
+    assert said == really if made else said <= really
 
 
 def reset_chunkd(context: Context) -> None:

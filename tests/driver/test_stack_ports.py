@@ -19,7 +19,7 @@ from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import PortTakenError, UnknownServiceError, UsageError
 from hailbox.observe import observe
 from hailbox.stack import portholder, ports
-from hailbox.stack.ports import LOOPBACK, Assignment, Substitution, assign, is_free, recorded
+from hailbox.stack.ports import LOOPBACK, Assignment, Substitution, assign, is_free
 from support.fakestack import MakeContext
 
 ME = f"the program {Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()})"
@@ -131,7 +131,7 @@ def test_what_is_held_is_stepped_over(make: MakeContext) -> None:
 def test_recorded_ports_stay(fake: FakeEngine, make: MakeContext, free: list[int]) -> None:
     context = make()
     record(fake, context, {S3: free[4], ("chunkd-9", "chunk"): 1})
-    assert recorded(observe(fake, context.stack)) == {S3: free[4], ("chunkd-9", "chunk"): 1}
+    assert observe(fake, context.stack).ports == {S3: free[4], ("chunkd-9", "chunk"): 1}
     found = chosen(context)
     assert found.ports[S3] == free[4]
     assert [(given.replica, given.wanted, given.given) for given in found.substitutions] == [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hailbox.context import Context
 from hailbox.observe import observe
 from hailbox.stack import plan, preflight
+from hailbox.stack.choice import choose
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,13 @@ class BuildResult:
 def build(context: Context) -> BuildResult:
     """Build the images of the stack's profile that are missing or have changed."""
     preflight.check_engine(context.engine)
-    return BuildResult(plan.image_references(context, observe(context.engine, context.stack)))
+    observed = observe(context.engine, context.stack)
+    return BuildResult(plan.image_references(context, observed, choose(context, observed)))
 
 
 def compose(context: Context) -> str:
     """The Compose file that `up` would use now; its images are built, so that Compose alone can run it."""
     preflight.check_engine(context.engine)
     observed = observe(context.engine, context.stack)
-    return plan.make(context, observed, plan.image_references(context, observed)).file
+    choice = choose(context, observed)
+    return plan.build(context, observed, choice, plan.image_references(context, observed, choice)).file

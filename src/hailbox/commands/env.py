@@ -5,7 +5,7 @@ from __future__ import annotations
 from hailbox.context import Context
 from hailbox.observe import present
 from hailbox.stack import credentials
-from hailbox.stack.ports import LOOPBACK, recorded
+from hailbox.stack.ports import LOOPBACK
 
 REGION = "us-east-1"
 """tabled accepts any region; clients need one."""
@@ -19,7 +19,7 @@ def env(context: Context) -> dict[str, str]:
     observed = present(context.engine, context.stack)
     secrets = credentials.require(context.engine, observed)
     addresses: dict[str, list[str]] = {}
-    for (_, port), number in sorted(recorded(observed).items()):
+    for (_, port), number in sorted(observed.ports.items()):
         addresses.setdefault(port, []).append(f"{LOOPBACK}:{number}")
     variables = {"HAILBOX_STACK": context.stack}
     if iwhd := addresses.get("iwhd"):

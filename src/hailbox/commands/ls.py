@@ -10,7 +10,6 @@ from hailbox.engine.port import ContainerState, Engine
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.observe import Observed
-from hailbox.stack.ports import recorded
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,11 @@ def ls(engine: Engine) -> list[StackSummary]:
         summaries.append(
             StackSummary(
                 stack=name,
-                profile=observed.record.get(names.PROFILE, "?"),
+                profile=(observed.record.profile if observed.record else "") or "?",
                 running=running,
                 containers=len(services),
                 volumes=len(observed.volumes),
-                endpoints=endpoints(recorded(observed)) if running else {},
+                endpoints=endpoints(observed.ports) if running else {},
             )
         )
     return summaries

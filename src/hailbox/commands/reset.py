@@ -15,8 +15,9 @@ from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe
-from hailbox.stack import lock, plan, selection
-from hailbox.stack.recreate import discard_to_renew, renew
+from hailbox.stack import lock, selection
+from hailbox.stack.choice import choose
+from hailbox.stack.recreate import discard_to_recreate, recreate
 from hailbox.stack.situation import prepare
 
 
@@ -54,11 +55,11 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
             context.tell(container.labels.get(names.REPLICA, container.name), Phase.REMOVED)
         with ThreadPoolExecutor(max_workers=1) as pool:
             # What is to come can be worked out while the engine removes what has been.
-            discarding = pool.submit(discard_to_renew, context.engine, observed, volumes, containers)
-            prepared = prepare(context, observed, leaving=containers)
+            discarding = pool.submit(discard_to_recreate, context.engine, observed, volumes, containers)
+            situation = prepare(context, observed, leaving=containers)
             with context.span("discard"):
                 gone = discarding.result()
-        return ResetResult(removal, bring_up(context, replicas, renew(context, prepared, gone)))
+        return ResetResult(removal, bring_up(context, replicas, recreate(context, situation, gone)))
 
 
 def _without_helpers(context: Context, observed: Observed, *, partly: bool) -> Observed:
@@ -77,8 +78,7 @@ def _without_helpers(context: Context, observed: Observed, *, partly: bool) -> O
 
 def _replicas(context: Context, observed: Observed, wanted: Sequence[str]) -> frozenset[str]:
     """The names of the replicas in question: those of the profile, and all else that there is."""
-    profile, _ = plan.chosen_profile(context, observed)
-    known = {replica.name: replica.service for replica in profile.replicas}
+    known = selection.of_profile(choose(context, observed).profile)
     labelled = [container.labels for container in observed.containers]
     labelled += [volume.labels for volume in observed.volumes]
     for labels in labelled:

@@ -19,8 +19,8 @@ from hailbox.observe import Observed, observe, present
 from hailbox.probe import watch as probes
 from hailbox.probe.outcome import Outcome, Reached
 from hailbox.probe.watch import Target
-from hailbox.stack import credentials, plan
-from hailbox.stack.ports import recorded
+from hailbox.stack import credentials
+from hailbox.stack.choice import choose
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ def status(context: Context) -> StackResult:
 
 def see(context: Context, observed: Observed) -> Seen:
     """Probe every replica of a stack that was observed."""
-    profile = plan.chosen_profile(context, observed)[0]
+    profile = choose(context, observed).profile
     outcomes, has_credentials = _probe(context, observed, profile)
-    where = endpoints(recorded(observed))
+    where = endpoints(observed.ports)
     replicas = tuple(
         ReplicaResult(
             replica.name,
@@ -60,7 +60,7 @@ def see(context: Context, observed: Observed) -> Seen:
 def _probe(context: Context, observed: Observed, profile: Profile) -> tuple[dict[str, Outcome], bool]:
     """Probe every replica of the profile once; the outcomes by replica, also of those that have no container, and
     whether the stack has credentials."""
-    ports = recorded(observed)
+    ports = observed.ports
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The engine takes long to hand out a file.
         reading = pool.submit(credentials.read, context.engine, observed)

@@ -18,7 +18,7 @@ from hailbox.probe.outcome import Outcome
 from hailbox.stack import converge, credentials, lock, plan
 from hailbox.stack.heal import Healer
 from hailbox.stack.plan import Plan
-from hailbox.stack.situation import Prepared, prepare
+from hailbox.stack.situation import Situation, prepare
 
 FRESH_DEADLINE: Final = 20.0
 """Seconds in which a service that was just started has to work before it is restarted."""
@@ -37,25 +37,25 @@ def up(context: Context) -> StackResult:
         return bring_up(context)
 
 
-def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepared | None = None) -> StackResult:
+def bring_up(context: Context, discarded: Collection[str] = (), situation: Situation | None = None) -> StackResult:
     """What `up` does, for a command that holds the stack's lock.
 
-    discarded: the replicas whose data the command has discarded. prepared: what it has worked out already.
+    discarded: the replicas whose data the command has discarded. situation: what it has worked out already.
     """
-    prepared = prepared or prepare(context)
-    observed, planned, kept = prepared.observed, prepared.planned, prepared.kept
+    situation = situation or prepare(context)
+    observed, planned, kept = situation.observed, situation.planned, situation.kept
     known = kept.credentials if kept else None
     changed = plan.outdated(planned, observed)
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
         usable = kept if ONE_SHOT not in changed else None
-        planned, secrets = converge.converge(context, planned, observed, prepared.references, usable)
+        planned, secrets = converge.converge(context, situation, usable)
     else:
         secrets = known or _new_credentials(context)
     restarted = secrets != known and _restart_what_ran(context, observed)
-    fresh = changed or restarted or prepared.restored or prepared.renewed
+    fresh = changed or restarted or situation.restored or situation.recreated
     healer = Healer(context, planned, secrets)
-    with _ending(context, prepared.restored), context.span("probe until all work"):
+    with _ending(context, situation.restored), context.span("probe until all work"):
         outcomes = healer.wait(FRESH_DEADLINE if fresh else STEADY_DEADLINE)
     healed = tuple(name for name, outcome in outcomes.items() if not outcome.working)
     if healed:
@@ -63,14 +63,14 @@ def bring_up(context: Context, discarded: Collection[str] = (), prepared: Prepar
             outcomes = healer.heal(outcomes)
     # That an engine starts one again and again shows only a while after its first start.
     if fresh and lostprocesses.end_suspected(context, observe(context.engine, context.stack)):
-        converge.make(context, planned)
+        converge.apply(context, planned)
         outcomes = healer.heal(healer.wait(FRESH_DEADLINE))
     return replace(
         _result(planned, outcomes),
-        changed=(*prepared.renewed, *changed),
+        changed=(*situation.recreated, *changed),
         healed=healed,
         lost=tuple(lost),
-        ended_faults=prepared.ended_faults,
+        ended_faults=situation.ended_faults,
         timings=tuple(context.spans),
     )
 

@@ -15,7 +15,8 @@ from hailbox.engine.port import Engine
 from hailbox.model import names
 from hailbox.model.errors import ClockSkewError, DiskFullError, HailboxError, LeftoversError
 from hailbox.observe import Observed, observe, stacks
-from hailbox.stack import lock, plan, ports, preflight
+from hailbox.stack import lock, ports, preflight
+from hailbox.stack.choice import choose
 
 ENOUGH_DISK: Final = 1 << 30
 """Bytes; images and an empty stack take about a quarter of that."""
@@ -81,8 +82,7 @@ def insisted_ports(context: Context, observed: Observed) -> Looked:
     """Whether the stack has, or could have, the ports that it would like."""
 
     def look() -> str:
-        profile, _ = plan.chosen_profile(context, observed)
-        assignment = ports.assign(context, profile, observed)
+        assignment = ports.assign(context, choose(context, observed).profile, observed)
         replaced = [f"{s.wanted} is held by {s.holder}; {s.replica} has {s.given}" for s in assignment.substitutions]
         return "; ".join(replaced) or " ".join(map(str, sorted(assignment.ports.values())))
 

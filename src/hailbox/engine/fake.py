@@ -329,7 +329,7 @@ class FakeEngine:
         self.interrupt(f"compose: create {name}")
         for container in list(self.all_containers.values()):
             if container.name == name:
-                if container.labels.get(names.DIGEST) == definition["labels"][names.DIGEST]:
+                if container.labels == definition["labels"]:
                     return container.id
                 del self.all_containers[container.id]
                 self.interrupt(f"compose: re-create {name}")

@@ -67,5 +67,6 @@ def create(context: Context, work: Work) -> str:
 
 
 def image_of(observed: Observed) -> str | None:
-    """The id of the runtime image, which the stack's one-shot container was made from; None without that one."""
-    return next((container.image_id for container in observed.of(ONE_SHOT)), None)
+    """The id of an image with our Python: that of the one-shot, else of a service of ours; or None."""
+    ours = [c for c in observed.containers if c.labels.get(names.SERVICE) not in (None, *observed.own_services)]
+    return next((container.image_id for container in (*observed.of(ONE_SHOT), *ours)), None)

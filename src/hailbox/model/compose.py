@@ -13,6 +13,7 @@ import yaml
 import hailbox
 from hailbox.model import names, overrides
 from hailbox.model.catalog import ONE_SHOT, Catalog, Port, Profile, Replica
+from hailbox.model.record import Record, older_labels
 
 _Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -41,6 +42,20 @@ class Blueprint:
     """By service or replica: the image that was built from the user's directory."""
     reload_program: str = ""
     """The text of the program that runs a daemon from a mounted checkout."""
+    known: Record | None = None
+    """The newest record that the stack has."""
+    kept: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By name of a volume or network that is there: its labels of ours, as they are."""
+    kept_records: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By replica whose container need not change: its label with the record, if it has one."""
+
+    @property
+    def record(self) -> Record:
+        """What the next command has to know of this stack."""
+        own = {service: self.images[service] for service in sorted(self.own_images)}
+        definition = self.profile.definition
+        found = Record(self.profile.name, definition, self.scale, own, self.ports, self.overrides)
+        return found.after(self.known)
 
 
 def preferred_port(port: Port, replica: Replica) -> int:
@@ -53,7 +68,7 @@ def render(blueprint: Blueprint) -> str:
     document = {
         "name": names.project(blueprint.stack),
         "services": services(blueprint),
-        "networks": {"default": {"name": names.project(blueprint.stack), "labels": _labels(blueprint)}},
+        "networks": {"default": _network(blueprint)},
         "volumes": volumes(blueprint),
     }
     header = (
@@ -63,17 +78,32 @@ def render(blueprint: Blueprint) -> str:
 
 
 def services(blueprint: Blueprint) -> dict[str, dict[str, Any]]:
-    """The Compose services by replica name, each with the digest of its definition as a label."""
+    """The Compose services by replica name, each with the digest of its definition and with the record as labels.
+
+    The digest leaves the record out, so that a change of it re-creates no container that need not change.
+    """
     rendered = {replica.name: _replica(blueprint, replica) for replica in blueprint.profile.replicas}
     rendered[ONE_SHOT] = _one_shot(blueprint)
-    for definition in rendered.values():
+    record = {names.RECORD: blueprint.record.text()}
+    for replica, definition in rendered.items():
         text = json.dumps(definition, sort_keys=True)
         definition["labels"][names.DIGEST] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        definition["labels"] |= blueprint.kept_records.get(replica, record)
     return rendered
 
 
 def _labels(blueprint: Blueprint) -> dict[str, str]:
     return {names.STACK: blueprint.stack}
+
+
+def _lasting(blueprint: Blueprint, name: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """A volume or network. Its labels may never change: Compose offers to re-create, empty, one that differs."""
+    made = {**_labels(blueprint), **labels, names.RECORD: blueprint.record.text()}
+    return {"name": name, "labels": dict(blueprint.kept.get(name, made))}
+
+
+def _network(blueprint: Blueprint) -> dict[str, Any]:
+    return _lasting(blueprint, names.project(blueprint.stack), {})
 
 
 def _service_labels(blueprint: Blueprint, service: str, replica: str) -> dict[str, str]:
@@ -86,21 +116,13 @@ def _service_labels(blueprint: Blueprint, service: str, replica: str) -> dict[st
 
 def volumes(blueprint: Blueprint) -> dict[str, Any]:
     """The Compose volumes: one for the credentials, and one for the data of each replica or group that keeps any."""
-    # No label here may ever change: Compose offers to make a volume anew, empty, whose definition differs.
-    rendered: dict[str, Any] = {
-        "credentials": {
-            "name": names.credentials_volume(blueprint.stack),
-            "labels": _labels(blueprint) | {names.KIND: names.CREDENTIALS},
-        }
-    }
+    credentials = names.credentials_volume(blueprint.stack)
+    rendered = {"credentials": _lasting(blueprint, credentials, {names.KIND: names.CREDENTIALS})}
     for replica in blueprint.profile.replicas:
         if blueprint.catalog.services[replica.service].data:
             keeper = blueprint.catalog.keeper(replica.name)
-            rendered[keeper] = {
-                "name": names.data_volume(blueprint.stack, keeper),
-                "labels": _labels(blueprint)
-                | {names.KIND: names.DATA, names.SERVICE: replica.service, names.REPLICA: keeper},
-            }
+            labels = {names.KIND: names.DATA, names.SERVICE: replica.service, names.REPLICA: keeper}
+            rendered[keeper] = _lasting(blueprint, names.data_volume(blueprint.stack, keeper), labels)
     return rendered
 
 
@@ -183,27 +205,9 @@ def _replica(blueprint: Blueprint, replica: Replica) -> dict[str, Any]:
         override = {**override, "image": blueprint.built.get(replica.name) or blueprint.built[replica.service]}
     overrides.apply(definition, _substituted(dict(override), placeholders), replica.service, blueprint.reload_program)
     if replica.service in blueprint.own_images or "image" in override:
-        # Ours wait for their configuration file; a program that does not has to be started behind it.
+        # Ours wait for their configuration file; a program that does not has to be started after it is written.
         definition["depends_on"] = {ONE_SHOT: {"condition": "service_completed_successfully"}}
     return definition
-
-
-def _record(blueprint: Blueprint) -> dict[str, str]:
-    """What the next command has to know of this stack, as labels."""
-    record = {
-        names.PROFILE: blueprint.profile.name,
-        names.SCALE: " ".join(f"{service}={count}" for service, count in sorted(blueprint.scale.items())),
-    }
-    if blueprint.own_images:
-        own = {service: blueprint.images[service] for service in sorted(blueprint.own_images)}
-        record[names.IMAGES] = " ".join(f"{service}={image}" for service, image in own.items())
-    if blueprint.overrides:
-        record[names.OVERRIDES] = overrides.label(blueprint.overrides)
-    if blueprint.profile.definition is not None:
-        record[names.DEFINITION] = json.dumps(blueprint.profile.definition, sort_keys=True, default=str)
-    return record | {
-        f"{names.PORT}{replica}.{port}": str(number) for (replica, port), number in blueprint.ports.items()
-    }
 
 
 def _one_shot(blueprint: Blueprint) -> dict[str, Any]:
@@ -219,7 +223,7 @@ def _one_shot(blueprint: Blueprint) -> dict[str, Any]:
         "image": blueprint.images[ONE_SHOT],
         "container_name": names.container(blueprint.stack, ONE_SHOT),
         "command": command + [argument for item in sorted(files.items()) for argument in ("--file", *item)],
-        "labels": _service_labels(blueprint, ONE_SHOT, ONE_SHOT) | _record(blueprint),
+        "labels": _service_labels(blueprint, ONE_SHOT, ONE_SHOT) | older_labels(blueprint.record),
         "volumes": [f"credentials:{names.CREDENTIALS_DIRECTORY}"],
         "network_mode": "none",
     }

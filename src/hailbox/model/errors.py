@@ -28,6 +28,7 @@ says what is wrong and one that says what to do next.
     │   └── BaseImageError             base-image-missing
     ├── StackError                 5
     │   ├── UnknownStackError          unknown-stack
+    │   ├── RecordGoneError            record-gone
     │   ├── NotWorkingError            not-working
     │   │   ├── StackDownError             stack-down
     │   │   ├── FaultInEffectError         fault-in-effect
@@ -229,6 +230,12 @@ class UnknownStackError(StackError):
     """No stack of that name on the engine."""
 
     code = "unknown-stack"
+
+
+class RecordGoneError(StackError):
+    """Nothing that is left of the stack says what it was."""
+
+    code = "record-gone"
 
 
 class NotWorkingError(StackError):

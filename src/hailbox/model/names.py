@@ -9,17 +9,21 @@ from hailbox.model.errors import UsageError
 
 DEFAULT_STACK = "hail"
 
+PREFIX = "org.hailbox."
+
 IMAGE = "org.hailbox.image"
 STACK = "org.hailbox.stack"
 SERVICE = "org.hailbox.service"
 REPLICA = "org.hailbox.replica"
 VERSION = "org.hailbox.version"
+RECORD = "org.hailbox.record"
+"""Of everything that a stack has: what the stack is, see `model/record.py`."""
 PROFILE = "org.hailbox.profile"
-"""This, SCALE, IMAGES, DEFINITION and PORT are on the one-shot container alone: the record of what a stack is."""
+"""This, SCALE, IMAGES, DEFINITION and PORT are on the one-shot container alone: the record of hailbox 0.1."""
 KIND = "org.hailbox.kind"
 """Of a volume: DATA or CREDENTIALS."""
 DIGEST = "org.hailbox.digest"
-"""Of a container: digest of what it was rendered from; a difference means that it has to be made anew."""
+"""Of a container: digest of what it was rendered from, RECORD aside; where it differs, re-create the container."""
 
 SCALE = "org.hailbox.scale"
 """Numbers of replicas that differ from the profile's: `chunkd=3 iwhd=2`."""
@@ -30,7 +34,7 @@ OVERRIDES = "org.hailbox.overrides"
 DEFINITION = "org.hailbox.definition"
 """The definition, as JSON, of a profile that does not ship with hailbox."""
 PORT = "org.hailbox.port."
-"""With replica and port name behind it (`chunkd-1.chunk`): the port on the host."""
+"""Followed by replica and port name (`chunkd-1.chunk`): the port on the host."""
 
 HELPER = "org.hailbox.helper"
 """Of a container that is no service but does a piece of work beside the stack: FAULT, DISPOSABLE or RESTORE."""

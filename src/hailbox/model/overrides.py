@@ -25,9 +25,13 @@ _LIMITS: Final = {"memory": "mem_limit", "cpus": "cpus", "pids": "pids_limit"}
 def recorded(label: str | None) -> Recorded:
     """What a label holds; nothing if there is none, or if it is damaged."""
     try:
-        found = json.loads(label or "{}")
+        return usable(json.loads(label or "{}"))
     except ValueError:
         return {}
+
+
+def usable(found: Any) -> Recorded:
+    """What can be used of a value that was read as JSON; nothing if it is damaged."""
     if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
         return {}
     known = {entry.name for entry in dataclasses.fields(Override)}

@@ -20,6 +20,7 @@ from hailbox.snapshot import catalog
 from hailbox.snapshot.catalog import Snapshot
 from hailbox.snapshot.save import discard_half_made
 from hailbox.stack import lock, plan
+from hailbox.stack.choice import choose
 from hailbox.stack.removal import discard
 
 
@@ -53,7 +54,7 @@ def restore(context: Context, name: str, *, dry_run: bool = False) -> Restored:
         observed = _with_all_volumes(context, observe(context.engine, context.stack), snapshot)
         earlier = settle.of_kind(observed, names.RESTORE)
         _discard_others(context, observed, snapshot)
-        image = plan.image_references(context, observed)[ONE_SHOT]
+        image = plan.image_references(context, observed, choose(context, observed))[ONE_SHOT]
         create(context, _copying(context.stack, name, image, snapshot.replicas))
         for container in earlier:
             context.engine.remove_container(container.id)
@@ -71,8 +72,8 @@ def _copying(stack: str, name: str, image: str, replicas: Sequence[str]) -> Work
 
 def _as_then(context: Context, observed: Observed, snapshot: Snapshot) -> Context:
     """The context with the profile and scale that the stack had when the snapshot was taken."""
-    recorded = f"{snapshot.scale} {observed.record.get(names.SCALE, '')}"
-    scaled = {item.partition("=")[0] for item in recorded.split()}
+    scaled = {item.partition("=")[0] for item in snapshot.scale.split()}
+    scaled |= set(observed.record.scale if observed.record else ())
     counts = Counter(replica.rpartition("-")[0] for replica in snapshot.replicas)
     scale = {service: counts[service] for service in scaled if counts[service]}
     return replace(context, config=replace(context.config, profile=snapshot.profile, scale=scale))

@@ -18,6 +18,7 @@ from hailbox.observe import Observed, present
 from hailbox.snapshot import catalog
 from hailbox.snapshot.catalog import Snapshot
 from hailbox.stack import lock, plan
+from hailbox.stack.choice import choose
 from hailbox.stack.removal import each
 
 
@@ -32,9 +33,9 @@ def save(context: Context, name: str) -> Snapshot:
         observed = present(context.engine, context.stack)
         _check(context, observed, name)
         discard_half_made(context, observed)
-        profile, _ = plan.chosen_profile(context, observed)
+        choice = choose(context, observed)
         replicas = sorted(volume.labels[names.REPLICA] for volume in observed.data_volumes())
-        image = plan.image_references(context, observed)[ONE_SHOT]
+        image = plan.image_references(context, observed, choice)[ONE_SHOT]
         labels = {names.STACK: context.stack, names.SNAPSHOT_NAME: name}
         context.engine.create_volume(catalog.volume(context.stack, name), labels | {names.KIND: names.SNAPSHOT})
         context.tell(name, Phase.SAVING)
@@ -42,8 +43,8 @@ def save(context: Context, name: str) -> Snapshot:
             said = run(context, _copying(context.stack, name, image, replicas))
         description = {
             names.KIND: names.SEAL,
-            names.PROFILE: profile.name,
-            names.SCALE: observed.record.get(names.SCALE, ""),
+            names.PROFILE: choice.profile.name,
+            names.SCALE: " ".join(f"{service}={count}" for service, count in sorted(choice.scale.items())),
             catalog.TAKEN: datetime.now(UTC).isoformat(timespec="seconds"),
             catalog.SIZE: (said.split() or [b"0"])[0].decode(),
             catalog.REPLICAS: " ".join(replicas),

@@ -1,4 +1,4 @@
-"""Making what a plan says: Compose makes the containers, and they are started all at once.
+"""Applying a plan: Compose makes the containers, and they are started all at once.
 
 Compose would start one after the other, and each takes the engine a quarter of a second, most of it on one processor.
 """
@@ -19,6 +19,7 @@ from hailbox.observe import Observed, observe
 from hailbox.stack import credentials, plan
 from hailbox.stack.credentials import Kept
 from hailbox.stack.plan import Plan
+from hailbox.stack.situation import Situation
 
 COMPOSE_CREATE = ("create", "--no-build", "--pull", "never", "--remove-orphans")
 
@@ -26,31 +27,30 @@ _ATTEMPTS = 3
 _STARTABLE = (ContainerState.CREATED, ContainerState.EXITED)
 
 
-def converge(
-    context: Context, planned: Plan, observed: Observed, references: dict[str, str], kept: Kept | None
-) -> tuple[Plan, Mapping[str, str]]:
+def converge(context: Context, situation: Situation, kept: Kept | None) -> tuple[Plan, Mapping[str, str]]:
     """Make what is missing or different, and start it. `kept` is what a one-shot that need not change has written.
 
     Returns the credentials, and the plan, which has new ports if some were taken. Raises EngineFailedError.
     """
+    planned, observed = situation.planned, situation.observed
     for attempt in range(1, _ATTEMPTS + 1):
         _clear_the_way(context, planned, observed)
         for replica in planned.digests:
             if replica != ONE_SHOT:
                 context.tell(replica, Phase.STARTING)
         try:
-            return planned, make(context, planned, kept)
+            return planned, apply(context, planned, kept)
         except EngineFailedError:
-            # Somebody may have taken a port since we looked; with the same ports a new attempt would be in vain.
+            # A port may have been taken since we looked; with the same ports a new attempt would be in vain.
             observed = observe(context.engine, context.stack)
-            again = plan.make(context, observed, references)
+            again = plan.build(context, observed, situation.choice, planned.blueprint.images)
             if attempt == _ATTEMPTS or again.blueprint.ports == planned.blueprint.ports:
                 raise
             planned = again
     raise AssertionError("the last attempt returns or raises")
 
 
-def make(context: Context, planned: Plan, kept: Kept | None = None) -> Mapping[str, str]:
+def apply(context: Context, planned: Plan, kept: Kept | None = None) -> Mapping[str, str]:
     """Have Compose make the containers, start them, and return the credentials.
 
     The one-shot makes those, and writes all configuration, unless `kept` has all that it would write.
@@ -86,7 +86,7 @@ def _start(context: Context, planned: Plan, kept: Kept | None) -> Mapping[str, s
     with ThreadPoolExecutor(max_workers=len(services) + 1) as pool:
         writing = pool.submit(write_configuration)
         if planned.blueprint.own_images:
-            # Ours wait for their configuration; a program that does not has to be started behind it.
+            # Ours wait for their configuration; a program that does not has to be started after it is written.
             writing.result()
         starting = [pool.submit(start, container) for container in services]
         for future in starting:

@@ -9,7 +9,7 @@ from hailbox.context import Context
 from hailbox.model.errors import UnknownServiceError
 from hailbox.observe import present
 from hailbox.stack import credentials, selection
-from hailbox.stack.ports import LOOPBACK, recorded
+from hailbox.stack.ports import LOOPBACK
 
 
 class _Names(NamedTuple):
@@ -48,7 +48,7 @@ def access(context: Context, service: str, replica: str | None = None) -> Access
     known = SERVICES[service]
     observed = present(context.engine, context.stack)
     secrets = credentials.require(context.engine, observed)
-    ports = {name: number for (name, port), number in recorded(observed).items() if port == known.port}
+    ports = {name: number for (name, port), number in observed.ports.items() if port == known.port}
     if not ports:
         raise UnknownServiceError(
             f"stack {context.stack} has no {service}",

@@ -136,7 +136,7 @@ class Healer:
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda replica, run=step, seen=observed: run(replica, seen), sick_roots))
             if name == "re-create":
-                converge.make(self.context, self.plan)
+                converge.apply(self.context, self.plan)
             current |= self.wait(deadline, sick)
         if all(outcome.working for outcome in current.values()):
             return current
@@ -157,7 +157,7 @@ class Healer:
         end = lostprocesses.end if self._held else lostprocesses.end_suspected
         if done := end(self.context, observed):
             self.tried += done
-            converge.make(self.context, self.plan)
+            converge.apply(self.context, self.plan)
 
     def watch(self, replicas: list[str], deadline: float) -> dict[str, Outcome]:
         """Probe these replicas until they work or the deadline has passed; seconds count from the command's start."""

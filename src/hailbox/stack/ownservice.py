@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hailbox.context import Context
-from hailbox.model import names, overrides
+from hailbox.model import overrides
 from hailbox.model.catalog import Profile
 from hailbox.model.errors import ImageError, UnknownServiceError
 from hailbox.model.progress import Phase
@@ -30,7 +30,7 @@ def chosen(context: Context, observed: Observed, profile: Profile) -> overrides.
                 f"hailbox.yaml has settings for {name!r}, and profile {profile.name} has no such service or replica",
                 f"it has: {', '.join(sorted(known))}",
             )
-    found = overrides.chosen(overrides.recorded(observed.record.get(names.OVERRIDES)), context.config)
+    found = overrides.chosen(observed.record.overrides if observed.record else {}, context.config)
     return {name: entry for name, entry in found.items() if name in known}
 
 

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from hailbox.context import Context
-from hailbox.engine.port import Container, ContainerState
+from hailbox.engine.port import Container, ContainerState, Network, Volume
 from hailbox.images import build as images
 from hailbox.model import names
-from hailbox.model.catalog import ONE_SHOT, Profile, profile_from
+from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.compose import Blueprint, render, services, volumes
-from hailbox.model.errors import UnknownServiceError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed
-from hailbox.stack import definitions, ownservice, ports
-
-DEFAULT_PROFILE = "s3"
-
-PROFILE_SUFFIXES = (".yaml", ".yml")
-"""What tells the file of a user's own profile from the name of one of ours."""
-
-OUR_IMAGE = "ours"
-"""In place of an image of the user's own: go back to the one that hailbox builds."""
+from hailbox.stack import ownservice, ports
+from hailbox.stack.choice import Choice
 
 
 @dataclass(frozen=True)
@@ -42,63 +32,61 @@ class Plan:
         return render(self.blueprint)
 
 
-def chosen_profile(context: Context, observed: Observed) -> tuple[Profile, dict[str, int]]:
-    """The profile and scale that the user asks for, else those that the stack has, else the default."""
-    recorded = observed.record
-    name = context.config.profile or recorded.get(names.PROFILE) or DEFAULT_PROFILE
-    if name.endswith(PROFILE_SUFFIXES):
-        profile = definitions.load_profile(Path(name), context.catalog)
-    elif name == recorded.get(names.PROFILE) and names.DEFINITION in recorded:
-        profile = profile_from(name, json.loads(recorded[names.DEFINITION]), context.catalog.services)
-    else:
-        profile = context.catalog.profile(name)
-    scale: dict[str, int] = {}
-    if profile.name == recorded.get(names.PROFILE):
-        for item in recorded.get(names.SCALE, "").split():
-            service, _, count = item.partition("=")
-            scale[service] = int(count)
-    scale |= context.config.scale
-    return profile.scaled(scale), scale
-
-
-def own_images(context: Context, observed: Observed) -> dict[str, str]:
-    """By service: the images of the user's own, as chosen now or recorded. Raises UnknownServiceError."""
-    pairs = (item.partition("=") for item in observed.record.get(names.IMAGES, "").split())
-    chosen = {service: image for service, _, image in pairs} | dict(context.config.images)
-    services = set(context.catalog.services) - {ONE_SHOT}
-    if unknown := sorted(set(chosen) - services):
-        raise UnknownServiceError(
-            f"an image is chosen for the unknown service {unknown[0]!r}", f"there are: {', '.join(sorted(services))}"
-        )
-    return {service: image for service, image in chosen.items() if image != OUR_IMAGE}
-
-
-def make(context: Context, observed: Observed, references: Mapping[str, str]) -> Plan:
+def build(context: Context, observed: Observed, choice: Choice, references: Mapping[str, str]) -> Plan:
     """Put together what the stack should be, with these images by service. Raises UsageError, PortTakenError."""
-    profile, scale = chosen_profile(context, observed)
-    assignment = ports.assign(context, profile, observed)
-    chosen = ownservice.chosen(context, observed, profile)
+    assignment = ports.assign(context, choice.profile, observed)
+    own = ownservice.chosen(context, observed, choice.profile)
     blueprint = Blueprint(
         stack=context.stack,
-        profile=profile,
+        profile=choice.profile,
         catalog=context.catalog,
         images=references,
         ports=assignment.ports,
-        scale=scale,
-        own_images=frozenset(own_images(context, observed)),
-        overrides=chosen,
-        built=ownservice.build(context, chosen),
-        reload_program=ownservice.reload_program(chosen),
+        scale=choice.scale,
+        own_images=frozenset(choice.own_images),
+        overrides=own,
+        built=ownservice.build(context, own),
+        reload_program=ownservice.reload_program(own),
+        known=observed.record,
     )
     digests = {name: definition["labels"][names.DIGEST] for name, definition in services(blueprint).items()}
-    return Plan(blueprint, digests, assignment.substitutions)
+    planned = Plan(blueprint, digests, assignment.substitutions)
+    things: tuple[Volume | Network, ...] = (*observed.volumes, *observed.networks)
+    kept = {thing.name: _ours(thing.labels) for thing in things}
+    records = _kept_records(planned, observed)
+    return replace(planned, blueprint=replace(blueprint, kept=kept, kept_records=records))
 
 
-def image_references(context: Context, observed: Observed) -> dict[str, str]:
+def _kept_records(planned: Plan, observed: Observed) -> dict[str, dict[str, str]]:
+    """By replica that need not change: the label with its record, which stays, if it has one.
+
+    Where the record changes, and no replica has to be re-created for it, the last one is: the one-shot container
+    alone must not carry the newest record, as it has ended, and whatever prunes ended containers takes it.
+    """
+    blueprint, record = planned.blueprint, planned.blueprint.record.text()
+    kept: dict[str, dict[str, str]] = {}
+    carrying = False
+    for replica in blueprint.profile.replicas:
+        containers = observed.of(replica.name)
+        if not is_as_planned(planned, replica.name, containers):
+            carrying = True
+            continue
+        labels = containers[0].labels
+        carrying = carrying or labels.get(names.RECORD) == record
+        kept[replica.name] = {key: labels[key] for key in (names.RECORD,) if key in labels}
+    if not carrying and observed.record is not None:
+        kept.pop(blueprint.profile.replicas[-1].name, None)
+    return kept
+
+
+def _ours(labels: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in labels.items() if name.startswith(names.PREFIX)}
+
+
+def image_references(context: Context, observed: Observed, choice: Choice) -> dict[str, str]:
     """The images by service, `credentials` included; builds what is missing, and tells of it."""
-    profile, _ = chosen_profile(context, observed)
-    own = own_images(context, observed)
-    plan = images.plan([service for service in profile.services if service not in own])
+    own = {service: image for service, image in choice.own_images.items() if service in choice.profile.services}
+    plan = images.plan([service for service in choice.profile.services if service not in own])
 
     def tell(progress: images.ImageProgress) -> None:
         context.tell(progress.image, Phase(progress.phase.value))
@@ -110,7 +98,7 @@ def image_references(context: Context, observed: Observed) -> dict[str, str]:
 
 
 def is_cut_off(stack: str, container: Container) -> bool:
-    """Whether a service has lost the stack's network, which somebody has removed; the one-shot never had one."""
+    """Whether a service has lost the stack's network, which was removed; the one-shot never had one."""
     service = container.labels.get(names.SERVICE)
     return service not in (None, ONE_SHOT) and names.project(stack) not in container.networks
 
@@ -123,7 +111,7 @@ def is_as_planned(plan: Plan, replica: str, containers: tuple[Container, ...]) -
 
 
 def is_current(plan: Plan, replica: str, containers: tuple[Container, ...]) -> bool:
-    """The same, and it is in the state in which it should be."""
+    """Whether it is as planned, and in the state in which it should be."""
     if not is_as_planned(plan, replica, containers):
         return False
     state = containers[0].state
@@ -131,8 +119,8 @@ def is_current(plan: Plan, replica: str, containers: tuple[Container, ...]) -> b
 
 
 def lost(plan: Plan, observed: Observed) -> list[str]:
-    """The replicas that the stack has had, and whose data is gone: somebody else removed the volume."""
-    known = {replica for replica, _ in ports.recorded(observed)}
+    """The replicas that the stack has had, and whose data is gone: hailbox has not removed the volume."""
+    known = {replica for replica, _ in observed.ports}
     present = {volume.labels.get(names.REPLICA) for volume in observed.data_volumes()}
     keeping = {replica.name for replica in plan.blueprint.profile.replicas if replica.name in volumes(plan.blueprint)}
     return sorted(keeping & known - present)

@@ -71,16 +71,6 @@ def _candidates(stack: str, replica: Replica, port: Port) -> Iterator[int]:
         yield _FIRST + (start + step) % size
 
 
-def recorded(observed: Observed) -> dict[tuple[str, str], int]:
-    """By replica and port name: what the last `up` chose."""
-    found = {}
-    for label, value in observed.record.items():
-        if label.startswith(names.PORT) and value.isdecimal():
-            replica, _, port = label.removeprefix(names.PORT).rpartition(".")
-            found[replica, port] = int(value)
-    return found
-
-
 def _held(observed: Observed) -> dict[int, str]:
     """The ports that the stack's own containers hold just now, and the replicas that do."""
     return {
@@ -98,7 +88,7 @@ def assign(context: Context, profile: Profile, observed: Observed) -> Assignment
     UsageError if the user wants one twice.
     """
     wanted = _insisted(context, profile)
-    known = recorded(observed)
+    known = observed.ports
     held = _held(observed)
     claimed = {number: key for ports in (known, wanted) for key, number in ports.items()}
     chosen: dict[tuple[str, str], int] = {}

@@ -18,7 +18,7 @@ from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe
 from hailbox.stack.plan import Plan, is_as_planned
 from hailbox.stack.removal import discard, each
-from hailbox.stack.situation import Prepared
+from hailbox.stack.situation import Situation
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Discarded:
     """By container; of some it may be missing."""
 
 
-def discard_to_renew(
+def discard_to_recreate(
     engine: Engine, observed: Observed, volumes: Sequence[str], containers: Sequence[Container]
 ) -> Discarded:
     """Kill and remove these containers and volumes, and keep what they were made from."""
@@ -51,17 +51,17 @@ def discard_to_renew(
     return Discarded(containers, labels, recipes)
 
 
-def renew(context: Context, prepared: Prepared, gone: Discarded) -> Prepared:
+def recreate(context: Context, situation: Situation, gone: Discarded) -> Situation:
     """Re-create and start the replicas whose definition has not changed. Compose does the rest."""
-    before = prepared.observed
-    prepared = prepared.without(gone.containers, gone.volumes)
-    configured = prepared.kept is not None and prepared.kept.configures(prepared.planned.blueprint)
-    wanted = [c for c in gone.containers if configured and _is_as_planned(prepared.planned, before, gone, c)]
+    before = situation.observed
+    situation = situation.without(gone.containers, gone.volumes)
+    configured = situation.kept is not None and situation.kept.configures(situation.planned.blueprint)
+    wanted = [c for c in gone.containers if configured and _is_as_planned(situation.planned, before, gone, c)]
     if not wanted:
-        return prepared
+        return situation
     engine = context.engine
 
-    def make(container: Container) -> None:
+    def create(container: Container) -> None:
         for name in container.mounts:
             if name in gone.volumes:
                 engine.create_volume(name, gone.volumes[name])
@@ -70,9 +70,9 @@ def renew(context: Context, prepared: Prepared, gone: Discarded) -> Prepared:
 
     # Where a port or the network was taken meanwhile, `up` plans with what there is then.
     with context.span("start"), contextlib.suppress(EngineFailedError):
-        each(make, wanted)
-    renewed = tuple(container.labels[names.REPLICA] for container in wanted)
-    return replace(prepared, observed=observe(engine, context.stack), renewed=renewed)
+        each(create, wanted)
+    recreated = tuple(container.labels[names.REPLICA] for container in wanted)
+    return replace(situation, observed=observe(engine, context.stack), recreated=recreated)
 
 
 def _is_as_planned(planned: Plan, before: Observed, gone: Discarded, container: Container) -> bool:

@@ -13,35 +13,35 @@ from hailbox.model import names
 from hailbox.observe import Observed, observe
 from hailbox.probe import watch as probes
 from hailbox.stack import credentials, plan, preflight
+from hailbox.stack.choice import Choice, choose
 from hailbox.stack.plan import Plan
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What there is, and what should be."""
+class Situation:
+    """What there is, what should be, and what is needed for it; worked out once for a command."""
 
     observed: Observed
+    choice: Choice
     planned: Plan
-    references: dict[str, str]
-    """The images by service."""
     kept: credentials.Kept | None
     """The credentials and configuration files; None if there are none yet."""
     ended_faults: tuple[str, ...]
     restored: tuple[Container, ...]
     """The helpers that have restored a snapshot; they are to be ended when the services are started."""
-    renewed: tuple[str, ...] = ()
-    """The replicas that the command has made anew already."""
+    recreated: tuple[str, ...] = ()
+    """The replicas that the command has re-created already."""
 
-    def without(self, containers: Collection[Container], volumes: Collection[str]) -> Prepared:
-        """The same when these are gone."""
+    def without(self, containers: Collection[Container], volumes: Collection[str]) -> Situation:
+        """The situation when these are gone."""
         return replace(self, observed=self.observed.without(containers, volumes))
 
 
-def prepare(context: Context, observed: Observed | None = None, leaving: Collection[Container] = ()) -> Prepared:
+def prepare(context: Context, observed: Observed | None = None, leaving: Collection[Container] = ()) -> Situation:
     """Look at what there is, end all faults, have the images, and make the plan.
 
-    What a command has `observed` already it gives, and those of the containers that are `leaving` meanwhile.
-    Raises what `preflight`, `images.build` and `ports` raise.
+    observed: what the caller has already seen of the stack. leaving: containers that are being removed; their files
+    are not read. Raises what `preflight`, `choice`, `images.build` and `ports` raise.
     """
     engine = context.engine
     context.spans.append(Span("until here", 0.0, context.elapsed))
@@ -52,17 +52,17 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
             observed = observed or observe(engine, context.stack)
             # The engine takes long to hand out a file; what comes next does not need it.
             reading = pool.submit(credentials.look, engine, observed.without(leaving))
-            # Before a container is started or removed: either would make it worse. A command that has begun to has
-            # looked, and the look would keep it from removing volumes.
+            # Before a container is started or removed: either would make it worse. A caller that has begun to remove
+            # has looked, and another look would keep its volumes in use.
             if not looked and lostprocesses.end_suspected(context, observed):
                 observed = observe(engine, context.stack)
             checking.result()
         settling = pool.submit(settle.finish, context, observed)
-        profile, _ = plan.chosen_profile(context, observed)
-        complete = all(observed.of(replica.name) for replica in profile.replicas)
+        choice = choose(context, observed)
+        complete = all(observed.of(replica.name) for replica in choice.profile.replicas)
         finding = None if complete else pool.submit(engine.compose_version)
         with context.span("load the probes"):
-            probes.load(profile.services)
+            probes.load(choice.profile.services)
         if finding is not None:
             with context.span("find Compose"):
                 finding.result()
@@ -72,9 +72,9 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
         restored = settle.of_kind(observed, names.RESTORE)
         observed = observed.without(restored)
         with context.span("images"):
-            references = plan.image_references(context, observed)
+            references = plan.image_references(context, observed, choice)
         with context.span("plan"):
-            planned = plan.make(context, observed, references)
+            planned = plan.build(context, observed, choice, references)
         with context.span("read credentials"):
             kept = reading.result()
-    return Prepared(observed, planned, references, kept, ended, tuple(restored))
+    return Situation(observed, choice, planned, kept, ended, tuple(restored))

@@ -1,0 +1,89 @@
+"""What a stack should be made of: what the user asks for, else what the stack is, else the default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hailbox.context import Context
+from hailbox.model import names
+from hailbox.model.catalog import ONE_SHOT, Profile, profile_from
+from hailbox.model.errors import RecordGoneError, UnknownServiceError
+from hailbox.observe import Observed
+from hailbox.stack import definitions
+
+DEFAULT_PROFILE: Final = "s3"
+
+PROFILE_SUFFIXES: Final = (".yaml", ".yml")
+"""What tells the file of a user's own profile from the name of one of ours."""
+
+OUR_IMAGE: Final = "ours"
+"""In place of an image of the user's own: go back to the one that hailbox builds."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Profile, scale and own images of a stack."""
+
+    profile: Profile
+    """With the numbers of replicas in `scale`."""
+    scale: Mapping[str, int]
+    own_images: Mapping[str, str]
+    """By service: an image of the user's own."""
+
+
+def choose(context: Context, observed: Observed) -> Choice:
+    """Work it out. Raises UnknownProfileError, UnknownServiceError, ConfigurationError, RecordGoneError."""
+    profile = _profile(context, observed)
+    record = observed.record
+    scale = dict(record.scale) if record and record.profile == profile.name else {}
+    scale |= context.config.scale
+    return Choice(profile.scaled(scale), scale, _own_images(context, observed))
+
+
+def _profile(context: Context, observed: Observed) -> Profile:
+    """The profile, with the numbers of replicas that it names. What was not asked to change stays."""
+    record, catalog = observed.record, context.catalog
+    if name := context.config.profile:
+        if name.endswith(PROFILE_SUFFIXES):
+            return definitions.load_profile(Path(name), catalog)
+    else:
+        name = record.profile if record and record.profile else _by_volumes(context, observed)
+    if record and name == record.profile and record.definition is not None:
+        return profile_from(name, record.definition, catalog.services)
+    return catalog.profile(name)
+
+
+def _by_volumes(context: Context, observed: Observed) -> str:
+    """The profile of a stack without a record: that of which it has the data. Raises RecordGoneError."""
+    data = {volume.labels.get(names.REPLICA) for volume in observed.data_volumes()}
+
+    def keepers(profile: Profile) -> set[str]:
+        catalog = context.catalog
+        return {catalog.keeper(r.name) for r in profile.replicas if catalog.services[r.service].data}
+
+    fitting = [name for name, profile in sorted(context.catalog.profiles.items()) if keepers(profile) == data]
+    if len(fitting) == 1:
+        return fitting[0]
+    # A first `up` that was killed may have made some of the volumes.
+    if data <= keepers(context.catalog.profile(DEFAULT_PROFILE)):
+        return DEFAULT_PROFILE
+    known = ", ".join(fitting or sorted(context.catalog.profiles))
+    raise RecordGoneError(
+        f"nothing is left that says which profile stack {context.stack} has; it has the data of "
+        f"{', '.join(sorted(filter(None, data)))}",
+        f"name the profile, one of {known}: hailbox --stack {context.stack} up --profile NAME; its data stays",
+    )
+
+
+def _own_images(context: Context, observed: Observed) -> dict[str, str]:
+    recorded = observed.record.images if observed.record else {}
+    chosen = dict(recorded) | dict(context.config.images)
+    services = set(context.catalog.services) - {ONE_SHOT}
+    if unknown := sorted(set(chosen) - services):
+        raise UnknownServiceError(
+            f"an image is chosen for the unknown service {unknown[0]!r}", f"there are: {', '.join(sorted(services))}"
+        )
+    return {service: image for service, image in chosen.items() if image != OUR_IMAGE}
