@@ -228,9 +228,9 @@ def test_policy_conditions(s3: Any, bucket: str, stack: Stack) -> None:
         (allow("other"), "MalformedPolicy"),
         (allow("b", Effect="Maybe"), "MalformedPolicy"),
         (allow("b", Extra=1), "MalformedPolicy"),
-        (allow("b", Principal={"Service": "x"}), "MalformedPolicy"),
-        (allow("b", Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}), "NotImplemented"),
-        (allow("b", Condition={"StringEquals": {"aws:Referer": "x"}}), "NotImplemented"),
+        (allow("b", Principal={"Service": "*"}), "MalformedPolicy"),
+        (allow("b", Condition={"IpAddress": {"aws:SourceIp": "somewhere"}}), "MalformedPolicy"),
+        (allow("b", Condition={"StringEquals": {"s3:Referer": "x"}}), "MalformedPolicy"),
         ("[" * 100_000, "MalformedPolicy"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from haild.tabled.metadata.records import Bucket, ObjectRecord
@@ -46,10 +45,10 @@ async def admit(request: Request, identity: Identity, action: str, permission: s
         before_reading=request.before_reading,
         remote=request.remote,
         own_address=request.own_address,
+        secure=request.secure,
         identity=identity,
         action=action,
         found_bucket=None if everyone else await request.metadata.bucket(request.address.bucket),
-        policies={},
     )
     if everyone:
         _ = call.user
@@ -88,7 +87,7 @@ async def load_rules(call: Call, bucket: Bucket) -> None:
     texts = {name: await call.metadata.setting(bucket.name, name) for name in _RULES & bucket.settings}
     text = texts.get(policy.SETTING)
     if text is not None:
-        _load_policy(call, bucket, text)
+        call.policies[bucket.name] = policy.parse(text, bucket.name)
     call.rules[bucket.name] = publicaccess.Rules(
         bucket.owner,
         frozenset((texts.get(publicaccess.BLOCK) or "").split()),
@@ -99,27 +98,6 @@ async def load_rules(call: Call, bucket: Bucket) -> None:
         payer = call.headers.get(payment.HEADER, "")
         if call.identity.user is None or payer.lower() != "requester":
             raise access_denied()
-
-
-def _load_policy(call: Call, bucket: Bucket, text: str) -> None:
-    """Have `call.may` ask the bucket's policy."""
-    document = policy.parse(text, bucket.name)
-    context = {name.lower(): value for name, value in _context(call)}
-
-    def decide(user: str | None, action: str, key: str) -> bool | None:
-        return document.decide(user, action, f"{bucket.name}/{key}" if key else bucket.name, context)
-
-    call.policies[bucket.name] = decide
-
-
-def _context(call: Call) -> Iterator[tuple[str, str]]:
-    for name in ("prefix", "delimiter", "versionId"):
-        if name in call.query:
-            yield f"s3:{name}", call.query[name]
-    if "x-amz-acl" in call.headers:
-        yield "s3:x-amz-acl", call.headers["x-amz-acl"]
-    if call.identity.user is not None:
-        yield "aws:username", call.identity.user
 
 
 async def readable(call: Call, permission: str = "READ") -> ObjectRecord:
@@ -145,7 +123,7 @@ async def readable(call: Call, permission: str = "READ") -> ObjectRecord:
         if version:
             raise S3Error("MethodNotAllowed", "This version is a delete marker.", headers=headers)
         raise no_such_key(call.key, headers)
-    if not call.may(call.action, permission, call.key, acl=record.acl):
+    if not call.may(call.action, permission, call.key, acl=record.acl, tags=record.tags):
         raise access_denied()
     return record
 

@@ -11,11 +11,13 @@ from haild.tabled.bodies.spool import Spool
 from haild.tabled.encryption.keys import Keys
 from haild.tabled.metadata.port import Metadata
 from haild.tabled.metadata.records import Bucket
+from haild.tabled.operations import context
 from haild.tabled.s3.acl import Acl
 from haild.tabled.s3.addressing import Address
 from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.authentication import Identity
 from haild.tabled.s3.errors import S3Error
+from haild.tabled.s3.policy import Policy
 from haild.tabled.s3.publicaccess import Rules
 from haild.tabled.s3.upload import Source, Upload
 from haild.wire.s3 import xml as s3xml
@@ -26,9 +28,6 @@ REGION: Final = "us-east-1"
 """Where all buckets are, unless the configuration names another region."""
 OWNER: Final = "OWNER"
 """Pseudo-permission: the owner of the bucket only."""
-
-Decide = Callable[[str | None, str, str], bool | None]
-"""Of user, action and key: True if a policy allows, False if it denies, None if it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,8 @@ class Request:
     """The client's IP address."""
     own_address: str = ""
     """The IP address at which the connection arrived."""
+    secure: bool = False
+    """Whether it came over TLS."""
 
     @property
     def metadata(self) -> Metadata:
@@ -93,8 +94,8 @@ class Call(Request):
     action: str
     """The operation's name in the policy language, for example s3:GetObject."""
     found_bucket: Bucket | None
-    policies: dict[str, Decide]
-    """What the policies of the buckets concerned decide, by bucket."""
+    policies: dict[str, Policy] = field(default_factory=dict)
+    """The policies of the buckets concerned, by bucket."""
     rules: dict[str, Rules] = field(default_factory=dict)
     """Block Public Access and Object Ownership of the buckets that have any of it."""
 
@@ -139,15 +140,26 @@ class Call(Request):
         return read_document(await self.upload().read(limit), root)
 
     def may(
-        self, action: str, permission: str, key: str = "", *, acl: Acl | None = None, of: Bucket | None = None
+        self,
+        action: str,
+        permission: str,
+        key: str = "",
+        *,
+        acl: Acl | None = None,
+        of: Bucket | None = None,
+        tags: context.Tags | None = None,
     ) -> bool:
         """Whether the requester may do something in the bucket (`of`: in another one).
 
         `action` is its name in the policy language, `permission` what the list must grant: the bucket's, or `acl`.
+        `tags`: those of the object that it is about.
         """
         bucket = self.bucket if of is None else of
-        decide = self.policies.get(bucket.name)
-        verdict = None if decide is None else decide(self.identity.user, action, key)
+        policy = self.policies.get(bucket.name)
+        verdict = None
+        if policy is not None:
+            resource = f"{bucket.name}/{key}" if key else bucket.name
+            verdict = policy.decide(self.identity.user, action, resource, context.of(self, tags))
         rules = self.rules.get(bucket.name)
         if verdict and rules is not None and rules.distrusts_policy(self.identity.user):
             verdict = None

@@ -72,7 +72,7 @@ async def find_source(call: Call, source: Source) -> tuple[Bucket, ObjectRecord]
             raise S3Error("NoSuchVersion", "The specified version does not exist.")
         raise admission.no_such_key(source.key)
     action = "s3:GetObjectVersion" if source.version else "s3:GetObject"
-    if not call.may(action, "READ", source.key, acl=record.acl, of=bucket):
+    if not call.may(action, "READ", source.key, acl=record.acl, of=bucket, tags=record.tags):
         raise access_denied()
     conditions.check_read(call.headers, record.etag, record.modified, "x-amz-copy-source-")
     return bucket, record

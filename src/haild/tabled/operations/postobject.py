@@ -29,6 +29,7 @@ from haild.tabled.s3 import tags as s3tags
 from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.authentication import Identity
 from haild.tabled.s3.errors import S3Error
+from haild.tabled.s3.headers import Headers
 from haild.tabled.s3.upload import MAXIMUM_OBJECT, SILENCE, Upload
 from haild.wire.s3 import xml as s3xml
 
@@ -118,7 +119,8 @@ async def post_object(call: Call) -> Answer:
         raise S3Error("InvalidArgument", "Bucket POST must contain a field named 'key'.")
     key = fields["key"]
     addressing.check_key(key)
-    call = replace(call, identity=identity, address=replace(call.address, key=key))
+    headers = _headers(call, fields)  # a policy sees the fields as the headers that they stand for
+    call = replace(call, identity=identity, address=replace(call.address, key=key), headers=headers)
     if not key or not call.may("s3:PutObject", "WRITE", key):
         raise access_denied()
     given = await _understand(call, fields)
@@ -152,6 +154,13 @@ async def _identify(call: Call, fields: Mapping[str, str]) -> tuple[Identity, in
     policy = postpolicy.parse(fields["policy"])
     policy.check({**fields, "bucket": call.address.bucket}, call.now)
     return Identity(user), policy.least, MAXIMUM_OBJECT if policy.most is None else min(policy.most, MAXIMUM_OBJECT)
+
+
+def _headers(call: Call, fields: Mapping[str, str]) -> Headers:
+    """The request's headers with the form's fields in their place."""
+    named = {("x-amz-acl" if name == "acl" else name): value for name, value in fields.items()}
+    kept = [(name, value) for name, value in call.headers.items() if name.lower() not in named]
+    return Headers([*kept, *named.items()])
 
 
 @dataclass(frozen=True, slots=True)
