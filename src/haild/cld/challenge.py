@@ -125,6 +125,10 @@ class Challenger:
         """Whether the session's proven lifeline is at that address."""
         return session.lifeline_proven and address[:2] == self._lifeline_of(session)[:2]
 
+    def announced(self, session: Session, address: Datagrams) -> bool:
+        """Whether the session has told that address as its lifeline, on the connection that proves the host."""
+        return bool(session.lifeline) and address[:2] == self._lifeline_of(session)[:2]
+
     # --- parts
 
     def _lifeline_of(self, session: Session) -> Datagrams:

@@ -96,13 +96,18 @@ class Outgoing:
             packets.append(entry.data)
         return packets
 
-    def acknowledge(self, sequence: int) -> None:
-        """The client has everything up to `sequence`. An id that was never sent is ignored."""
+    def acknowledge(self, sequence: int) -> bool:
+        """The client has everything up to `sequence`. An id that was never sent is ignored.
+
+        Returns whether it was one that the client can only know from what was sent to it.
+        """
         if not self.sent or wire.newer(sequence, self.sent[-1].sequence) > 0:
-            return
+            return False
+        known = wire.newer(sequence, self.sent[0].sequence) >= 0
         while self.sent and wire.newer(self.sent[0].sequence, sequence) <= 0:
             entry = self.sent.popleft()
             self.acknowledged = (entry.sequence + 1) % wire.SEQUENCE_MODULUS
+        return known
 
     @property
     def _greeting(self) -> bool:

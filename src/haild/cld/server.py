@@ -14,6 +14,7 @@ from typing import Any
 
 from haild.cld import tcp, udp
 from haild.cld.committer import Committer, Output
+from haild.cld.reflection import Reflection
 from haild.cld.service import Service
 from haild.cld.session import Datagrams, Stream
 from haild.cld.store import Store
@@ -46,6 +47,7 @@ class Server:
         self._timer_at = 0.0
         self._flushing = False
         self._closing = False
+        self._reflection = Reflection()
         self._turns: list[Callable[[], None]] = []
 
     @classmethod
@@ -137,6 +139,7 @@ class Server:
         """Datagrams came."""
         now = time.monotonic()
         for data, peer in datagrams:
+            self._reflection.received(peer, len(data))
             self._receive(data, peer, now)
         self.flush()
 
@@ -195,7 +198,9 @@ class Server:
         for peer, data in output:
             if isinstance(peer, Stream):
                 streams.setdefault(peer, []).append(data)
-            elif self._endpoint is not None:
+            elif self._endpoint is not None and self._reflection.may_send(
+                peer, len(data), proven=self.service.proven(data, peer)
+            ):
                 self._endpoint.send(data, peer)
         for stream, packets in streams.items():
             connection = self._connections.get(stream)

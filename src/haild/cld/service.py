@@ -60,6 +60,7 @@ _MAXIMUM_EARLY = 64
 _SORT = 0.2
 """Seconds in which the packets an original client repeats after a restart are gathered and put in order."""
 _LATE = 1.0
+_SID = slice(8, 16)
 _STORE_AFTER = 8
 """Acknowledged packets after which the acknowledgement is stored."""
 
@@ -254,8 +255,9 @@ class Service:
 
     def _acknowledged(self, session: Session, sequence: int) -> None:
         outgoing = session.outgoing
+        if outgoing.acknowledge(sequence):
+            session.proven = True
         outgoing.contact()
-        outgoing.acknowledge(sequence)
         if session.pinged is not None and wire.newer(sequence, session.pinged) >= 0:
             session.pinged = None
         if session.ended:
@@ -392,6 +394,15 @@ class Service:
         elif self.challenger.is_lifeline(session, address):
             self.registry.end(session, "its lifeline is closed")
         self.registry.finish()
+
+    def proven(self, data: bytes, address: Datagrams) -> bool:
+        """Whether the client of the session that a packet `data` is of has shown that it receives at `address`."""
+        session = self.registry.sessions.get(data[_SID])
+        if session is None:
+            return False
+        if self.registry.at_address(session, address):
+            return session.proven
+        return self.challenger.announced(session, address)
 
     # --- time
 

@@ -86,6 +86,8 @@ class Session:
     queued: int = 0
     wake_at: float = float("inf")
     restored: bool = False
+    proven: bool = True
+    """Whether the client has shown that it gets what is sent to `peer`; see `haild.cld.reflection`."""
     early: list[tuple[wire.Packet, Peer]] = field(default_factory=list)
     sort_at: float = 0.0
     hints: int = 0
@@ -139,6 +141,11 @@ def move(session: Session, peer: Peer) -> None:
     """Bind the session to another address or connection."""
     if isinstance(session.peer, Stream):
         session.peer.sids.discard(session.sid)
+    if isinstance(peer, Datagrams):
+        known = isinstance(session.peer, Datagrams) and session.peer[:2] == peer[:2]
+        session.proven = session.proven and known
+    else:
+        session.proven = True
     session.peer = peer
     if isinstance(peer, Stream):
         peer.sids.add(session.sid)

@@ -35,6 +35,10 @@ WINDOW = 8
 _REPEAT_REFERENCE = 5.0
 _REPEAT = 1.0
 _RESUME_REPEAT = (0.1, 0.2, 0.4, 0.5)
+_PADDING = 512
+"""Bytes of body of NEW_SESS and RESUME over UDP, ignored by servers (cld.md section 4). A server of ours sends an
+address that is not proven no more than came from it (`haild.cld.reflection`): 512 are room for 40 handles in the
+answer to RESUME."""
 _SILENCE = 0.25
 """Part of the lease a request may wait for its answer before the way to the server is taken for broken."""
 _UNSEQUENCED = frozenset({ErrorCode.SESS_INVAL, ErrorCode.SESS_EXISTS, ErrorCode.SIG_INVAL})
@@ -252,7 +256,8 @@ class Machine:
         return [wire.seal(packet, self._key) for packet in packets]
 
     def _send_special(self, op: Op, now: float) -> None:
-        message = wire.Message(int.from_bytes(self._random(8), "big"), op, b"")
+        body = b"" if self._reliable else bytes(_PADDING)
+        message = wire.Message(int.from_bytes(self._random(8), "big"), op, body)
         self._special = _Request(message, self._packets(message), now, now, now + _RESUME_REPEAT[0])
         if op == Op.NEW_SESS:
             self._special.repeat_at = now + 0.5
