@@ -45,8 +45,24 @@ if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _leave)
 
 
+def _search_own_modules_only() -> None:
+    """Take the current directory and PYTHONPATH off the search for modules, where a `yaml.py` or `docker.py` of the
+    user's would be run in place of ours. PYTHONPATH stays where hailbox itself comes from it."""
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    try:
+        here = os.getcwd()
+    except OSError:
+        here = ""
+    given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)]
+    strangers = set() if own in given else set(given)
+    sys.path[:] = [
+        entry for entry in sys.path if entry == own or (os.path.isabs(entry) and entry not in {here, *strangers})
+    ]
+
+
 def main() -> None:
     """Entry point of the program."""
+    _search_own_modules_only()
     from hailbox.cli.app import main as run
 
     run()

@@ -1,7 +1,6 @@
 """Ctrl-C leaves within a second, says how things are, and no second one is needed."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ import pytest
 
 from hailbox.cli import envelope
 from hailbox.model.errors import InterruptionError
-from support.cli_program import command, environment
+from support.cli_program import environment
 from support.engine_server import EMPTY, engine, serve
 from support.interrupting import interrupt, interrupted, start
 
@@ -43,10 +42,12 @@ def test_while_it_still_loads(tmp_path: Path, as_json: bool) -> None:
     library.joinpath("__init__.py").write_text(
         f"import pathlib, time\npathlib.Path({str(loading)!r}).touch()\ntime.sleep(60)\n"
     )
-    inherited = os.environ.get("PYTHONPATH", "")
+    words = ["hailbox", "up", *(["--json"] if as_json else [])]
+    program = f"import runpy, sys; sys.path.insert(0, {str(library.parent)!r}); sys.argv = {words!r}\n"
+    program += "runpy.run_module('hailbox', run_name='__main__')"
     process = subprocess.Popen(
-        command("up", *(["--json"] if as_json else [])),
-        env=environment(tmp_path, PYTHONPATH=f"{library.parent}{os.pathsep}{inherited}"),
+        [sys.executable, "-c", program],
+        env=environment(tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -10,10 +10,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import hailbox
+from hailbox import surroundings
 from hailbox.cli import commands, output
 from hailbox.cli.command import before_command
 from hailbox.cli.options import Debug, Json, Quiet, Stack
-from hailbox.model.errors import InterruptionError, UsageError
+from hailbox.model.errors import DiskFullError, InterruptionError, UsageError
 
 _ParseError: Final[type[Any]] = typer.BadParameter.__bases__[0]
 """Root of what is raised for a bad command line; typer has no name of its own for it."""
@@ -56,7 +57,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"hailbox {hailbox.__version__}")  # noqa: T201
+        output.write(f"hailbox {hailbox.__version__}")
         raise typer.Exit
 
 
@@ -74,7 +75,7 @@ def options(
     before_command.stack, before_command.json = stack, json
     before_command.quiet, before_command.debug = quiet, debug
     if context.invoked_subcommand is None:
-        print(context.get_help())  # noqa: T201
+        output.write(context.get_help())
 
 
 def _typed_command() -> str | None:
@@ -94,7 +95,7 @@ def _refuse(error: Any) -> int:
     problem = error.format_message().rstrip(".")
     if isinstance(error, _NO_COMMAND):
         if not invocation.json:
-            print(problem)  # noqa: T201
+            output.write(problem)
             return UsageError.exit_status
         problem = f"{command} needs a command after it"
     wrong = UsageError(problem[:1].lower() + problem[1:], f"see what there is: hailbox {command or ''} --help")
@@ -104,15 +105,28 @@ def _refuse(error: Any) -> int:
 
 def main() -> None:
     """Entry point of the program."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a log line may hold what the terminal cannot show
+    surroundings.open_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a log line may hold what the terminal cannot show
     try:
-        status = app(prog_name="hailbox", standalone_mode=False)
+        status = _parse_and_run()
     except KeyboardInterrupt:
         status = InterruptionError.exit_status
-    except _ParseError as error:
-        status = _refuse(error)
+    except output.ReaderGoneError:
+        status = 0
+    except DiskFullError as error:
+        output.error(output.Invocation(None), error)
+        status = error.exit_status
     sys.exit(status)
+
+
+def _parse_and_run() -> int:
+    try:
+        with output.explained():
+            return int(app(prog_name="hailbox", standalone_mode=False) or 0)
+    except _ParseError as error:
+        return _refuse(error)
 
 
 if __name__ == "__main__":

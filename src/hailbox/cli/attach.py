@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from hailbox import surroundings
 from hailbox.cli.command import ContextFor
 from hailbox.commands.execute import attached
 
@@ -18,4 +19,5 @@ def attach(context_for: ContextFor, replica: str, command: Sequence[str]) -> NoR
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     program = attached(context_for(), replica, command, terminal=terminal)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, which a program would inherit
-    os.execv(program[0], program)  # noqa: S606
+    names = ("TERM", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+    os.execve(program[0], program, surroundings.environment(*names))  # noqa: S606

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import os
@@ -17,7 +18,7 @@ from hailbox.cli import STARTED, interruption, output, progress, render
 from hailbox.cli.options import Debug, Json, Quiet, Stack
 from hailbox.cli.output import Invocation
 from hailbox.model import names
-from hailbox.model.errors import HailboxError, InternalError
+from hailbox.model.errors import HailboxError, InternalError, UsageError
 
 if TYPE_CHECKING:
     from hailbox.context import Context
@@ -79,17 +80,32 @@ class Traits:
 
 def choose(stack: str | None, **chosen: Any) -> Config:
     """The user's choices: `hailbox.yaml` under the environment under the command line. Raises UsageError."""
+    from hailbox.model.config import Config
     from hailbox.stack import configfile
 
     named = os.environ.get("HAILBOX_FILE")
-    config = configfile.load(Path.cwd(), Path(named) if named else None).config
-    name = stack or os.environ.get("HAILBOX_STACK") or config.stack
+    here, file = _here(), Path(named) if named else None
+    # Without a current directory only a file that is named can be read.
+    config = configfile.load(here or Path("/"), file).config if here or file else Config()
+    name = next((given for given in (stack, os.environ.get("HAILBOX_STACK")) if given is not None), config.stack)
+    if not name:
+        raise UsageError(
+            f"{'--stack' if stack is not None else 'HAILBOX_STACK'} is given, but empty",
+            "name the stack, or leave it out for the one that hailbox.yaml names, else the default one",
+        )
     changes: dict[str, Any] = {
         key: {**getattr(config, key), **value} if isinstance(value, dict) else value
         for key, value in chosen.items()
         if value
     }
     return dataclasses.replace(config, stack=names.check_stack(name), **changes)
+
+
+def _here() -> Path | None:
+    """The current directory; None where it was removed, or may not be entered."""
+    with contextlib.suppress(OSError):
+        return Path.cwd()
+    return None
 
 
 def make_context(command: str, config: Config, report: Any) -> Context:
@@ -137,7 +153,10 @@ def _called(whole: str, function: Callable[..., CommandOutput], traits: Traits) 
     own = [parameter for parameter in known if parameter.name != "invocation"]
 
     def called(**options: Any) -> None:
-        common = {key: options.pop(key) or getattr(before_command, key) for key in _COMMON}
+        own = {key: options.pop(key) for key in _COMMON}
+        common = {
+            key: getattr(before_command, key) if given in (None, False) else given for key, given in own.items()
+        }
         raise typer.Exit(_run(whole, function, traits, options, Choices(**common)))
 
     parameters = own + [

@@ -28,7 +28,7 @@ def explain(invocation: Invocation) -> None:
             text, where = output.lines(error), 2
         try:
             # Not by print, which the signal may have interrupted.
-            os.write(where, f"{text}\n".encode())
+            os.write(where, f"{text}\n".encode("utf-8", "backslashreplace"))
         finally:
             os._exit(error.exit_status)
 

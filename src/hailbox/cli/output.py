@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from hailbox.cli import envelope
 from hailbox.model.errors import DiskFullError, HailboxError
@@ -31,26 +32,45 @@ class Invocation:
     """None where a command is about no stack, or it is not known yet."""
 
 
+_HIDDEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+"""What a terminal obeys instead of showing it (C0 but for tab and line end, C1), what reorders a line (marks and
+embeddings of writing direction: Unicode Standard Annex 9), and what no encoding has."""
+
+
+def plain_text(text: str) -> str:
+    """`text` as a terminal may see it: names and log lines come from outside, and may hold anything."""
+    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def write(text: str) -> None:
-    """Print on standard output. Raises ReaderGoneError; DiskFullError where it goes to a full disk."""
-    with _explained():
-        print(text, flush=True)  # noqa: T201
+    """Print text for a person on standard output. Raises ReaderGoneError; DiskFullError where it goes to a full
+    disk."""
+    with explained():
+        print(plain_text(text), flush=True)  # noqa: T201
+
+
+def write_json(document: Mapping[str, Any]) -> None:
+    """Print JSON, which is UTF-8 whatever the locale (RFC 8259, section 8.1). Raises as `write` does."""
+    write_bytes(f"{envelope.text(document)}\n".encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(data: bytes) -> None:
     """Print bytes as they are. Raises as `write` does."""
-    with _explained():
+    with explained():
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
+    """Turn a failure to write standard output into ReaderGoneError or DiskFullError."""
     try:
         yield
     except OSError as error:
         # Python would try to write the rest once more at its end, and complain.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.EPIPE:
             raise ReaderGoneError from error
@@ -62,7 +82,7 @@ def _explained() -> Iterator[None]:
 def result(invocation: Invocation, data: Any, wrong: HailboxError | None) -> None:
     """Print the envelope of a command that came to its end."""
     errors = [wrong] if wrong else []
-    write(envelope.text(envelope.envelope(invocation.command, invocation.stack, data, errors)))
+    write_json(envelope.envelope(invocation.command, invocation.stack, data, errors))
 
 
 def error(invocation: Invocation, wrong: HailboxError) -> None:
@@ -73,10 +93,10 @@ def error(invocation: Invocation, wrong: HailboxError) -> None:
         traceback.print_exception(wrong)
     if invocation.json:
         with contextlib.suppress(ReaderGoneError, DiskFullError):
-            write(envelope.text(envelope.envelope(invocation.command, invocation.stack, None, [wrong])))
+            write_json(envelope.envelope(invocation.command, invocation.stack, None, [wrong]))
         return
     with contextlib.suppress(OSError):
-        print(lines(wrong), file=sys.stderr)  # noqa: T201
+        print(plain_text(lines(wrong)), file=sys.stderr)  # noqa: T201
 
 
 def lines(wrong: HailboxError) -> str:

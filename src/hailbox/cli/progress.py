@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+from hailbox.cli import output
 from hailbox.model.progress import Phase, Progress
+
+_NARROWEST: Final = 20
+"""Columns that a line needs to say which subject it is about."""
 
 
 class Silent:
@@ -29,7 +34,16 @@ class Silent:
 def line(progress: Progress) -> str:
     """One step as text."""
     detail = f"  {progress.detail}" if progress.detail else ""
-    return f"{progress.seconds:6.1f} s  {progress.subject:<14} {progress.phase.value}{detail}"
+    return output.plain_text(f"{progress.seconds:6.1f} s  {progress.subject:<14} {progress.phase.value}{detail}")
+
+
+def _size() -> tuple[int, int]:
+    """Columns and rows of the terminal that the progress goes to."""
+    with contextlib.suppress(OSError, ValueError):
+        size = os.get_terminal_size(sys.stderr.fileno())
+        if size.columns > 0 and size.lines > 0:
+            return size.columns, size.lines
+    return 80, 24
 
 
 class Plain(Silent):
@@ -57,15 +71,17 @@ class Live(Silent):
 
     def report(self, progress: Progress) -> None:
         with self._lock:
-            self._latest[progress.subject] = progress
+            self._latest[progress.subject] = self._newest = progress
             self._draw()
 
     def _draw(self) -> None:
-        import shutil  # here, as most commands report nothing
-
-        width = shutil.get_terminal_size().columns - 1
-        up = f"\x1b[{self._drawn}F" if self._drawn else ""
-        text = "".join(f"\x1b[2K{line(progress)[:width]}\n" for progress in self._latest.values())
+        width, height = _size()
+        if len(self._latest) >= height:
+            # Lines that have left the screen cannot be rewritten.
+            text, up = f"{line(self._newest)[: width - 1]}\n", ""
+        else:
+            up = f"\x1b[{self._drawn}F" if self._drawn else ""
+            text = "".join(f"\x1b[2K{line(progress)[: width - 1]}\n" for progress in self._latest.values())
         with contextlib.suppress(OSError):  # the terminal has gone; the work goes on
             sys.stderr.write(up + text)
             sys.stderr.flush()
@@ -76,4 +92,6 @@ def choose(*, silent: bool) -> Silent:
     """The reporter that fits where standard error goes."""
     if silent:
         return Silent()
-    return Live() if sys.stderr.isatty() else Plain()
+    # A dumb terminal knows no sequences, and on a narrow one a line says too little of itself.
+    able = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and _size()[0] >= _NARROWEST
+    return Live() if able else Plain()

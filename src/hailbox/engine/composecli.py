@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
+from hailbox import surroundings
 from hailbox.engine.port import ComposeVersion
 from hailbox.model import diskspace
 from hailbox.model.errors import ComposeFailedError, ComposeMissingError, ComposeTooOldError
 
-OLDEST = (2, 24)
-KEPT_LINES = 12
+OLDEST: Final = (2, 24)
+KEPT_LINES: Final = 12
 """Lines of Compose's output that an error repeats."""
 
-_GET_ONE = "get one with: pip install 'hailbox[compose]', or install your distribution's docker-compose-plugin"
+_GET_ONE: Final = "get one with: pip install 'hailbox[compose]', or install your distribution's docker-compose-plugin"
 
 
 def _candidates() -> list[tuple[str, ...]]:
     commands: list[tuple[str, ...]] = []
-    if docker := shutil.which("docker"):
+    if docker := surroundings.which("docker"):
         commands.append((docker, "compose"))
     beside_python = str(Path(sys.executable).parent)
-    search = os.pathsep.join((beside_python, os.environ.get("PATH", os.defpath)))
-    if standalone := shutil.which("docker-compose", path=search):
+    if standalone := surroundings.which("docker-compose", beside_python):
         commands.append((standalone,))
     return commands
 
@@ -45,13 +43,13 @@ def find() -> ComposeVersion:
     """The first Compose that is new enough. Raises ComposeMissingError or ComposeTooOldError."""
     too_old: list[str] = []
     for command in _candidates():
-        answer = subprocess.run([*command, "version", "--short"], capture_output=True, text=True, check=False)
-        version = parse_version(answer.stdout) if answer.returncode == 0 else None
+        said = _version_of(command)
+        version = parse_version(said)
         if version is None:
             continue
         if version >= OLDEST:
-            return ComposeVersion(command, answer.stdout.strip())
-        too_old.append(f"{' '.join(command)} is {answer.stdout.strip()}")
+            return ComposeVersion(command, said)
+        too_old.append(f"{' '.join(command)} is {said}")
     if too_old:
         needed = ".".join(map(str, OLDEST))
         raise ComposeTooOldError(
@@ -60,10 +58,36 @@ def find() -> ComposeVersion:
     raise ComposeMissingError("neither `docker compose` nor `docker-compose` runs here", _GET_ONE)
 
 
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Our environment without settings that would change what Compose does with our file."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("COMPOSE_")}
-    return kept | {"COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "plain", "COMPOSE_MENU": "0"} | dict(extra)
+def _version_of(command: Sequence[str]) -> str:
+    """What this Compose says its version is; empty where it is no program that can be run."""
+    try:
+        answer = subprocess.run(
+            [*command, "version", "--short"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=surroundings.ROOT,
+            env=_environment({}),
+            check=False,
+        )
+    except OSError:  # a page that says "Not Found", a script whose interpreter is gone, for another processor
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _environment(engine: Mapping[str, str]) -> dict[str, str]:
+    """The environment of Compose: nothing that would change what it does with our file, in which all is said."""
+    found = surroundings.environment(
+        *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+    )
+    ours = {
+        "COMPOSE_ANSI": "never",
+        "COMPOSE_PROGRESS": "plain",
+        "COMPOSE_MENU": "0",
+        "COMPOSE_DISABLE_ENV_FILE": "1",
+    }
+    return found | ours | dict(engine)
 
 
 def run(project: str, file: str, arguments: Sequence[str], *, engine: Mapping[str, str]) -> None:
@@ -75,24 +99,25 @@ def run(project: str, file: str, arguments: Sequence[str], *, engine: Mapping[st
     """
     command = [*find().command, "--project-name", project, "--project-directory", "/", "--file", "-", *arguments]
     # A file, not a pipe: of a pipe's text Compose would obey the part that a killed driver has written so far.
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as text:
-        text.write(file)
-        text.seek(0)
-        with subprocess.Popen(
+    with (
+        surroundings.text_file(file) as text,
+        subprocess.Popen(
             command,
             stdin=text,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            cwd="/",
+            errors="replace",
+            cwd=surroundings.ROOT,
             env=_environment(engine),
             close_fds=False,
-        ) as process:
-            try:
-                output, _ = process.communicate()
-            except BaseException:
-                process.terminate()
-                raise
+        ) as process,
+    ):
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            process.terminate()
+            raise
     if process.returncode != 0:
         lines = [line for line in output.splitlines() if line.strip()][-KEPT_LINES:]
         if full := [line.strip() for line in lines if diskspace.is_full(line)]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import hailbox
-from hailbox import resources
+from hailbox import resources, surroundings
 from hailbox.engine.port import Engine, Image
 from hailbox.images import cache
 from hailbox.images.context import DOCKERFILE, Context, with_arguments
@@ -114,7 +113,7 @@ def _seen(lines: Iterable[str]) -> tuple[tuple[int, int], str]:
 
 def bootstrap(engine: Engine, report: Report) -> str:
     """Make the base of Debian's packages, with the host's mmdebstrap or debootstrap; returns its Python."""
-    tool = shutil.which("mmdebstrap") or shutil.which("debootstrap")
+    tool = surroundings.which("mmdebstrap") or surroundings.which("debootstrap")
     if tool is None:
         raise BaseImageError(
             f"there is no base image: {PULLED} cannot be pulled, and neither mmdebstrap nor debootstrap is there",

@@ -10,11 +10,13 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
+from hailbox import surroundings
 from hailbox.model import diskspace
 from hailbox.model.errors import DiskFullError, ImageError
 
-NEARLY_FULL = 16 << 20
+NEARLY_FULL: Final = 16 << 20
 """Bytes left below which a program that failed while it wrote is taken to have failed for lack of space."""
 
 
@@ -24,7 +26,16 @@ def directory() -> Path:
     Raises ImageError if it cannot be made, DiskFullError.
     """
     configured = os.environ.get("XDG_CACHE_HOME", "")
-    root = Path(configured) if os.path.isabs(configured) else Path(os.path.expanduser("~/.cache"))
+    home = surroundings.home()
+    if os.path.isabs(configured):
+        root = Path(configured)
+    elif home is not None:
+        root = home / ".cache"
+    else:
+        raise ImageError(
+            "there is no cache directory: neither HOME nor XDG_CACHE_HOME is set, and the user database has no home",
+            "set XDG_CACHE_HOME to a directory that you may write",
+        )
     path = root / "hailbox"
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -51,14 +62,16 @@ def disk_full(path: Path) -> DiskFullError:
 
 
 def run(command: Sequence[str], where: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program that writes at `where`, without input. Raises DiskFullError; other failures are in the result."""
+    """Run a program that writes at `where`, without input, in that directory and with the user's environment but for
+    what would change a Python program. Raises DiskFullError; other failures are in the result."""
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         errors="replace",
-        env={**os.environ, "LC_ALL": "C"},
+        cwd=where,
+        env={**surroundings.environment_without("PYTHON"), "LC_ALL": "C"},
         check=False,
     )
     if done.returncode == 0:

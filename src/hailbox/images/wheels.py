@@ -12,14 +12,16 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Final
 
+from hailbox import surroundings
 from hailbox.images import cache
 from hailbox.model.errors import ImageError
 
-MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 """Docker's names of architectures, and the ones in wheels' file names (others are the same)."""
 
-GLIBC = range(17, 37)
+GLIBC: Final = range(17, 37)
 """Minor versions of glibc 2 that a wheel may ask for (PEP 600): Debian 12 and 13 have at least 2.36."""
 
 
@@ -56,9 +58,10 @@ def _drop_others(kept: Path) -> None:
 def pip() -> list[str]:
     """The host's pip as a command: this interpreter's, else the one on the path. Raises ImageError."""
     if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip"]
+        # Without the current directory and PYTHONPATH, whose modules would be run in place of pip's own.
+        return [sys.executable, "-P", "-E", "-m", "pip"]
     for program in ("pip3", "pip"):
-        if found := shutil.which(program):
+        if found := surroundings.which(program):
             return [found]
     raise ImageError(
         "the daemons' dependencies cannot be fetched: there is no pip", "install pip, then run this again"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from hailbox import surroundings
 from hailbox.engine.docker.sdk import ContextAPI, DockerException, TLSConfig, context_configuration, kwargs_from_env
 from hailbox.model.errors import UsageError
 
@@ -78,7 +79,8 @@ def find() -> Address:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser())
+    """The docker client's folder; one that is not there where the user has no home directory."""
+    return Path(os.environ.get("DOCKER_CONFIG") or (surroundings.home() or Path("/nonexistent")) / ".docker")
 
 
 def _configuration() -> str:

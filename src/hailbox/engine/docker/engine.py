@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from hailbox import surroundings
 from hailbox.engine import composecli
 from hailbox.engine.docker import objects, stream
 from hailbox.engine.port import (
@@ -216,7 +217,7 @@ class DockerEngine:
         return Execution(ended["ExitCode"], output, errors)
 
     def attached_command(self, container_id: str, command: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
-        client = shutil.which("docker")
+        client = surroundings.which("docker")
         if client is None:
             raise DockerClientMissingError(
                 "the docker client is not on the PATH; hailbox needs it to connect a command with this terminal",
