@@ -17,9 +17,8 @@ from hailbox.cli import output, progress
 from hailbox.cli.progress import Live, Plain
 from hailbox.engine import composecli
 from hailbox.images import cache, wheels
-from hailbox.model.errors import ComposeMissingError, ConfigurationError, ImageError, UsageError
+from hailbox.model.errors import ComposeMissingError, ImageError, UsageError
 from hailbox.model.progress import Phase, Progress
-from hailbox.stack.definitions import load_config
 from support.cli_program import command, environment, run
 from support.engine_server import EMPTY, engine, serve
 
@@ -301,34 +300,3 @@ def test_an_empty_variable_is_not_the_default_stack(tmp_path: Path) -> None:
     ended = run(tmp_path, "destroy", "--dry-run", variables={"HAILBOX_STACK": ""})
     assert (ended.status, ended.error()[0]) == (2, "bad-usage")
     assert "HAILBOX_STACK" in ended.err
-
-
-@pytest.mark.parametrize("name", ["hailbox.yml", ".hailbox.yaml", ".hailbox.yml"])
-def test_a_configuration_of_another_name_is_not_ignored(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("stack: x\n")
-    with pytest.raises(ConfigurationError, match="would be ignored") as caught:
-        load_config(tmp_path)
-    assert caught.value.remedy == f"rename it: mv {name} hailbox.yaml"
-    (tmp_path / "hailbox.yaml").write_text("stack: y\n")
-    assert load_config(tmp_path).stack == "y"
-
-
-def test_a_configuration_that_is_no_file(tmp_path: Path) -> None:
-    path = tmp_path / "hailbox.yaml"
-    path.symlink_to("nowhere")
-    with pytest.raises(ConfigurationError, match="a link to what is not there"):
-        load_config(tmp_path)
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(ConfigurationError, match="no file"):
-        load_config(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["stack: a\nprofile: fs\nstack: b\n", "ports: {cld-1: 1000, cld-1: 1001}\n", 'stack: a\n"stack": b\n'],
-)
-def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "hailbox.yaml").write_text(text)
-    with pytest.raises(ConfigurationError, match="stands twice"):
-        load_config(tmp_path)
