@@ -46,3 +46,8 @@ def plain(value: Any) -> Any:
 def text(document: Mapping[str, Any]) -> str:
     """The envelope as indented JSON."""
     return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def line(document: Mapping[str, Any]) -> str:
+    """An object as JSON in one line."""
+    return json.dumps(document, ensure_ascii=False)

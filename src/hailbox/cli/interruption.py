@@ -23,7 +23,8 @@ def explain(invocation: Invocation) -> None:
     def leave(_number: int, _frame: FrameType | None) -> None:
         error = interrupted(invocation)
         if invocation.json:
-            text, where = envelope.text(envelope.envelope(invocation.command, invocation.stack, None, [error])), 1
+            document = envelope.envelope(invocation.command, invocation.stack, None, [error])
+            text, where = (envelope.line if invocation.by_line else envelope.text)(document), 1
         else:
             text, where = output.lines(error), 2
         try:

@@ -26,6 +26,8 @@ class Invocation:
     command: str | None
     json: bool = False
     debug: bool = False
+    by_line: bool = False
+    """Whether JSON is printed in lines, an object each, as there is no end to wait for."""
     changes: bool = False
     """Whether the command changes the stack."""
     stack: str | None = None
@@ -51,9 +53,17 @@ def write(text: str) -> None:
         print(plain_text(text), flush=True)  # noqa: T201
 
 
-def write_json(document: Mapping[str, Any]) -> None:
-    """Print JSON, which is UTF-8 whatever the locale (RFC 8259, section 8.1). Raises as `write` does."""
-    write_bytes(f"{envelope.text(document)}\n".encode("utf-8", "backslashreplace"))
+def write_json(invocation: Invocation, document: Mapping[str, Any]) -> None:
+    """Print the envelope as JSON, which is UTF-8 whatever the locale (RFC 8259, section 8.1). Raises as `write`."""
+    if invocation.by_line:
+        write_json_line(document)
+    else:
+        write_bytes(f"{envelope.text(document)}\n".encode("utf-8", "backslashreplace"))
+
+
+def write_json_line(document: Mapping[str, Any]) -> None:
+    """Print an object in one line of JSON. Raises as `write` does."""
+    write_bytes(f"{envelope.line(document)}\n".encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(data: bytes) -> None:
@@ -82,7 +92,7 @@ def explained() -> Iterator[None]:
 def result(invocation: Invocation, data: Any, wrong: HailboxError | None) -> None:
     """Print the envelope of a command that came to its end."""
     errors = [wrong] if wrong else []
-    write_json(envelope.envelope(invocation.command, invocation.stack, data, errors))
+    write_json(invocation, envelope.envelope(invocation.command, invocation.stack, data, errors))
 
 
 def error(invocation: Invocation, wrong: HailboxError) -> None:
@@ -93,7 +103,7 @@ def error(invocation: Invocation, wrong: HailboxError) -> None:
         traceback.print_exception(wrong)
     if invocation.json:
         with contextlib.suppress(ReaderGoneError, DiskFullError):
-            write_json(envelope.envelope(invocation.command, invocation.stack, None, [wrong]))
+            write_json(invocation, envelope.envelope(invocation.command, invocation.stack, None, [wrong]))
         return
     with contextlib.suppress(OSError):
         print(plain_text(lines(wrong)), file=sys.stderr)  # noqa: T201

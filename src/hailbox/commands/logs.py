@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,45 +22,27 @@ class LogLine:
     text: str
 
 
-def logs(
-    context: Context, wanted: Sequence[str] = (), *, tail: int | None = None, follow: bool = False
-) -> Iterator[LogLine]:
-    """The lines of these services or replicas (none: of all); with `follow` for ever, as they come.
+def logs(context: Context, wanted: Sequence[str] = (), *, tail: int | None = None) -> list[LogLine]:
+    """The lines of these services or replicas (none: of all), in order of time.
 
     `tail` is the number of last lines of each replica to begin with. Raises UnknownStackError,
     UnknownServiceError, StackDownError.
     """
-    containers = selection.containers(present(context.engine, context.stack), wanted, one_shot=True)
-    if follow:
-        yield from _followed(context.engine, containers, tail)
-        return
-    lines = [line for container in containers for line in _lines(context.engine, container, tail, follow=False)]
-    yield from sorted(lines, key=lambda line: line.time)
+    containers = chosen(context, wanted)
+    lines = [line for container in containers for line in read(context.engine, container, tail, follow=False)]
+    return sorted(lines, key=lambda line: line.time)
 
 
-def _lines(engine: Engine, container: Container, tail: int | None, *, follow: bool) -> Iterator[LogLine]:
+def chosen(context: Context, wanted: Sequence[str]) -> list[Container]:
+    """The containers of these services or replicas (none: all). Raises as `logs` does."""
+    return selection.containers(present(context.engine, context.stack), wanted, one_shot=True)
+
+
+def read(
+    engine: Engine, container: Container, tail: int | None, *, follow: bool, since: int | None = None
+) -> Iterator[LogLine]:
+    """The lines of one container; `since`: only those of that second and later."""
     replica = container.labels.get(names.REPLICA, container.name)
-    for line in engine.logs(container.id, tail=tail, follow=follow):
+    for line in engine.logs(container.id, tail=tail, follow=follow, since=since):
         time, _, text = line.decode(errors="replace").rstrip("\r").partition(" ")
         yield LogLine(replica, time, text)
-
-
-def _followed(engine: Engine, containers: Sequence[Container], tail: int | None) -> Iterator[LogLine]:
-    arriving: queue.Queue[LogLine | None] = queue.Queue(maxsize=1000)
-
-    def pump(container: Container) -> None:
-        try:
-            for line in _lines(engine, container, tail, follow=True):
-                arriving.put(line)
-        finally:
-            arriving.put(None)
-
-    for container in containers:
-        threading.Thread(target=pump, args=(container,), daemon=True).start()
-    ended = 0
-    while ended < len(containers):
-        line = arriving.get()
-        if line is None:
-            ended += 1
-        else:
-            yield line
