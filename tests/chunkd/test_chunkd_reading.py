@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haild.chunkd import blockchecksums
-from haild.chunkd.blockchecksums import BlockChecksums
 from haild.chunkd.catalog import StoredObject
 from haild.chunkd.reading import VERIFIED_COUNT, VERIFIED_FOR, BodyFile, DamagedError, Verified, in_memory
 from haild.chunkd.store import Store
+from haild.wire import blockchecksums
+from haild.wire.blockchecksums import BlockChecksums
 
 BLOCK = 65536
 

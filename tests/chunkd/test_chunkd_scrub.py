@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from haild.chunkd import check
-from haild.chunkd.blockchecksums import BlockChecksums
 from haild.chunkd.catalog import StoredObject
 from haild.chunkd.check import Checker, StoppedError, check_objects
 from haild.chunkd.store import Store
+from haild.wire.blockchecksums import BlockChecksums
 
 USER = b"user"
 

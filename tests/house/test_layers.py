@@ -111,7 +111,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "haild.iwhd.provider": {"haild.iwhd.settings", "haild.client", "haild.transfer", "haild.wire"},
     "haild.iwhd.provider.backend": {
-        *("haild.iwhd.provider.base", "haild.iwhd.provider.remote", "haild.iwhd.provider.spool"),
+        *("haild.iwhd.provider.base", "haild.iwhd.provider.filecheck", "haild.iwhd.provider.remote"),
+        "haild.iwhd.provider.spool",
         *("haild.iwhd.settings", "haild.client", "haild.transfer", "haild.wire"),
     },
     "haild.iwhd.metadata": {"haild.daemon", "haild.wire"},

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from haild.chunkd.blockchecksums import BlockChecksums
+from haild.wire.blockchecksums import BlockChecksums
 
 _FANOUT: Final = 256
 FLUSH_SIZE: Final = 1 << 20

@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from haild.chunkd import blockchecksums
 from haild.chunkd.catalog import StoredObject
+from haild.wire import blockchecksums
 from haild.wire.chunk.messages import BLOCK_SIZE
 
 READ_SIZE: Final = 4 * BLOCK_SIZE

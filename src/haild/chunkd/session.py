@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
-from haild.chunkd import blockchecksums
 from haild.chunkd.bodies import FinishedBody
 from haild.chunkd.catalog import CatalogError, StoredObject
 from haild.chunkd.check import Checker
@@ -19,6 +18,7 @@ from haild.chunkd.connection import Connection, ConnectionClosedError
 from haild.chunkd.listing import write_listing
 from haild.chunkd.reading import BodyFile, DamagedError
 from haild.chunkd.store import INLINE_SIZE, Refusal, Store
+from haild.wire import blockchecksums
 from haild.wire.chunk import messages as wire
 from haild.wire.chunk.messages import Operation, Request, RequestFlag, Response, ResponseCode, ResponseFlag
 

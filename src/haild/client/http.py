@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 from xml.etree.ElementTree import Element, ParseError
@@ -74,14 +75,18 @@ def _failures(authority: str) -> Iterator[None]:
 class StoredObject:
     """An object being read: iterate over it for the blocks of its body, which end in UnreachableError if cut short.
 
-    `size` is in bytes, None where the service does not say it; `etag` has no quotes; the names of `metadata` are
-    in lower case.
+    `size` is in bytes, None where the service does not say it; of a part it is that of the part, which begins at
+    `offset` of the object. `content_range` is the header of a part, else None. `etag` has no quotes; the names of
+    `metadata` are in lower case.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, metadata_prefix: str) -> None:
         self._response = response
         self.size = response.content_length
         self.etag = response.headers.get("ETag", "").strip('"')
+        partial = response.status == HTTPStatus.PARTIAL_CONTENT
+        self.content_range = response.headers.get("Content-Range") if partial else None
+        self.offset = _offset(response)
         prefix = metadata_prefix.lower()
         self.metadata = {
             name.lower().removeprefix(prefix): value
@@ -110,6 +115,16 @@ class StoredObject:
         with _failures(self._response.url.authority):
             async for block in self._response.content.iter_any():
                 yield block
+
+
+def _offset(response: aiohttp.ClientResponse) -> int:
+    """Where the part of the object begins that a response carries (RFC 9110, 14.4)."""
+    if response.status != HTTPStatus.PARTIAL_CONTENT:
+        return 0
+    first = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0].strip()
+    if not (first.isascii() and first.isdecimal() and len(first) < 20):
+        raise UnreachableError(f"{response.url.authority}: a part of an object without its place")
+    return int(first)
 
 
 class Put:
@@ -291,9 +306,14 @@ class ServiceClient(abc.ABC):
         return await put.finish()
 
     @contextlib.asynccontextmanager
-    async def get_object(self, bucket: str, key: str) -> AsyncIterator[StoredObject]:
-        """The object, open for reading while in the context; status 404 if there is none."""
-        async with self._request("GET", self.path(bucket, key)) as response:
+    async def get_object(
+        self, bucket: str, key: str, *, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[StoredObject]:
+        """The object, open for reading while in the context; status 404 if there is none.
+
+        `headers` may ask for a part by Range; `offset` of the result tells whether the service sends that part.
+        """
+        async with self._request("GET", self.path(bucket, key), headers) as response:
             yield StoredObject(response, self.metadata_prefix)
 
     async def head_object(self, bucket: str, key: str) -> StoredObject:

@@ -63,7 +63,7 @@ def iwhd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iwhd]:
         (b"GET /b/k HTTP/1.1\r\nX: " + b"x" * 300_000 + b"\r\n", 400),
         (b"GET /b/k HTTP/1.1\r\n" + b"X: y\r\n" * 1000, 400),
         (b"GET /b/k HTTP/1.1\r\nX : y\r\n", 400),
-        (b"GET /b/k HTTP/1.1\r\nRange: bytes=0-0\r\n", 200),
+        (b"GET /b/k HTTP/1.1\r\nRange: bytes=0-0\r\n", 206),
         (b"GET /b/k HTTP/1.1\r\nUpgrade: h2c\r\n", 200),
         (b"GET /b/k HTTP/3.0\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),

@@ -111,7 +111,7 @@ class Warehouse:
         """The etag and the body of the object; fails if only one of them is there or the size differs."""
         record = await self.objects.find("b", "k")
         try:
-            async with self.objects.open("b", "k") as body:
+            async with (await self.objects.reading("b", "k")).open() as body:
                 content = b"".join([block async for block in body.blocks])
         except MissingError:
             assert record is None

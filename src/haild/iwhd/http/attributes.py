@@ -48,6 +48,10 @@ async def get_attribute(site: Site, _request: web.BaseRequest, target: Target) -
     value = await site.database.read(
         partial(records.attribute, bucket=target.bucket, key=target.key, name=target.name)
     )
+    if site.master is not None and target.name not in RESERVED_ATTRIBUTES:
+        record = await site.database.read(partial(records.find, bucket=target.bucket, key=target.key))
+        if record is not None and record.upstream is not None:
+            value = await site.master.refreshed(target.bucket, target.key, target.name, value)
     if not value:
         raise RequestError(404)
     return Reply(200, value, "text/plain")

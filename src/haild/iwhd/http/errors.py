@@ -16,7 +16,8 @@ from haild.iwhd.access import NotAllowedError
 from haild.iwhd.http.body import BodyTooLargeError, SlowClientError
 from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.metadata.evaluation import BudgetError
-from haild.iwhd.provider.base import MissingError, ProviderError, UnavailableError
+from haild.iwhd.metadata.records import DamagedAttributeError
+from haild.iwhd.provider.base import DamagedError, MissingError, ProviderError, UnavailableError
 from haild.iwhd.registration.errors import NotRegistrableError, ParameterError, RegistrationFailedError
 from haild.iwhd.settings import ProviderSettingsError
 from haild.iwhd.warehouse.bucket import NotEmptyError
@@ -41,6 +42,7 @@ STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (DatabaseError, 503),
     (BudgetError, 422),
     (MissingError, 404),
+    (DamagedAttributeError, 500),
     (ProviderError, 500),
     (NotAllowedError, 403),
     (ProviderSettingsError, 400),
@@ -58,7 +60,7 @@ STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
 )
 """By kind of error, the first that fits; any other error is a defect of ours."""
 
-WITH_TEXT: Final = (NotEmptyError, NotAllowedError, BudgetError)
+WITH_TEXT: Final = (NotEmptyError, NotAllowedError, BudgetError, DamagedError, DamagedAttributeError)
 """Errors whose text is for the client; the contract wants no body with the others."""
 
 

@@ -11,18 +11,28 @@ from typing import Final
 
 from aiohttp import web
 
+from haild.http.conditional import Part, UnsatisfiableError, content_range, date_of, part_of, precondition
 from haild.iwhd.http import attributes as attributeapi
 from haild.iwhd.http.errors import RequestError
 from haild.iwhd.http.reply import Reply
 from haild.iwhd.http.site import Site
 from haild.iwhd.metadata import records
-from haild.iwhd.metadata.database import DatabaseError
-from haild.iwhd.metadata.records import Record
 from haild.iwhd.provider.base import MissingError, ProviderError, UnavailableError
+from haild.iwhd.warehouse.object import ChangedError, Reading
 from haild.wire.iwhd.form import Form
-from haild.wire.iwhd.target import MASTER_ROLE, RESERVED_ATTRIBUTES, RESERVED_OBJECTS, ROLE_HEADER, Target
+from haild.wire.iwhd.target import (
+    ETAG_HEADER,
+    MASTER_ROLE,
+    RESERVED_ATTRIBUTES,
+    RESERVED_OBJECTS,
+    ROLE_HEADER,
+    Target,
+)
 
 BINARY: Final = "application/octet-stream"
+
+_ATTEMPTS: Final = 10
+"""How often a body may be replaced just while it is opened, before its reader is told to come again."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +42,13 @@ async def put_object(site: Site, request: web.BaseRequest, target: Target) -> Re
     role = request.headers.get(ROLE_HEADER)
     if role != (None if site.master is None else MASTER_ROLE) or target.key in RESERVED_OBJECTS:
         raise RequestError(403, close=True)
+    if "Content-Range" in request.headers:
+        text = "a PUT stores a whole body; Content-Range in it means a part, which cannot be stored alone\n"
+        raise RequestError(400, text, close=True)
     length = request.content_length if request.body_exists else 0
     try:
-        put = await site.objects.start_put(target.bucket, target.key, length)
+        upstream = None if site.master is None else request.headers.get(ETAG_HEADER)
+        put = await site.objects.start_put(target.bucket, target.key, length, upstream=upstream)
     except UnavailableError as error:
         logger.warning("put of %s/%s: %s", target.bucket, target.key, error)
         raise RequestError(503, close=True) from error
@@ -50,33 +64,75 @@ async def put_object(site: Site, request: web.BaseRequest, target: Target) -> Re
 
 
 async def get_object(site: Site, request: web.BaseRequest, target: Target) -> Reply:
-    """The body, streamed; without the database whatever the provider has."""
-    record: Record | None = None
-    with contextlib.suppress(DatabaseError):
-        record = await site.objects.find(target.bucket, target.key)
-        if record is None:
-            return await _pulled(site, target)
-        if request.headers.get("If-None-Match") == record.etag:
-            return Reply(304)
-    length = None if record is None else record.size
-    if request.method == "HEAD" and record is not None:
-        return Reply(200, _nothing(), BINARY, length=length)
+    """The body or a part of it, streamed; without the database whatever the provider has."""
+    for _ in range(_ATTEMPTS):
+        reading = await site.objects.reading(target.bucket, target.key)
+        if await _is_at_master(site, reading):
+            try:
+                return await _pulled(site, request, target)
+            except UnavailableError:
+                if reading.record is None:
+                    raise
+        try:
+            return await _read(site, request, reading)
+        except ChangedError:
+            continue  # replaced in between
+    raise RequestError(503, "the body is being replaced all the time\n")
+
+
+async def _is_at_master(site: Site, reading: Reading) -> bool:
+    """Whether the body is to be had from the master: we have none, or an old copy. Raises RequestError(404)."""
+    if not reading.is_known:
+        return False
+    if site.master is not None and reading.key not in RESERVED_OBJECTS:
+        return reading.record is None or await site.master.has_replaced(reading.bucket, reading.key, reading.record)
+    if reading.record is None:
+        raise RequestError(404)
+    return False
+
+
+async def _read(site: Site, request: web.BaseRequest, reading: Reading) -> Reply:
+    """The answer from our own provider. Raises ChangedError, ProviderError."""
+    record = reading.record
+    headers: dict[str, str] = {}
+    part: Part | None = None
+    if record is not None and record.etag is not None:
+        headers = {"ETag": f'"{record.etag}"', "Last-Modified": date_of(record.date), "Accept-Ranges": "bytes"}
+        if (status := precondition(request.headers, record.etag, record.date)) is not None:
+            return Reply(status, headers=headers)
+        if request.method == "HEAD":
+            return Reply(200, _nothing(), BINARY, headers, length=record.size)
+        try:
+            part = part_of(request.headers, record.size, record.etag, record.date)
+        except UnsatisfiableError as error:
+            raise RequestError(416, headers={"Content-Range": f"bytes */{record.size}"}) from error
     async with contextlib.AsyncExitStack() as stack:
         try:
-            body = await stack.enter_async_context(site.objects.open(target.bucket, target.key))
+            place = {} if part is None else {"offset": part.offset, "length": part.length}
+            body = await stack.enter_async_context(reading.open(**place))
         except MissingError as error:
-            logger.warning("get of %s/%s: %s", target.bucket, target.key, error)
+            logger.warning("get of %s/%s: %s", reading.bucket, reading.key, error)
             raise RequestError(404 if record is None else site.directory.primary.lost_body_status) from error
-        return Reply(200, body, BINARY, length=length, resources=stack.pop_all())
+        if part is None or record is None:
+            length = None if record is None else record.size
+            return Reply(200, body, BINARY, headers, length=length, resources=stack.pop_all())
+        headers["Content-Range"] = content_range(part, record.size)
+        return Reply(206, body, BINARY, headers, length=part.length, resources=stack.pop_all())
 
 
-async def _pulled(site: Site, target: Target) -> Reply:
-    """A body that only the master has: streamed, and kept."""
-    if site.master is None or target.key in RESERVED_OBJECTS:
+async def _pulled(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+    """A body that only the master has: streamed, and kept; a part of one is only passed on."""
+    if site.master is None:
         raise RequestError(404)
+    asked = {name: request.headers[name] for name in ("Range", "If-Range") if name in request.headers}
     async with contextlib.AsyncExitStack() as stack:
-        body = await stack.enter_async_context(site.master.pulled(target.bucket, target.key))
-        return Reply(200, body, BINARY, length=body.size, resources=stack.pop_all())
+        found = await stack.enter_async_context(site.master.pulled(target.bucket, target.key, asked))
+        status = 200 if found.content_range is None else 206
+        headers = {} if found.content_range is None else {"Content-Range": found.content_range}
+        if found.etag:
+            headers["ETag"] = f'"{found.etag}"'
+        body = found.body
+        return Reply(status, body, BINARY, headers, length=body.size, resources=stack.pop_all())
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -32,7 +32,7 @@ SMALLEST: Final = 4 << 20
 class Reply:
     """An answer. `content` is whole, or comes in pieces, or is a body open in `resources`.
 
-    `close` ends the connection after it; `length` is told to HEAD only, where it would be known.
+    `close` ends the connection after it. `length` is told to HEAD, and of a part (206); a whole body is chunked.
     """
 
     status: int = 200
@@ -69,7 +69,9 @@ async def send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         if request.method == "HEAD":
             return await _send_head(request, reply)
         response = _response(reply)
-        if request.version < HttpVersion11:
+        if reply.status == 206:
+            response.content_length = reply.length
+        elif request.version < HttpVersion11:
             # Only the end of the connection ends such an answer, even if the client asked to keep it.
             response.force_close()
         await _deadline(response.prepare(request))
@@ -124,11 +126,11 @@ async def _send_head(request: web.BaseRequest, reply: Reply) -> web.StreamRespon
 
 async def _send_body(request: web.BaseRequest, response: web.StreamResponse, body: Body) -> None:
     if body.file is not None and body.size is not None:
-        await _send_file(request, body.file, body.size)
+        await _send_file(request, response, body, body.file, body.size)
         return
     size = body.size or 0
     if size >= SMALLEST and splice.can_take(request.transport) and (detached := body.detach()):
-        await _send_relayed(request, size, *detached)
+        await _send_relayed(request, response, size, *detached)
         return
     sent = 0
     async for block in body.blocks:
@@ -138,11 +140,13 @@ async def _send_body(request: web.BaseRequest, response: web.StreamResponse, bod
         raise UnavailableError(f"the provider sent {sent} of {body.size} bytes")
 
 
-async def _send_relayed(request: web.BaseRequest, size: int, begun: bytes, source: int) -> None:
+async def _send_relayed(
+    request: web.BaseRequest, response: web.StreamResponse, size: int, begun: bytes, source: int
+) -> None:
     """Let the system pass the body on from the connection `source` to the client's."""
     try:
         request.writer.send_headers()
-        chunked = request.version >= HttpVersion11
+        chunked = _is_chunked(request, response)
         if begun and request.transport is not None:
             head, tail = (b"%x\r\n" % len(begun), b"\r\n") if chunked else (b"", b"")
             request.transport.write(head + begun + tail)
@@ -162,16 +166,24 @@ async def _send_relayed(request: web.BaseRequest, size: int, begun: bytes, sourc
         os.close(source)
 
 
-async def _send_file(request: web.BaseRequest, file: BinaryIO, size: int) -> None:
-    """Let the system copy the file to the connection; we only frame the chunks (RFC 9112, 7.1)."""
+def _is_chunked(request: web.BaseRequest, response: web.StreamResponse) -> bool:
+    return response.content_length is None and request.version >= HttpVersion11
+
+
+async def _send_file(
+    request: web.BaseRequest, response: web.StreamResponse, body: Body, file: BinaryIO, size: int
+) -> None:
+    """Let the system copy a part of the file to the connection; we only frame the chunks (RFC 9112, 7.1)."""
     loop = asyncio.get_running_loop()
     request.writer.send_headers()
-    chunked = request.version >= HttpVersion11
-    for offset in range(0, size, SEGMENT):
+    chunked = _is_chunked(request, response)
+    for offset in range(body.offset, body.offset + size, SEGMENT):
+        count = min(SEGMENT, body.offset + size - offset)
+        if body.check is not None:
+            await asyncio.to_thread(body.check, offset, count)
         transport = request.transport
         if transport is None or not isinstance(transport, asyncio.WriteTransport):
             raise ConnectionResetError("the client is gone")
-        count = min(SEGMENT, size - offset)
         if chunked:
             transport.write(b"%x\r\n" % count)
         await _deadline(loop.sendfile(transport, file, offset, count))

@@ -25,6 +25,7 @@ from haild.iwhd.http.reply import Reply, send
 from haild.iwhd.http.site import Site
 from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.metadata.evaluation import BudgetError
+from haild.iwhd.metadata.records import DamagedAttributeError
 from haild.iwhd.provider.base import ProviderError
 from haild.wire.iwhd.target import Kind, Target, parse_target
 
@@ -102,7 +103,7 @@ def make_server(site: Site) -> web.Server:
             request.content.feed_eof()
         try:
             return await send(request, reply)
-        except (ProviderError, DatabaseError, BudgetError) as error:
+        except (ProviderError, DatabaseError, BudgetError, DamagedAttributeError) as error:
             logger.warning("%s %s: broken off: %s", request.method, request.raw_path[:200], error)
             _reset(request)
             raise ConnectionResetError("broken off") from error

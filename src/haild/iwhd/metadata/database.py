@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from haild.daemon.datadir import hold
 from haild.daemon.errors import StartError, refusal
 from haild.daemon.groupcommit import GroupCommit
-from haild.iwhd.metadata.schema import SCHEMA, VERSION
+from haild.iwhd.metadata.schema import SCHEMA, UPGRADES, VERSION
 
 READERS: Final = 2
 
@@ -109,4 +109,5 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if version > VERSION:
         raise StartError(f"the metadata are of version {version}; this iwhd knows {VERSION} and earlier")
     if version < VERSION:
-        connection.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
+        steps = "".join(UPGRADES[each] for each in range(version, VERSION)) if version else SCHEMA
+        connection.executescript(f"BEGIN;{steps}PRAGMA user_version={VERSION};COMMIT;")

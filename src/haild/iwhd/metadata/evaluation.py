@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from haild.iwhd.metadata.records import PAGE, Page
+from haild.iwhd.metadata.records import PAGE, Page, checked
 from haild.wire.iwhd.listing import Listed
 from haild.wire.iwhd.query import Expression
 from haild.wire.iwhd.queryvalue import Attribute, Context, selects
@@ -118,8 +118,8 @@ class Values:
         if row is None:
             return None
         self._meter.take(row[1])
-        (value,) = self._connection.execute("SELECT value FROM attribute WHERE rowid = ?", (row[0],)).fetchone()
-        return bytes(value)
+        stored = self._connection.execute("SELECT value, sum FROM attribute WHERE rowid = ?", (row[0],)).fetchone()
+        return checked(*address, *stored)
 
 
 def matching(

@@ -13,7 +13,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A body about to become visible (`put`) or to disappear (`delete`). `size` in bytes, `date` in epoch seconds."""
+    """A body about to become visible (`put`) or to disappear (`delete`). `size` in bytes, `date` in epoch seconds.
+
+    `sums` are the checksums of the body's blocks where they are known; `upstream` is the master's etag of a copy.
+    """
 
     identity: int
     action: Literal["put", "delete"]
@@ -24,6 +27,8 @@ class Intent:
     size: int = 0
     date: float = 0.0
     token: str = ""
+    sums: bytes | None = None
+    upstream: str | None = None
 
 
 def begin_put(
@@ -36,14 +41,16 @@ def begin_put(
     size: int,
     date: float,
     token: str,
+    sums: bytes | None = None,
+    upstream: str | None = None,
 ) -> Intent:
     """Note that the body `etag` is about to become visible."""
     cursor = connection.execute(
-        "INSERT INTO intent(action, provider, bucket, key, etag, size, date, token)"
-        " VALUES ('put', ?, ?, ?, ?, ?, ?, ?)",
-        (provider, bucket, key, etag, size, date, token),
+        "INSERT INTO intent(action, provider, bucket, key, etag, size, date, token, sums, upstream)"
+        " VALUES ('put', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (provider, bucket, key, etag, size, date, token, sums, upstream),
     )
-    return Intent(cursor.lastrowid or 0, "put", provider, bucket, key, etag, size, date, token)
+    return Intent(cursor.lastrowid or 0, "put", provider, bucket, key, etag, size, date, token, sums, upstream)
 
 
 def begin_delete(connection: sqlite3.Connection, *, provider: str, bucket: str, key: str) -> Intent:
@@ -62,6 +69,6 @@ def end(connection: sqlite3.Connection, intent: Intent) -> None:
 def pending(connection: sqlite3.Connection) -> list[Intent]:
     """All entries, in order."""
     rows = connection.execute(
-        "SELECT id, action, provider, bucket, key, etag, size, date, token FROM intent ORDER BY id"
+        "SELECT id, action, provider, bucket, key, etag, size, date, token, sums, upstream FROM intent ORDER BY id"
     )
     return [Intent(*row) for row in rows]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -22,12 +23,26 @@ PAGE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of an object. `etag` is None while it has no body; `locations` says who holds the body."""
+    """What is known of an object. `etag` is None while it has no body; `locations` says who holds the body.
+
+    `date`: when the body was put, epoch seconds. `sums`: checksums of its blocks, where known. `upstream`: the etag
+    that the master had for it, if it is a copy of the master's.
+    """
 
     identity: int
     etag: str | None
     size: int
     locations: frozenset[str]
+    date: float = 0.0
+    sums: bytes | None = None
+    upstream: str | None = None
+
+
+class DamagedAttributeError(Exception):
+    """The value of an attribute is not what was stored: the database file has been damaged."""
+
+    def __init__(self, bucket: str, key: str, name: str) -> None:
+        super().__init__(f"attribute {name} of {bucket}/{key} is damaged in the metadata; set it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +81,13 @@ def forget_bucket(connection: sqlite3.Connection, bucket: str) -> None:
 
 def find(connection: sqlite3.Connection, bucket: str, key: str) -> Record | None:
     """The record of an object."""
-    query = "SELECT id, etag, size FROM object WHERE bucket = ? AND key = ?"
+    query = "SELECT id, etag, size, date, sums, upstream FROM object WHERE bucket = ? AND key = ?"
     row = connection.execute(query, (bucket, key)).fetchone()
     if row is None:
         return None
     names = connection.execute("SELECT name FROM location WHERE object = ?", (row[0],))
-    return Record(row[0], row[1], row[2] or 0, frozenset(name for (name,) in names))
+    locations = frozenset(name for (name,) in names)
+    return Record(row[0], row[1], row[2] or 0, locations, row[3] or 0.0, row[4], row[5])
 
 
 def _ensure(connection: sqlite3.Connection, bucket: str, key: str) -> int:
@@ -81,17 +97,35 @@ def _ensure(connection: sqlite3.Connection, bucket: str, key: str) -> int:
 
 
 def set_body(
-    connection: sqlite3.Connection, bucket: str, key: str, *, etag: str, size: int, date: float, location: str
+    connection: sqlite3.Connection,
+    bucket: str,
+    key: str,
+    *,
+    etag: str,
+    size: int,
+    date: float,
+    location: str,
+    sums: bytes | None = None,
+    upstream: str | None = None,
 ) -> None:
     """Note a new body, held at `location` only; the attributes stay."""
     identity = _ensure(connection, bucket, key)
-    connection.execute("UPDATE object SET etag = ?, size = ?, date = ? WHERE id = ?", (etag, size, date, identity))
+    connection.execute(
+        "UPDATE object SET etag = ?, size = ?, date = ?, sums = ?, upstream = ? WHERE id = ?",
+        (etag, size, date, sums, upstream, identity),
+    )
     connection.execute("DELETE FROM location WHERE object = ?", (identity,))
     connection.execute("INSERT INTO location(object, name) VALUES (?, ?)", (identity, location))
 
 
-def add_location(connection: sqlite3.Connection, bucket: str, key: str, etag: str, name: str) -> None:
-    """Note that `name` holds the body `etag` too; nothing happens if that is no longer the body."""
+def add_location(
+    connection: sqlite3.Connection, bucket: str, key: str, etag: str, name: str, sums: bytes | None = None
+) -> None:
+    """Note that `name` holds the body `etag` too, and its checksums, unless the body is another one by now."""
+    connection.execute(
+        "UPDATE object SET sums = coalesce(sums, ?) WHERE bucket = ? AND key = ? AND etag = ?",
+        (sums, bucket, key, etag),
+    )
     connection.execute(
         "INSERT OR IGNORE INTO location(object, name)"
         " SELECT id, ? FROM object WHERE bucket = ? AND key = ? AND etag = ?",
@@ -118,10 +152,22 @@ def set_attributes(
     """Set attributes of an object, whose record is made if need be."""
     identity = _ensure(connection, bucket, key)
     connection.executemany(
-        "INSERT INTO attribute(object, name, value) VALUES (?, ?, ?)"
-        " ON CONFLICT(object, name) DO UPDATE SET value = excluded.value",
-        [(identity, name, value) for name, value in attributes],
+        "INSERT INTO attribute(object, name, value, sum) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT(object, name) DO UPDATE SET value = excluded.value, sum = excluded.sum",
+        [(identity, name, value, _sum(name, value)) for name, value in attributes],
     )
+
+
+def _sum(name: str, value: bytes) -> int:
+    """The checksum of an attribute; the name is in it, so that no value can pass for another's."""
+    return zlib.crc32(value, zlib.crc32(name.encode() + b"\0"))
+
+
+def checked(bucket: str, key: str, name: str, value: bytes, checksum: int | None) -> bytes:
+    """A stored value. Raises DamagedAttributeError if it is not what was stored."""
+    if checksum is not None and (not isinstance(value, bytes) or _sum(name, value) != checksum):
+        raise DamagedAttributeError(bucket, key, name)
+    return bytes(value)
 
 
 def unset_attribute(connection: sqlite3.Connection, bucket: str, key: str, name: str) -> bool:
@@ -131,7 +177,10 @@ def unset_attribute(connection: sqlite3.Connection, bucket: str, key: str, name:
 
 
 def attribute(connection: sqlite3.Connection, bucket: str, key: str, name: str) -> bytes | None:
-    """The value of one attribute. Of what iwhd keeps itself only the texts can be read (iwhd.md 7.5)."""
+    """The value of one attribute. Of what iwhd keeps itself only the texts can be read (iwhd.md 7.5).
+
+    Raises DamagedAttributeError.
+    """
     if name in ("_bucket", "_key", "_etag"):
         record = find(connection, bucket, key)
         if record is None:
@@ -139,10 +188,11 @@ def attribute(connection: sqlite3.Connection, bucket: str, key: str, name: str) 
         text = {"_bucket": bucket, "_key": key}.get(name, record.etag)
         return None if text is None else text.encode()
     row = connection.execute(
-        "SELECT value FROM attribute JOIN object ON object.id = object WHERE bucket = ? AND key = ? AND name = ?",
+        "SELECT value, sum FROM attribute JOIN object ON object.id = object"
+        " WHERE bucket = ? AND key = ? AND name = ?",
         (bucket, key, name),
     ).fetchone()
-    return None if row is None else bytes(row[0])
+    return None if row is None else checked(bucket, key, name, *row)
 
 
 def attribute_names(connection: sqlite3.Connection, bucket: str, key: str) -> list[str] | None:

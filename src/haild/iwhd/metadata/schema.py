@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Kept in the database as `user_version`; a database of a later version is refused."""
 
 SCHEMA: Final = """
@@ -19,6 +19,8 @@ CREATE TABLE object(
     etag TEXT,      -- these three are NULL while the object has attributes only
     size INTEGER,
     date REAL,
+    sums BLOB,      -- checksums of the body's blocks (haild.wire.blockchecksums), NULL where they are not known
+    upstream TEXT,  -- the etag that the master had for the body when it was copied here
     UNIQUE(bucket, key)
 );
 CREATE INDEX object_by_bucket ON object(bucket, id);
@@ -27,6 +29,7 @@ CREATE TABLE attribute(
     object INTEGER NOT NULL REFERENCES object ON DELETE CASCADE,
     name TEXT NOT NULL,
     value BLOB NOT NULL,
+    sum INTEGER,    -- CRC-32 of name, NUL and value; NULL for what version 1 stored
     UNIQUE(object, name)
 );
 CREATE TABLE location(
@@ -43,7 +46,9 @@ CREATE TABLE intent(            -- the journal: what is being done to the primar
     etag TEXT NOT NULL DEFAULT '',
     size INTEGER NOT NULL DEFAULT 0,
     date REAL NOT NULL DEFAULT 0,
-    token TEXT NOT NULL DEFAULT ''
+    token TEXT NOT NULL DEFAULT '',
+    sums BLOB,
+    upstream TEXT
 );
 CREATE TABLE work(              -- the replication queue
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -58,3 +63,14 @@ CREATE INDEX work_by_target ON work(target, id);
 CREATE INDEX work_by_object ON work(target, bucket, key);
 CREATE TABLE setting(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+
+UPGRADES: Final[dict[int, str]] = {
+    1: """
+ALTER TABLE object ADD COLUMN sums BLOB;
+ALTER TABLE object ADD COLUMN upstream TEXT;
+ALTER TABLE attribute ADD COLUMN sum INTEGER;
+ALTER TABLE intent ADD COLUMN sums BLOB;
+ALTER TABLE intent ADD COLUMN upstream TEXT;
+""",
+}
+"""By version: the statements that make the next version of it."""

@@ -32,6 +32,18 @@ class UnavailableError(ProviderError):
     """The provider cannot be reached or cannot work at the moment; it may later."""
 
 
+class DamagedError(ProviderError):
+    """What the provider holds is not what was put; the text names object and place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a body must be: its size in bytes, and the checksums of its blocks (haild.wire.blockchecksums)."""
+
+    size: int
+    sums: bytes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     """A body that is about to become visible, as the journal remembers it.
@@ -51,6 +63,9 @@ class Upload(abc.ABC):
     The order is write (any number of times), prepare, publish. abort() may come at any time instead, also
     after a failure.
     """
+
+    sums: bytes | None = None
+    """After prepare(): the checksums of the body's blocks, for Expected; None where the provider has its own."""
 
     @abc.abstractmethod
     async def write(self, piece: bytes) -> None:
@@ -74,7 +89,10 @@ class Upload(abc.ABC):
 
 @dataclass(slots=True)
 class Body:
-    """A body being read, of `size` bytes where that is known: an open file, or blocks.
+    """A body, or the part of it that was asked for, of `size` bytes where that is known: a part of a file, or blocks.
+
+    `offset` is where the part begins in the file. Before bytes of the file are sent, `check` is called with their
+    offset and count in a thread; it raises DamagedError. The blocks are checked already.
 
     `detach` may give, in place of the blocks, what has come of the body and a descriptor of a non-blocking socket
     on which the rest will come as it is, to be closed by the caller; or None.
@@ -83,6 +101,8 @@ class Body:
     blocks: AsyncIterator[bytes]
     size: int | None = None
     file: BinaryIO | None = None
+    offset: int = 0
+    check: Callable[[int, int], None] | None = None
     detach: Callable[[], tuple[bytes, int] | None] = lambda: None
 
 
@@ -145,8 +165,13 @@ class Provider(abc.ABC):
         """
 
     @abc.abstractmethod
-    def open(self, bucket: str, key: str) -> AbstractAsyncContextManager[Body]:
-        """The body of an object; MissingError if there is none. Entering the context opens it."""
+    def open(
+        self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, expected: Expected | None = None
+    ) -> AbstractAsyncContextManager[Body]:
+        """`length` bytes (None: the rest) of an object's body from `offset` on. Entering the context opens it.
+
+        Raises MissingError if there is none, DamagedError if it is not as `expected`, where the provider can tell.
+        """
 
     @abc.abstractmethod
     async def delete(self, bucket: str, key: str) -> None:

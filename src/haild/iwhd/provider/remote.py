@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
 from typing import ClassVar, Final
 
-from haild.client.http import Put, RefusedError, ServiceClient, UnreachableError
+from haild.client.http import Put, RefusedError, ServiceClient, StoredObject, UnreachableError
 from haild.iwhd.provider.base import (
     Body,
     ExistsError,
+    Expected,
     MissingError,
     Provider,
     ProviderError,
@@ -82,22 +83,50 @@ class RemoteProvider(Provider):
         return head.metadata.get(ETAG_METADATA) == publication.etag
 
     @contextlib.asynccontextmanager
-    async def open(self, bucket: str, key: str) -> AsyncIterator[Body]:
+    async def open(
+        self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, expected: Expected | None = None
+    ) -> AsyncIterator[Body]:
+        # Services check their bodies themselves.
+        headers = {"Range": range_of(offset, length)} if offset or length is not None else {}
         async with contextlib.AsyncExitStack() as stack:
             with self.translated():
-                found = await stack.enter_async_context(self.client.get_object(bucket, key))
+                found = await stack.enter_async_context(self.client.get_object(bucket, key, headers=headers))
+            if found.offset == offset and (length is None or found.size == length):
+                yield Body(self._blocks(found), found.size, detach=found.detach)
+                return
+            # The service knows no ranges: it sends all of the body.
+            skipped = offset - found.offset
+            size = length if length is not None or found.size is None else found.size - skipped
+            yield Body(_part(self._blocks(found), skipped, size), size)
 
-            async def blocks() -> AsyncIterator[bytes]:
-                with self.translated():
-                    async for block in found:
-                        yield block
-
-            yield Body(blocks(), found.size, detach=found.detach)
+    async def _blocks(self, found: StoredObject) -> AsyncIterator[bytes]:
+        with self.translated():
+            async for block in found:
+                yield block
 
     async def delete(self, bucket: str, key: str) -> None:
         # Upstream says 200 for an object that is not there (iwhd.md 7.3), and S3 says 204.
         with self.translated(), contextlib.suppress(MissingError):
             await self.client.delete_object(bucket, key)
+
+
+def range_of(offset: int, length: int | None) -> str:
+    """The Range header for a part of a body (RFC 9110, 14.2)."""
+    return f"bytes={offset}-" if length is None else f"bytes={offset}-{offset + length - 1}"
+
+
+async def _part(blocks: AsyncIterator[bytes], skipped: int, length: int | None) -> AsyncIterator[bytes]:
+    """`length` bytes (None: all) of what `blocks` yield, after the first `skipped` bytes."""
+    async for each in blocks:
+        block = each[skipped:]
+        skipped = max(0, skipped - len(each))
+        if length is not None:
+            block = block[:length]
+            length -= len(block)
+        if block:
+            yield block
+        if length == 0:
+            return
 
 
 class RemoteUpload(Upload):

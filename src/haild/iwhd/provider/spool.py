@@ -43,7 +43,9 @@ class SpooledUpload(Upload):
                 await self._upload.write(block)
         except OSError as error:
             raise UnavailableError(f"cannot read the spool: {error}") from error
-        return await self._upload.prepare()
+        token = await self._upload.prepare()
+        self.sums = self._upload.sums
+        return token
 
     async def publish(self) -> None:
         self._file.close()

@@ -1,4 +1,4 @@
-"""Locks by object: one holder per bucket and key at a time, and no memory for those that nobody holds."""
+"""Locks by object: one holder per bucket and key at a time, and no memory for those that are free."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ class KeyLocks:
 
     def __init__(self) -> None:
         self._locks: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+
+    def is_held(self, bucket: str, key: str) -> bool:
+        """Whether the lock of an object is held or waited for."""
+        return (bucket, key) in self._locks
 
     @contextlib.asynccontextmanager
     async def held(self, bucket: str, key: str) -> AsyncIterator[None]:

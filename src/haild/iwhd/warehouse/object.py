@@ -25,6 +25,7 @@ from haild.iwhd.metadata.journal import Intent
 from haild.iwhd.metadata.records import Record
 from haild.iwhd.provider.base import (
     Body,
+    Expected,
     MissingError,
     Provider,
     ProviderError,
@@ -63,6 +64,7 @@ class Objects:
         self._unsettled: dict[tuple[str, str], list[Intent]] = {}
         self._settling: asyncio.Task[None] | None = None
         self._last_date = 0.0
+        self._changes = Changes()
 
     async def start(self) -> None:
         """Before the first request: settle what was cut off; what cannot be yet is tried again in the background."""
@@ -144,8 +146,12 @@ class Objects:
         self._last_date = max(time.time(), math.nextafter(self._last_date, math.inf))
         return self._last_date
 
-    async def start_put(self, bucket: str, key: str, length: int | None) -> PendingPut:
+    async def start_put(
+        self, bucket: str, key: str, length: int | None, *, upstream: str | None = None
+    ) -> PendingPut:
         """Begin to put a body of `length` bytes (None: not known).
+
+        upstream: the master's etag, if the body is a copy of the master's.
 
         Raises ProviderError: MissingError if there is no such bucket.
         """
@@ -155,7 +161,7 @@ class Objects:
         if not known:
             await provider.check_bucket(bucket)
         upload = await provider.start_upload(bucket, key, length=length, etag=etag_of(date))
-        return PendingPut(self, provider, upload, bucket, key, date)
+        return PendingPut(self, provider, upload, bucket, key, date, upstream)
 
     async def _is_known(self, bucket: str) -> bool:
         with contextlib.suppress(DatabaseError):
@@ -184,6 +190,8 @@ class Objects:
             size=put.size,
             date=put.date,
             token=token,
+            sums=put.upload.sums,
+            upstream=put.upstream,
         )
         try:
             await self._settle(put.bucket, put.key)
@@ -200,6 +208,7 @@ class Objects:
         return published
 
     async def _publish_or_settle(self, put: PendingPut, intent: Intent) -> bool:
+        self._changes.note(put.bucket, put.key)
         try:
             await put.upload.publish()
         except ProviderError as error:
@@ -223,6 +232,8 @@ class Objects:
                     size=intent.size,
                     date=intent.date,
                     location=location,
+                    sums=intent.sums,
+                    upstream=intent.upstream,
                 )
                 self._queue.object_changed(connection, intent.bucket, intent.key)
             journal.end(connection, intent)
@@ -230,6 +241,11 @@ class Objects:
         await self._database.write(change)
 
     # Getting
+
+    @property
+    def primary(self) -> Provider:
+        """Where bodies are read and put."""
+        return self._directory.primary
 
     async def find(self, bucket: str, key: str) -> Record | None:
         """The record of an object whose body we hold. Raises ProviderError, DatabaseError."""
@@ -239,11 +255,25 @@ class Objects:
             return None
         return record
 
-    @contextlib.asynccontextmanager
-    async def open(self, bucket: str, key: str) -> AsyncIterator[Body]:
-        """The body that the primary provider has, record or not. Raises ProviderError."""
-        async with self._directory.primary.open(bucket, key) as body:
-            yield body
+    async def reading(self, bucket: str, key: str) -> Reading:
+        """The record of an object, to be followed by its body. Waits while a body is just being published.
+
+        Raises ProviderError; without the database the result has no record.
+        """
+        record, known = None, True
+        try:
+            if self._locks.is_held(bucket, key):
+                async with self._locks.held(bucket, key):
+                    pass
+            mark = self._changes.mark(bucket, key)
+            record = await self.find(bucket, key)
+        except DatabaseError:
+            mark, known = None, False
+        return Reading(self, bucket, key, record, mark, is_known=known)
+
+    def is_unchanged(self, bucket: str, key: str, mark: int) -> bool:
+        """Whether no body of the object was published, or is being published, since `mark`."""
+        return not self._locks.is_held(bucket, key) and self._changes.mark(bucket, key) == mark
 
     # Deleting
 
@@ -288,11 +318,78 @@ class Objects:
         return await self._database.write(change)
 
 
+class Changes:
+    """Notes that bodies are published, for readers that must not mix an old record and a new body."""
+
+    _SLOTS: Final = 4096
+
+    def __init__(self) -> None:
+        self._counts = [0] * self._SLOTS
+
+    def note(self, bucket: str, key: str) -> None:
+        """A body of the object is about to become visible."""
+        self._counts[hash((bucket, key)) % self._SLOTS] += 1
+
+    def mark(self, bucket: str, key: str) -> int:
+        """A number that changes with each body of the object, and now and then without."""
+        return self._counts[hash((bucket, key)) % self._SLOTS]
+
+
+class ChangedError(Exception):
+    """The body was replaced between the reading of its record and of itself: begin again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An object being read: its record, and the body that belongs to it. Made by Objects.reading().
+
+    `record` is None if we hold no body, or, where `is_known` is false, if the database cannot tell.
+    """
+
+    objects: Objects
+    bucket: str
+    key: str
+    record: Record | None
+    mark: int | None
+    is_known: bool
+
+    @contextlib.asynccontextmanager
+    async def open(self, offset: int = 0, length: int | None = None) -> AsyncIterator[Body]:
+        """`length` bytes (None: the rest) of the body from `offset` on, record or not.
+
+        Raises ChangedError, DamagedError, other ProviderErrors.
+        """
+        record = self.record
+        expected = None if record is None else Expected(record.size, record.sums)
+        provider = self.objects.primary
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                body = await stack.enter_async_context(
+                    provider.open(self.bucket, self.key, offset=offset, length=length, expected=expected)
+                )
+            except ProviderError as error:
+                self._check(error)
+                raise
+            self._check(None)
+            yield body
+
+    def _check(self, error: ProviderError | None) -> None:
+        if self.mark is not None and not self.objects.is_unchanged(self.bucket, self.key, self.mark):
+            raise ChangedError from error
+
+
 class PendingPut:
     """A body whose upload has begun; take() must follow, or write() and finally finish() or abort()."""
 
     def __init__(
-        self, objects: Objects, provider: Provider, upload: Upload, bucket: str, key: str, date: float
+        self,
+        objects: Objects,
+        provider: Provider,
+        upload: Upload,
+        bucket: str,
+        key: str,
+        date: float,
+        upstream: str | None = None,
     ) -> None:
         self._objects = objects
         self.provider = provider
@@ -300,6 +397,7 @@ class PendingPut:
         self.bucket = bucket
         self.key = key
         self.date = date
+        self.upstream = upstream
         self.size = 0
 
     async def take(self, pieces: AsyncIterable[bytes]) -> Stored:

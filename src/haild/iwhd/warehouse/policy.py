@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.evaluation import POLICY_SECONDS, BudgetError, Meter, Values
+from haild.iwhd.metadata.records import DamagedAttributeError
 from haild.iwhd.settings import ProviderSettings
 from haild.wire.iwhd.query import Expression, ExpressionError, parse
 from haild.wire.iwhd.queryvalue import Context, selects
@@ -30,17 +31,17 @@ def chosen(
     """
     if key in RESERVED_OBJECTS:
         return []
-    policy = _policy(connection, bucket, key, override)
-    if policy is None:
-        return []
-    values = Values(connection, Meter(POLICY_SECONDS))
     try:
+        policy = _policy(connection, bucket, key, override)
+        if policy is None:
+            return []
+        values = Values(connection, Meter(POLICY_SECONDS))
         return [
             target.name
             for target in targets
             if selects(policy, Context(values.of(bucket, key), target.attribute, values.linked))
         ]
-    except BudgetError as error:
+    except (BudgetError, DamagedAttributeError) as error:
         logger.warning("the policy of %s/%s copies nothing: %s", bucket, key, error)
         return []
 

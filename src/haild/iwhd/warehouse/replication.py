@@ -18,7 +18,7 @@ from haild.iwhd.metadata.database import Database, DatabaseError
 from haild.iwhd.metadata.work import Item
 from haild.iwhd.provider.base import ExistsError, MissingError, Provider, ProviderError, UnavailableError
 from haild.iwhd.warehouse.directory import ProviderDirectory
-from haild.iwhd.warehouse.object import Objects
+from haild.iwhd.warehouse.object import ChangedError, Objects
 from haild.iwhd.warehouse.queue import ReplicationQueue
 
 FIRST_PAUSE: Final = 0.5
@@ -177,8 +177,10 @@ class Replicator:
         if record is None:
             return  # deleted since; that is queued too
         if record.etag is not None and target.name not in record.locations:
-            await self._copy_body(target, bucket, key, record.etag)
-            location = partial(records.add_location, bucket=bucket, key=key, etag=record.etag, name=target.name)
+            sums = await self._copy_body(target, bucket, key, record.etag)
+            location = partial(
+                records.add_location, bucket=bucket, key=key, etag=record.etag, name=target.name, sums=sums
+            )
             await self._database.write(location)
         if target.keeps_attributes:
             await self._copy_attributes(target, bucket, key)
@@ -189,7 +191,10 @@ class Replicator:
         batch: dict[str, bytes] = {}
         size = 0
         for name in names:
-            value = await self._database.read(partial(records.attribute, bucket=bucket, key=key, name=name))
+            try:
+                value = await self._database.read(partial(records.attribute, bucket=bucket, key=key, name=name))
+            except records.DamagedAttributeError as error:
+                raise ProviderError(str(error)) from error
             if value is None:
                 continue  # deleted since
             if batch and size + len(value) > _BATCH:
@@ -200,17 +205,21 @@ class Replicator:
         if batch:
             await target.set_attributes(bucket, key, batch)
 
-    async def _copy_body(self, target: Provider, bucket: str, key: str, etag: str) -> None:
+    async def _copy_body(self, target: Provider, bucket: str, key: str, etag: str) -> bytes | None:
+        """Copy the body; returns its checksums if the target has made some."""
         try:
             await target.check_bucket(bucket)
         except MissingError:
             await target.create_bucket(bucket)
         async with contextlib.AsyncExitStack() as stack:
             try:
-                body = await stack.enter_async_context(self._objects.open(bucket, key))
+                reading = await self._objects.reading(bucket, key)
+                body = await stack.enter_async_context(reading.open())
+            except ChangedError as error:
+                raise UnavailableError("the body is being replaced") from error
             except MissingError:
                 if await self._objects.find(bucket, key) is None:
-                    return
+                    return None
                 raise ProviderError("the primary provider has lost the body") from None
             upload = await target.start_copy(bucket, key, length=body.size, etag=etag)
             sent = 0
@@ -225,6 +234,7 @@ class Replicator:
             except BaseException:
                 await upload.abort()
                 raise
+            return upload.sums
 
 
 async def _sleep_or(news: asyncio.Event, seconds: float | None) -> None:

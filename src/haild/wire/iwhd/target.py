@@ -27,6 +27,9 @@ RESERVED_BUCKETS: Final = frozenset({"_new", "_providers", "_health"}) | RESERVE
 
 ROLE_HEADER: Final = "X-redhat-role"
 MASTER_ROLE: Final = "master"
+ETAG_HEADER: Final = "X-iwhd-etag"
+"""Ours: the etag that the body of a copy has at the master that sends it."""
+
 VALUE_HEADER: Final = "X-redhat-value"
 
 Kind = Literal[

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -14,6 +15,7 @@ from typing import BinaryIO, Final
 from haild.iwhd.provider.base import (
     Body,
     ExistsError,
+    Expected,
     MissingError,
     Provider,
     ProviderError,
@@ -21,8 +23,10 @@ from haild.iwhd.provider.base import (
     UnavailableError,
     Upload,
 )
+from haild.iwhd.provider.filecheck import FileCheck, Verifications
 from haild.iwhd.settings import OWN_DIRECTORY, ProviderSettings
 from haild.transfer import writeback
+from haild.wire.blockchecksums import BlockChecksums
 
 BLOCK: Final = 256 * 1024
 """Bytes read at a time, and collected before they are written."""
@@ -37,6 +41,9 @@ WRITEBACK_INTERVAL: Final = 8 << 20
 BUCKET_MODE: Final = 0o750
 _BUCKET_GROUP: Final = 36
 """Group of bucket directories where permitted: what RHEV-M's storage wants (iwhd.md 6.1)."""
+
+_HOST: Final = socket.gethostname()
+"""In a stack the replica, whose data volume it is."""
 
 _MISSING: Final = (errno.ENOENT, errno.ENOTDIR)
 _UNAVAILABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE)
@@ -83,6 +90,7 @@ class _FileUpload(Upload):
         self._written = 0
         self._begun = 0
         self._entered = False
+        self._checksums = BlockChecksums()
         self._writing: asyncio.Future[None] | None = None
 
     async def write(self, piece: bytes) -> None:
@@ -109,6 +117,7 @@ class _FileUpload(Upload):
             sync_directory(self._staged.parent)
             self._entered = True
         for piece in pieces:
+            self._checksums.update(piece)
             view = memoryview(piece)
             while view:
                 view = view[os.write(self._descriptor, view) :]
@@ -126,6 +135,7 @@ class _FileUpload(Upload):
 
     def _make_durable(self) -> str:
         os.fsync(self._descriptor)
+        self.sums = self._checksums.encode()
         token = f"{self._staged.name}:{_identity(os.fstat(self._descriptor))}"
         os.close(self._descriptor)
         self._descriptor = -1
@@ -189,6 +199,7 @@ class FileProvider(Provider):
             self._reserved.update(spool.resolve().relative_to(self.root.resolve()).parts[:1])
         self._staging = self.root / OWN_DIRECTORY / "uploads"
         self._uploads: set[_FileUpload] = set()
+        self._verifications = Verifications()
         self._prefix = secrets.token_hex(8)
         """Begins the names of this process's uploads: recover() leaves them alone."""
 
@@ -285,12 +296,24 @@ class FileProvider(Provider):
         return True
 
     @contextlib.asynccontextmanager
-    async def open(self, bucket: str, key: str) -> AsyncIterator[Body]:
+    async def open(
+        self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, expected: Expected | None = None
+    ) -> AsyncIterator[Body]:
         path = self.path(bucket, key)
         with _translated():
             file, size = await asyncio.to_thread(_open, path)
         try:
-            yield Body(_blocks(file), size, file)
+            count = max(0, size - offset) if length is None else length
+            check = None
+            if expected is not None:
+                what = f"body {bucket}/{key} at provider {self.name} ({path} on {_HOST})"
+                check = FileCheck(file, expected, what, self._verifications)
+                if check.is_needed:
+                    # The beginning now, while an error can still be told.
+                    await asyncio.to_thread(check, offset, min(count, BLOCK))
+                if not check.is_needed:
+                    check = None
+            yield Body(_blocks(file, offset, count, check), count, file, offset, check)
         finally:
             file.close()
 
@@ -309,7 +332,14 @@ def _open(path: Path) -> tuple[BinaryIO, int]:
     return file, os.fstat(file.fileno()).st_size
 
 
-async def _blocks(file: BinaryIO) -> AsyncIterator[bytes]:
+async def _blocks(file: BinaryIO, offset: int, count: int, check: FileCheck | None) -> AsyncIterator[bytes]:
+    def read(position: int, length: int) -> bytes:
+        if check is not None:
+            check(position, length)
+        return os.pread(file.fileno(), length, position)
+
     with _translated():
-        while block := await asyncio.to_thread(file.read, BLOCK):
+        end = offset + count
+        while offset < end and (block := await asyncio.to_thread(read, offset, min(BLOCK, end - offset))):
             yield block
+            offset += len(block)

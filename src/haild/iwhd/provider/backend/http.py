@@ -12,7 +12,7 @@ from haild.iwhd.provider.base import ExistsError, ProviderError, Publication, Un
 from haild.iwhd.provider.remote import RemoteProvider, RemoteUpload
 from haild.iwhd.settings import ProviderSettings
 from haild.wire.iwhd.login import authorization
-from haild.wire.iwhd.target import MASTER_ROLE, ROLE_HEADER
+from haild.wire.iwhd.target import ETAG_HEADER, MASTER_ROLE, ROLE_HEADER
 
 
 class _Role:
@@ -42,13 +42,15 @@ class _Role:
 
 
 class _WarehouseUpload(RemoteUpload):
-    def __init__(self, provider: WarehouseProvider, bucket: str, key: str, length: int | None, role: _Role) -> None:
-        super().__init__(provider, bucket, key, length, "")
+    def __init__(
+        self, provider: WarehouseProvider, bucket: str, key: str, length: int | None, role: _Role, etag: str = ""
+    ) -> None:
+        super().__init__(provider, bucket, key, length, etag)
         self._client = provider.client
         self._role = role
 
     def start(self) -> Put:
-        headers = {ROLE_HEADER: MASTER_ROLE} if self._role.as_master else {}
+        headers = {ROLE_HEADER: MASTER_ROLE, ETAG_HEADER: self._etag} if self._role.as_master else {}
         return self._client.start_put(*self._address, self._length, headers=headers)
 
     @contextlib.contextmanager
@@ -105,7 +107,7 @@ class WarehouseProvider(RemoteProvider):
         return _WarehouseUpload(self, bucket, key, length, self._own_role)
 
     async def start_copy(self, bucket: str, key: str, *, length: int | None, etag: str) -> Upload:
-        return _WarehouseUpload(self, bucket, key, length, self._copy_role)
+        return _WarehouseUpload(self, bucket, key, length, self._copy_role, etag)
 
     async def settle(self, publication: Publication) -> bool:
         with self.translated():
