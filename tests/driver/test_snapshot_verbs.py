@@ -1,6 +1,7 @@
 """Snapshots on the engine in memory: what is copied, and that no kill at any request leaves a lie."""
 
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import (
     NotWorkingError,
+    SnapshotDamagedError,
     SnapshotExistsError,
     UnknownSnapshotError,
     UsageError,
@@ -39,12 +41,16 @@ class Copier:
         self.fake = fake
         self.kept: dict[str, dict[str, int]] = {}
         self.frozen: list[ContainerState] = []
+        self.damage: dict[str, int] = {}
+        """By replica, what its copy holds in place of what was saved."""
         self.waiting: set[str] = set()
         """The restoring helpers that have not yet been told that the services have ended."""
 
     def __call__(self, helper: Helper) -> bytes:
         if "-lostprocesses-" in helper.name:
             return b"[]"
+        if "-digest-" in helper.name:
+            return json.dumps(self.kept[next(iter(helper.mounts))] | self.damage).encode()
         if helper.labels[names.HELPER] == names.DISPOSABLE:
             self._see()
             target = next(name for name, place in helper.mounts.items() if place == "/to")
@@ -52,7 +58,7 @@ class Copier:
                 place.split("/")[2].removesuffix(":ro"): n for n, place in helper.mounts.items() if n != target
             }
             self.kept[target] = {replica: self.fake.contents[name].written for replica, name in sources.items()}
-            return b"4096\t/to\n"
+            return b"4096\n"
         self.waiting.add(helper.name)
         return b"ready\nrestored\n"
 
@@ -109,6 +115,11 @@ def serving(fake: FakeEngine) -> bool:
     )
 
 
+def restoring(fake: FakeEngine) -> bool:
+    """Whether the helper that puts the copies in place of the data is there."""
+    return any(c.labels.get(names.HELPER) == names.RESTORE for c in fake.all_containers.values())
+
+
 def helpers(fake: FakeEngine) -> list[str]:
     return [c.name for c in fake.all_containers.values() if names.HELPER in c.labels]
 
@@ -135,7 +146,7 @@ def test_the_helper_ends_when_all_services_are_started(fake: FakeEngine, context
     seen: list[set[ContainerState]] = []
 
     def look(moment: str) -> None:
-        if moment == "before await_exit":
+        if moment == "before await_exit" and restoring(fake):
             services = [c for c in fake.all_containers.values() if names.SERVICE in c.labels]
             seen.append({c.state for c in services if c.labels[names.REPLICA] != ONE_SHOT})
 
@@ -304,7 +315,7 @@ def test_a_half_restored_stack_is_not_saved_and_reset_gives_the_data_up(fake: Fa
     write(fake, 2)
 
     def kill(moment: str) -> None:
-        if moment == "after start_container":
+        if moment == "after start_container" and restoring(fake):
             raise KilledError(moment)
 
     fake.interrupt = kill
@@ -331,3 +342,26 @@ def test_a_killed_removal_leaves_no_snapshot(fake: FakeEngine, context: Context)
         remove(context, "next")
 
     assert sweep(fake, prepare, lambda: remove(context, "seed"), check) > 5
+
+
+def test_a_damaged_snapshot_is_not_restored(fake: FakeEngine, copier: Copier, context: Context) -> None:
+    save(context, "seed")
+    write(fake, 2)
+    copier.damage = {"chunkd-1": 7}
+    with pytest.raises(SnapshotDamagedError, match="the data of chunkd-1 is not what was saved"):
+        restore(context, "seed")
+    assert data(fake) == {2}
+    assert serving(fake)
+    restore(context, "seed", verify=False)
+    assert data(fake) == {1}
+
+
+def test_a_seal_without_its_copy_is_no_snapshot(fake: FakeEngine, context: Context) -> None:
+    """Else the engine would make an empty volume of that name, and the data be replaced by nothing."""
+    labels = {names.STACK: "test", names.SNAPSHOT_NAME: "z"}
+    fake.create_volume("elsewhere", labels | {names.KIND: names.SNAPSHOT})
+    fake.create_volume("hailbox-test-snapshot-seal-z", labels | {names.KIND: names.SEAL, catalog.SIZE: "many"})
+    assert ls(context) == []
+    with pytest.raises(UnknownSnapshotError):
+        restore(context, "z")
+    assert data(fake) == {1}

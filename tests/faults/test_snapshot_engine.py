@@ -5,11 +5,13 @@ import os
 import secrets
 import signal
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tenacity
 
+from support import inflict
 from support.enginestack import Stack
 
 pytestmark = pytest.mark.timeout(400)
@@ -139,3 +141,48 @@ def test_a_killed_restore_is_finished_by_up(stack: Stack, twice: bool) -> None:
     stack.run("up")
     assert content(stack) == FIRST
     assert not [name for name in stack.labelled() if "-restore-" in name]
+
+
+def test_a_file_brings_the_state_to_another_stack(stack: Stack, tmp_path: Path) -> None:
+    """With the credentials: without them nobody reaches the objects."""
+    stack.run("up")
+    fill(stack, b"first")
+    before = stack.env()
+    stack.run("snapshot", "save", "seed")
+    file = tmp_path / "seed.tar.zst"
+    assert stack.run("snapshot", "export", "seed", str(file)).data["size"] == file.stat().st_size
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert stack.run("snapshot", "export", "seed", str(file), ok=False).errors[0]["code"] == "snapshot-file"
+
+    other = Stack(f"{stack.name}-b", tmp_path)
+    try:
+        other.run("up")
+        damaged = tmp_path / "damaged"
+        damaged.write_bytes(file.read_bytes()[:-5000])
+        assert other.run("snapshot", "import", str(damaged), ok=False).errors[0]["code"] == "snapshot-file"
+        assert snapshots(other) == []
+        other.run("snapshot", "import", str(file), "theirs")
+        other.run("snapshot", "restore", "theirs")
+        assert content(other) == FIRST
+        assert other.env()["AWS_SECRET_ACCESS_KEY"] == before["AWS_SECRET_ACCESS_KEY"]
+        assert other.run("up").data["changed"] == []
+    finally:
+        other.run("destroy", ok=False)
+        assert other.labelled() == []
+        other.client.close()
+
+
+def test_a_bit_that_flipped_in_a_snapshot_is_noticed(stack: Stack) -> None:
+    stack.run("up")
+    fill(stack, b"first")
+    stack.run("snapshot", "save", "seed")
+    place = inflict.volume(stack, "snapshot-seed")
+    large = max((path for path in place.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    with large.open("r+b") as stream:
+        stream.seek(large.stat().st_size // 2)
+        byte = stream.read(1)
+        stream.seek(-1, os.SEEK_CUR)
+        stream.write(bytes([byte[0] ^ 1]))
+    answer = stack.run("snapshot", "restore", "seed", ok=False)
+    assert (answer.status, answer.errors[0]["code"]) == (5, "snapshot-damaged")
+    assert content(stack) == FIRST

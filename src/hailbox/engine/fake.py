@@ -7,8 +7,10 @@ that moment; an exception that it raises is how a test kills the driver there. W
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 import json
+import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -222,6 +224,25 @@ class FakeEngine:
             if content.credentials is not None:
                 found |= {"credentials.json": content.credentials.encode(), **content.files}
         return found
+
+    @_request
+    def read_archive(self, container_id: str, directory: str) -> Iterator[bytes]:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for name in self.all_containers[container_id].mounts:
+                text = str(self.contents[name].written).encode()
+                entry = tarfile.TarInfo(f"{directory.rpartition('/')[2]}/written")
+                entry.size = len(text)
+                tar.addfile(entry, io.BytesIO(text))
+        return iter([archive.getvalue()])
+
+    @_request
+    def write_archive(self, container_id: str, directory: str, archive: Iterator[bytes]) -> None:
+        with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as tar:
+            content = tar.extractfile("written")
+            number = int(content.read()) if content else 0
+        for name in self.all_containers[container_id].mounts:
+            self.contents[name] = replace(self.contents[name], written=number)
 
     @_request
     def execute(self, container_id: str, command: Sequence[str]) -> Execution:

@@ -230,6 +230,13 @@ class Engine(Protocol):
         """The files in a directory of a container, running or not, volumes included, by their path from there; none
         if there is no such container or directory."""
 
+    def read_archive(self, container_id: str, directory: str) -> Iterator[bytes]:
+        """A directory of a container, running or not, volumes included, as blocks of a tar archive. Every path in it
+        begins with the last part of the directory's."""
+
+    def write_archive(self, container_id: str, directory: str, archive: Iterator[bytes]) -> None:
+        """Extract the blocks of a tar archive into a directory of a container, running or not."""
+
     def execute(self, container_id: str, command: Sequence[str]) -> Execution:
         """Run a command in a running container to its end, without input; keeps all that it prints in memory."""
 

@@ -61,6 +61,9 @@ RESTORE: Final = Kind(
     memory=_COPY_MEMORY,
     deadline=3600.0,
 )
+DIGEST: Final = Kind("digest", ("digest",), capabilities=("DAC_READ_SEARCH",), memory=_COPY_MEMORY, deadline=3600.0)
+TRANSFER: Final = Kind("transfer", ("digest",))
+"""Never started: the engine reads and writes the files of the volumes that it has."""
 REMOVE_DISCARDED: Final = Kind(
     "discard", ("discard",), capabilities=("DAC_OVERRIDE", "FOWNER"), memory=_COPY_MEMORY, deadline=3600.0
 )
@@ -94,6 +97,6 @@ NETWORK: Final = Kind(
 )
 
 ALL: Final = (
-    *(VOLUME_CHECK, LOST_PROCESSES, SAVE, RESTORE, REMOVE_DISCARDED, CHOOSE_FILE),
+    *(VOLUME_CHECK, LOST_PROCESSES, SAVE, RESTORE, DIGEST, TRANSFER, REMOVE_DISCARDED, CHOOSE_FILE),
     *(HOLD_PROCESS, NO_SPACE, CORRUPTION, NETWORK),
 )

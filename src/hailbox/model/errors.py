@@ -11,7 +11,8 @@ says what is wrong and one that says what to do next.
     │   ├── UnknownFaultError          unknown-fault
     │   ├── FaultActiveError           fault-active
     │   ├── UnknownSnapshotError       unknown-snapshot
-    │   └── SnapshotExistsError        snapshot-exists
+    │   ├── SnapshotExistsError        snapshot-exists
+    │   └── SnapshotFileError          snapshot-file
     ├── HostError                  3
     │   ├── EngineUnreachableError     engine-unreachable
     │   ├── EngineDeniedError          engine-denied
@@ -47,6 +48,7 @@ says what is wrong and one that says what to do next.
     │   │   ├── DataInUseError             data-in-use
     │   │   └── UnresponsiveError          unresponsive
     │   ├── DataDamagedError           data-damaged
+    │   ├── SnapshotDamagedError       snapshot-damaged
     │   ├── FaultFailedError           fault-failed
     │   ├── CommandFailedError         command-failed
     │   └── BusyError                  stack-busy
@@ -133,6 +135,12 @@ class SnapshotExistsError(UsageError):
     """The stack has a snapshot of that name already."""
 
     code = "snapshot-exists"
+
+
+class SnapshotFileError(UsageError):
+    """A file that is to hold a snapshot does not, is damaged, or is there already."""
+
+    code = "snapshot-file"
 
 
 class HostError(HailboxError):
@@ -344,6 +352,12 @@ class DataDamagedError(StackError):
     """A service does not work and its data is the cause; only discarding it helps."""
 
     code = "data-damaged"
+
+
+class SnapshotDamagedError(StackError):
+    """What a snapshot holds is not what was saved."""
+
+    code = "snapshot-damaged"
 
 
 class FaultFailedError(StackError):

@@ -22,6 +22,7 @@ class Phase(StrEnum):
     HEALING = "healing"
     MEASURING = "measuring"
     RESTORING = "restoring"
+    VERIFYING = "verifying"
     SAVING = "saving"
     STOPPING = "stopping"
     REMOVED = "removed"

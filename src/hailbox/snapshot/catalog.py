@@ -8,7 +8,8 @@ by the next command that changes snapshots.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from hailbox.engine.port import Volume
 from hailbox.model import names
@@ -18,6 +19,11 @@ from hailbox.observe import Observed
 TAKEN = "org.hailbox.snapshot.taken"
 SIZE = "org.hailbox.snapshot.bytes"
 REPLICAS = "org.hailbox.snapshot.replicas"
+DIGESTS = "org.hailbox.snapshot.digests"
+"""Of the copies, by directory: `chunkd-1=1f2e…`. Absent on snapshots of hailbox 0.1."""
+
+CREDENTIALS = ".credentials"
+"""The directory of a snapshot with what was in the credentials volume: without them nobody reaches the objects."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -36,6 +42,13 @@ class Snapshot:
     """As the stack's record has it: `chunkd=3`."""
     replicas: tuple[str, ...]
     """Of which it has the data."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Of each directory of the copy; none where hailbox 0.1 saved it, which cannot be verified."""
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether the stack's credentials are part of it."""
+        return CREDENTIALS in self.digests
 
 
 def check_name(name: str) -> str:
@@ -59,23 +72,47 @@ def seal(stack: str, name: str) -> str:
 
 
 def _of_kind(observed: Observed, kind: str) -> dict[str, Volume]:
-    return {v.labels[names.SNAPSHOT_NAME]: v for v in observed.volumes if v.labels.get(names.KIND) == kind}
+    """The volumes of that kind by the snapshot's name; only those that are called as ours are."""
+    called = volume if kind == names.SNAPSHOT else seal
+    return {
+        v.labels[names.SNAPSHOT_NAME]: v
+        for v in observed.volumes
+        if v.labels.get(names.KIND) == kind
+        and v.name == called(observed.stack, v.labels.get(names.SNAPSHOT_NAME, ""))
+    }
+
+
+def description(snapshot: Snapshot) -> dict[str, str]:
+    """The labels of the seal that say what the snapshot is."""
+    return {
+        names.PROFILE: snapshot.profile,
+        names.SCALE: snapshot.scale,
+        TAKEN: snapshot.taken,
+        SIZE: str(snapshot.size),
+        REPLICAS: " ".join(snapshot.replicas),
+        DIGESTS: " ".join(f"{name}={digest}" for name, digest in sorted(snapshot.digests.items())),
+    }
+
+
+def described(name: str, labels: Mapping[str, str]) -> Snapshot:
+    """The snapshot that these labels of its seal describe; what they leave out is empty."""
+    size = labels.get(SIZE, "")
+    pairs = (pair.partition("=") for pair in labels.get(DIGESTS, "").split())
+    return Snapshot(
+        name=name,
+        taken=labels.get(TAKEN, ""),
+        size=int(size) if size.isascii() and size.isdecimal() and len(size) < 20 else 0,
+        profile=labels.get(names.PROFILE, ""),
+        scale=labels.get(names.SCALE, ""),
+        replicas=tuple(labels.get(REPLICAS, "").split()),
+        digests={replica: digest for replica, _, digest in pairs},
+    )
 
 
 def snapshots(observed: Observed) -> list[Snapshot]:
     """Those that are whole, by name."""
     copies, seals = _of_kind(observed, names.SNAPSHOT), _of_kind(observed, names.SEAL)
-    return [
-        Snapshot(
-            name=name,
-            taken=seals[name].labels.get(TAKEN, ""),
-            size=int(seals[name].labels.get(SIZE, "0")),
-            profile=seals[name].labels.get(names.PROFILE, ""),
-            scale=seals[name].labels.get(names.SCALE, ""),
-            replicas=tuple(seals[name].labels.get(REPLICAS, "").split()),
-        )
-        for name in sorted(seals.keys() & copies.keys())
-    ]
+    return [described(name, seals[name].labels) for name in sorted(seals.keys() & copies.keys())]
 
 
 def half_made(observed: Observed) -> list[Volume]:

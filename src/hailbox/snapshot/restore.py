@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hailbox.commands.down import Removal
@@ -15,10 +14,11 @@ from hailbox.helper import kinds, settle
 from hailbox.helper.run import Work, create
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.errors import SnapshotDamagedError
 from hailbox.observe import Observed, observe
 from hailbox.snapshot import catalog
 from hailbox.snapshot.catalog import Snapshot
-from hailbox.snapshot.save import discard_half_made
+from hailbox.snapshot.save import digests, discard_half_made
 from hailbox.stack import lock, plan
 from hailbox.stack.choice import choose
 from hailbox.stack.removal import discard
@@ -34,11 +34,12 @@ class Restored:
     stack: StackResult | None
 
 
-def restore(context: Context, name: str, *, dry_run: bool = False) -> Restored:
+def restore(context: Context, name: str, *, dry_run: bool = False, verify: bool = True) -> Restored:
     """Discard the data of the stack, put the snapshot's in its place, and bring the stack up as it was then.
 
     A killed run is finished by the next `up`: the helper container that copies is made before anything is
-    discarded, and stays until all is copied. Raises UnknownSnapshotError, and what `up` raises.
+    discarded, and stays until all is copied. With `verify` the snapshot is compared with its digests first.
+    Raises UnknownSnapshotError, SnapshotDamagedError before anything is discarded, and what `up` raises.
     """
     with lock.exclusive(context):
         observed = observe(context.engine, context.stack)
@@ -49,22 +50,42 @@ def restore(context: Context, name: str, *, dry_run: bool = False) -> Restored:
         if dry_run:
             return Restored(snapshot, removal, None)
         context = _as_then(context, observed, snapshot)
+        if verify:
+            _verify(context, snapshot, plan.image_references(context, observed, choose(context, observed))[ONE_SHOT])
         settle.end_faults(context, observed)
         discard_half_made(context, observed)
         observed = _with_all_volumes(context, observe(context.engine, context.stack), snapshot)
         earlier = settle.of_kind(observed, names.RESTORE)
         _discard_others(context, observed, snapshot)
         image = plan.image_references(context, observed, choose(context, observed))[ONE_SHOT]
-        create(context, _copying(context.stack, name, image, snapshot.replicas))
+        create(context, _copying(context.stack, name, image, snapshot))
         for container in earlier:
             context.engine.remove_container(container.id)
         # From here on it is a half restored stack, which to bring up means to finish it.
         return Restored(snapshot, removal, bring_up(context))
 
 
-def _copying(stack: str, name: str, image: str, replicas: Sequence[str]) -> Work:
-    """Replaces what is in the data volumes of these replicas by what the snapshot has, when it gets names.GO."""
-    volumes = {names.data_volume(stack, replica): f"/to/{replica}" for replica in replicas}
+def _verify(context: Context, snapshot: Snapshot, image: str) -> None:
+    """Raise SnapshotDamagedError unless each directory of the copy is what was saved."""
+    if not snapshot.digests:
+        return
+    found = digests(context, snapshot.name, image)
+    if wrong := sorted(name for name, digest in snapshot.digests.items() if found.get(name) != digest):
+        named = ["the credentials" if name == catalog.CREDENTIALS else f"the data of {name}" for name in wrong]
+        hailbox = f"hailbox --stack {context.stack} snapshot"
+        raise SnapshotDamagedError(
+            f"the snapshot {snapshot.name!r} is damaged: {', '.join(named)} {'is' if len(wrong) == 1 else 'are'} "
+            "not what was saved",
+            f"nothing was changed; choose another ({hailbox} ls), or restore it as it is: "
+            f"{hailbox} restore {snapshot.name} --no-verify",
+        )
+
+
+def _copying(stack: str, name: str, image: str, snapshot: Snapshot) -> Work:
+    """Replaces what is in the stack's volumes by what the snapshot has, when it gets names.GO."""
+    volumes = {names.data_volume(stack, replica): f"/to/{replica}" for replica in snapshot.replicas}
+    if snapshot.has_credentials:
+        volumes[names.credentials_volume(stack)] = f"/to/{catalog.CREDENTIALS}"
     return Work(
         kinds.RESTORE, image, {catalog.volume(stack, name): "/from:ro"} | volumes, labels={names.SNAPSHOT_NAME: name}
     )

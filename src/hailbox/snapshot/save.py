@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -41,21 +42,39 @@ def save(context: Context, name: str) -> Snapshot:
         context.tell(name, Phase.SAVING)
         with frozen(context, observed):
             said = run(context, _copying(context.stack, name, image, replicas))
-        description = {
-            names.KIND: names.SEAL,
-            names.PROFILE: choice.profile.name,
-            names.SCALE: " ".join(f"{service}={count}" for service, count in sorted(choice.scale.items())),
-            catalog.TAKEN: datetime.now(UTC).isoformat(timespec="seconds"),
-            catalog.SIZE: (said.split() or [b"0"])[0].decode(),
-            catalog.REPLICAS: " ".join(replicas),
-        }
-        context.engine.create_volume(catalog.seal(context.stack, name), labels | description)
+        snapshot = Snapshot(
+            name=name,
+            taken=datetime.now(UTC).isoformat(timespec="seconds"),
+            size=int((said.split() or [b"0"])[0]),
+            profile=choice.profile.name,
+            scale=" ".join(f"{service}={count}" for service, count in sorted(choice.scale.items())),
+            replicas=tuple(replicas),
+            digests=digests(context, name, image),
+        )
+        seal_up(context, snapshot)
         return catalog.find(present(context.engine, context.stack), name)
+
+
+def seal_up(context: Context, snapshot: Snapshot) -> None:
+    """Make the seal, which turns a whole copy into a snapshot."""
+    context.engine.create_volume(
+        catalog.seal(context.stack, snapshot.name),
+        {names.STACK: context.stack, names.SNAPSHOT_NAME: snapshot.name, names.KIND: names.SEAL}
+        | catalog.description(snapshot),
+    )
+
+
+def digests(context: Context, name: str, image: str) -> dict[str, str]:
+    """The digest of each directory in the snapshot's volume as it is now."""
+    context.tell(name, Phase.VERIFYING)
+    said = run(context, Work(kinds.DIGEST, image, {catalog.volume(context.stack, name): "/from:ro"}))
+    return {str(directory): str(digest) for directory, digest in json.loads(said or b"{}").items()}
 
 
 def _copying(stack: str, name: str, image: str, replicas: Sequence[str]) -> Work:
     """Copies the data volumes of these replicas into the snapshot's, and prints the bytes."""
     volumes = {names.data_volume(stack, replica): f"/from/{replica}:ro" for replica in replicas}
+    volumes[names.credentials_volume(stack)] = f"/from/{catalog.CREDENTIALS}:ro"
     return Work(kinds.SAVE, image, volumes | {catalog.volume(stack, name): "/to"}, labels={names.SNAPSHOT_NAME: name})
 
 

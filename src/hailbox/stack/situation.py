@@ -51,7 +51,9 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
             looked = observed is not None
             observed = observed or observe(engine, context.stack)
             # The engine takes long to hand out a file; what comes next does not need it.
-            reading = pool.submit(credentials.look, engine, observed.without(leaving))
+            # A snapshot that is half restored may bring its credentials along.
+            restoring = settle.unfinished_restores(observed)
+            reading = None if restoring else pool.submit(credentials.look, engine, observed.without(leaving))
             # Before a container is started or removed: either would make it worse. A caller that has begun to remove
             # has looked, and another look would keep its volumes in use.
             if not looked and lostprocesses.end_suspected(context, observed):
@@ -76,5 +78,5 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
         with context.span("plan"):
             planned = plan.build(context, observed, choice, references)
         with context.span("read credentials"):
-            kept = reading.result()
+            kept = reading.result() if reading else credentials.look(engine, observed)
     return Situation(observed, choice, planned, kept, ended, tuple(restored))

@@ -40,6 +40,12 @@ NEARLY_FULL: Final = 64 << 20
 
 _KEPT_BUILD_LINES: Final = 12
 
+_BLOCK: Final = 1 << 20
+"""Bytes of an archive at a time."""
+
+_TRANSFER_DEADLINE: Final = 3600
+"""Seconds until the engine has extracted an archive whose last byte was sent."""
+
 
 class DockerEngine:
     """`Engine` on the engine that DOCKER_HOST, the docker client's context or the default socket names.
@@ -205,6 +211,28 @@ class DockerEngine:
                 for member in tar
                 if member.isfile() and (content := tar.extractfile(member)) is not None
             }
+
+    def read_archive(self, container_id: str, directory: str) -> Iterator[bytes]:
+        with self._asking() as client:
+            answer = client.get(
+                f"{_root(client)}/containers/{container_id}/archive",
+                params={"path": directory},
+                timeout=client.timeout,
+                stream=True,
+            )
+            answer.raise_for_status()
+            with contextlib.closing(answer):
+                yield from answer.iter_content(_BLOCK)
+
+    def write_archive(self, container_id: str, directory: str, archive: Iterator[bytes]) -> None:
+        with self._asking() as client:
+            answer = client.put(
+                f"{_root(client)}/containers/{container_id}/archive",
+                params={"path": directory},
+                data=archive,
+                timeout=_TRANSFER_DEADLINE,
+            )
+            answer.raise_for_status()
 
     def execute(self, container_id: str, command: Sequence[str]) -> Execution:
         with self._asking() as client:

@@ -1,11 +1,12 @@
 """The program of the helper that restores a snapshot; it runs in a container and has the standard library only.
 
-For each directory of `/from`, it replaces what is in the one of that name in `/to`. It copies into a new directory
-within the volume while the services are being killed, and says `ready`. On SIGUSR1 (they are dead now) it puts the
-old content aside and, when the copy is whole, moves that into its place. It says `restored` then, removes the old
-content, and ends on another SIGUSR1 (all services are started): of a container that ends the engine unmounts the root
-file system, and the kernel then writes out all that was copied, for half a second in which nobody could be started.
-Started again after it was cut short, it begins anew: the snapshot is the truth, everything else is thrown away.
+For each directory of `/from`, it replaces what is in the one of that name in `/to`, where there is one. It copies
+into a new directory within the volume while the services are being killed, and says `ready`. On SIGUSR1 (they are
+dead now) it puts the old content aside and, when the copy is whole, moves that into its place. It says `restored`
+then, removes the old content, and ends on another SIGUSR1 (all services are started): when a container ends, the
+engine unmounts its root file system, and the kernel then writes out all that was copied, for half a second in which
+no container could be started. Started again after it was cut short, it begins from the start: the snapshot is the
+truth, everything else is thrown away.
 
 Exit status: 0 when all is in its place; 75 (EX_TEMPFAIL of sysexits.h) if the signal did not come; else that of `cp`
 or `rm`.
@@ -73,12 +74,12 @@ class Volume:
 
     def finish(self) -> int:
         """Wait for the copy, and move it into its place; the exit status of what failed, or 0."""
-        copied = self._copied()
+        copied = self.finish_copying()
         if copied and not self.removed():
             # The old content may have taken the space that the copy needs.
             Process("rm", "-rf", "--", self.copy).wait()
             self.begin()
-            copied = self._copied()
+            copied = self.finish_copying()
         if copied:
             return copied
         for entry in os.listdir(self.copy):
@@ -90,7 +91,8 @@ class Volume:
         os.utime(self.place, ns=(like.st_atime_ns, like.st_mtime_ns))
         return 0
 
-    def _copied(self) -> int:
+    def finish_copying(self) -> int:
+        """Wait for the copy; the exit status of `cp`."""
         return self.copying.wait() if self.copying else 0
 
     def remove(self) -> None:
@@ -107,10 +109,13 @@ def replace(source: str, target: str, go: Callable[[], bool], tell: Callable[[],
     """Replace what is in `target` by what is in `source` as soon as `go` returns; the exit status of what failed,
     or 0. If it returns false, all stays as it was. `tell` is called when all is in its place.
     """
-    volumes = [Volume(f"{source}/{replica}", f"{target}/{replica}") for replica in os.listdir(source)]
+    replicas = [replica for replica in os.listdir(source) if os.path.isdir(f"{target}/{replica}")]
+    volumes = [Volume(f"{source}/{replica}", f"{target}/{replica}") for replica in replicas]
     for volume in volumes:
         volume.begin()
     if not go():
+        for volume in volumes:
+            volume.finish_copying()
         return _NO_SIGNAL
     for volume in volumes:
         volume.put_aside()
