@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -17,7 +19,8 @@ from haild.tabled.encryption.keyring import Keyring, WrongKeyError, new_master
 from haild.tabled.encryption.keys import root_key
 from haild.tabled.metadata import bodies, schema, users
 from haild.tabled.metadata.claim import database_file
-from haild.tabled.s3 import acl
+from haild.tabled.s3 import acl, sessions
+from haild.tabled.s3.errors import S3Error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,6 +36,16 @@ def _parser() -> argparse.ArgumentParser:
         "list-all": ("-a", "list everything"),
         "rotate-keys": ("-R", "make a new master key, and wrap the keys of encrypted bodies by it"),
     }
+    modes |= {
+        "session": ("-S", "make temporary credentials for --user, print them as environment"),
+        "put-policy": ("-P", "give --user the policy --name, from standard input"),
+        "delete-policy": ("-D", "take the policy --name from --user"),
+        "list-policies": ("-L", "list policies of users"),
+    }
+    parser.add_argument("--user", default="", metavar="USER")
+    parser.add_argument("--name", default="", metavar="NAME", help="of a policy")
+    parser.add_argument("--seconds", type=int, default=3600, metavar="N", help="that temporary credentials last")
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="limits temporary credentials")
     for name, (letter, text) in modes.items():
         parser.add_argument(letter, f"--{name}", dest="mode", action="store_const", const=name, help=text)
     return parser
@@ -53,6 +66,16 @@ def main(arguments: list[str] | None = None, source: TextIO | None = None, sink:
             raise StartError(f"{directory} is not a directory")
         if options.mode == "rotate-keys":
             return _rotate(directory, configuration.root_key_of(options.config))
+        if options.mode in ("session", "put-policy", "delete-policy"):
+            if not options.user or (options.mode != "session" and not options.name):
+                raise StartError(
+                    f"--{options.mode} needs --user" + ("" if options.mode == "session" else " and --name")
+                )
+            with contextlib.closing(schema.connect(database_file(directory))) as connection:
+                schema.create(connection)
+                if not connection.execute("SELECT 1 FROM users WHERE name = ?", (options.user,)).fetchone():
+                    raise StartError(f"there is no user {options.user}; see --list-users")
+                return _change(options, connection, configuration.root_key_of(options.config), source, sink)
         return _run(options.mode, directory, source, sink)
     except StartError as error:
         sys.stderr.write(f"tdbadm: {error}\n")
@@ -76,11 +99,54 @@ def _run(mode: str, directory: Path, source: TextIO, sink: TextIO) -> int:
         schema.create(connection)
         if mode == "list-all":
             _list_all(connection, sink)
+        elif mode == "list-policies":
+            _policies(connection, sink)
         else:
             _LISTS[mode](connection, sink)
     finally:
         connection.close()
     return 0
+
+
+def _change(
+    options: argparse.Namespace, connection: sqlite3.Connection, configured: str, source: TextIO, sink: TextIO
+) -> int:
+    """Make a session of a user, or change a policy of a user. Raises StartError for what makes no sense."""
+    user, name = options.user, options.name
+    try:
+        if options.mode == "session":
+            policy = options.policy.read_text(encoding="utf-8") if options.policy else ""
+            seconds = sessions.duration(str(options.seconds), 3600)
+            session = sessions.new(user, time.time() + seconds, policy)
+            root = root_key(configured, Path(_file_of(connection)).parent)
+            token = _masters(connection, root).token(session.to_bytes())
+            sink.write(f"AWS_ACCESS_KEY_ID={session.key}\nAWS_SECRET_ACCESS_KEY={session.secret}\n")
+            sink.write(f"AWS_SESSION_TOKEN={token}\n")
+        elif options.mode == "put-policy":
+            text = source.read()
+            sessions.check_policy(text)
+            connection.execute("INSERT OR REPLACE INTO userpolicies VALUES (?, ?, ?)", (user, name, text))
+        elif not connection.execute("DELETE FROM userpolicies WHERE user = ? AND name = ?", (user, name)).rowcount:
+            raise StartError(f"{user} has no policy {name}; see --list-policies")
+    except S3Error as error:
+        raise StartError(error.message) from None
+    return 0
+
+
+def _file_of(connection: sqlite3.Connection) -> str:
+    return str(connection.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()[0])
+
+
+def _masters(connection: sqlite3.Connection, root: bytes) -> Keyring:
+    """The master keys; the first one is made where there is none. Raises WrongKeyError."""
+    if not connection.execute("SELECT 1 FROM masterkeys").fetchone():
+        connection.execute("INSERT OR IGNORE INTO masterkeys VALUES (1, ?)", (new_master(root, 1),))
+    return Keyring.unwrap(root, dict(connection.execute("SELECT number, wrapped FROM masterkeys")))
+
+
+def _policies(db: sqlite3.Connection, sink: TextIO) -> None:
+    rows = db.execute("SELECT user, name, text FROM userpolicies ORDER BY user, name")
+    _write(sink, "username\tname\tpolicy", ("\t".join((u, n, " ".join(t.split()))) for u, n, t in rows))
 
 
 def _rotate(directory: Path, configured: str) -> int:

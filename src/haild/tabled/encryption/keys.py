@@ -12,7 +12,10 @@ from haild.tabled.encryption import keyring
 from haild.tabled.encryption.keyring import Keyring, WrongKeyError
 from haild.tabled.encryption.spec import CUSTOMER, Wanted
 from haild.tabled.metadata.records import StoredBody
+from haild.tabled.s3 import sessions
+from haild.tabled.s3.authentication import invalid_token
 from haild.tabled.s3.errors import S3Error
+from haild.tabled.s3.sessions import Session
 
 ROOT_FILE: Final = "rootkey"
 """In the metadata's directory, where the configuration names no root key."""
@@ -86,6 +89,13 @@ class Keys:
             raise S3Error("InternalError", f"The root key is not the one of these metadata: {error}.") from None
         self._known = wrapped
         return self._keyring
+
+    async def session(self, token: str) -> Session:
+        """What a session token holds. Raises InvalidToken."""
+        try:
+            return sessions.from_bytes((await self.keyring()).of_token(token))
+        except (WrongKeyError, ValueError, TypeError):
+            raise invalid_token() from None
 
     async def new_key(self, body: int, wanted: Wanted) -> tuple[bytes, str]:
         """A key for a new body, and the text that keeps it in the body's row."""

@@ -25,7 +25,7 @@ from haild.tabled.metadata.port import (
     SupersededError,
     UploadMissingError,
 )
-from haild.tabled.operations import admission, cors, foreign
+from haild.tabled.operations import admission, cors, foreign, sts
 from haild.tabled.operations.answer import Answer
 from haild.tabled.operations.call import Request, Services
 from haild.tabled.s3 import addressing, headers
@@ -87,7 +87,9 @@ class S3Server:
         """Answer with these services from now on."""
         self._services = services
         self._authenticator = (
-            None if services is None else Authenticator(services.metadata.password, region=self._region)
+            None
+            if services is None
+            else Authenticator(services.metadata.password, region=self._region, sessions=services.keys.session)
         )
 
     async def handle(self, request: http.Request) -> None:
@@ -102,6 +104,8 @@ class S3Server:
             call = self._understand(request, request_id)
             if call.method == "OPTIONS":
                 answer = await cors.preflight(call)
+            elif call.method == "POST" and call.address.scope == "service" and self._authenticator is not None:
+                answer = await sts.answer(call, self._authenticator)
             else:
                 identity = await self._identify(call)
                 operation = routes.find(call.method, call.address.scope, call.query)

@@ -64,6 +64,10 @@ class Metadata(Protocol):
         """The user's password; None for an unknown user."""
         ...
 
+    async def user_policies(self, user: str) -> list[str]:
+        """The policies that a user must keep to; `tdbadm` may have changed them a second ago."""
+        ...
+
     async def bucket(self, name: str) -> Bucket | None:
         """The bucket; None if there is none."""
         ...

@@ -44,6 +44,9 @@ BLOCK = 5000
 KEPT_BUCKETS = 1000
 """Buckets of which the rows are kept in memory."""
 
+POLICIES_FRESH = 1.0
+"""Seconds after which the policies of users are read again: `tdbadm` changes them."""
+
 _BUCKET_COLUMNS = "name, owner, created, acl, versioning, settings"
 _LISTED_COLUMNS = (
     "key, size, etag, modified, acl, version, marker, current, checksum, sequence,"
@@ -72,6 +75,8 @@ class SqliteMetadata:
         self._read = self._reader.execute
         self._passwords: dict[str, str] = {}
         """Of users who have been asked for; while this process is the master, users are only added."""
+        self._policies: dict[str, list[str]] = {}
+        self._policies_until = 0.0
         self._buckets: dict[str, Bucket] = {}
         """Buckets as they are committed, for only this process changes them."""
 
@@ -96,6 +101,16 @@ class SqliteMetadata:
             return None
         password = self._passwords[user] = str(row[0])
         return password
+
+    async def user_policies(self, user: str) -> list[str]:
+        """The policies of a user. They are few, and kept for POLICIES_FRESH seconds."""
+        now = time.monotonic()
+        if now >= self._policies_until:
+            policies: dict[str, list[str]] = {}
+            for name, text in self._read("SELECT user, text FROM userpolicies"):
+                policies.setdefault(name, []).append(text)
+            self._policies, self._policies_until = policies, now + POLICIES_FRESH
+        return self._policies.get(user, [])
 
     async def bucket(self, name: str) -> Bucket | None:
         """The bucket."""

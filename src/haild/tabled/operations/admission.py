@@ -50,21 +50,38 @@ async def admit(request: Request, identity: Identity, action: str, permission: s
         action=action,
         found_bucket=None if everyone else await request.metadata.bucket(request.address.bucket),
     )
+    call.limits = await _limits(call)
     if everyone:
         _ = call.user
+        if not call.within_limits(action, call.address.bucket):
+            raise access_denied()
         return call
     bucket = call.bucket
     check_owner(call, "x-amz-expected-bucket-owner", bucket)
     await load_rules(call, bucket)
     if permission == OBJECT:
         return call
-    owner_keeps = identity.user == bucket.owner and action.endswith("BucketPolicy")
+    owner_keeps = identity.user == bucket.owner and action.endswith("BucketPolicy") and not call.limits
     if not owner_keeps and not call.may(action, permission, call.key):
         refusal = access_denied()
         if call.method == "HEAD" and not call.key:  # where the bucket is may be told (tabled.md 17.1)
             refusal.headers["x-amz-bucket-region"] = call.services.region
         raise refusal
     return call
+
+
+async def _limits(call: Call) -> tuple[policy.Policy, ...]:
+    """The policies that the requester must keep to, beside those of buckets."""
+    identity = call.identity
+    if identity.user is None:
+        return ()
+    texts = await call.metadata.user_policies(identity.user)
+    limits: tuple[policy.Policy, ...] = ()
+    if texts:  # what one of a user's policies allows the user may; what one denies not
+        limits += (policy.Policy(tuple(s for text in texts for s in policy.parse(text, "").statements)),)
+    if identity.session is not None and identity.session.policy:
+        limits += (policy.parse(identity.session.policy, ""),)
+    return limits
 
 
 def check_owner(call: Call, name: str, bucket: Bucket) -> None:

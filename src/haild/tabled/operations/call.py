@@ -96,6 +96,8 @@ class Call(Request):
     found_bucket: Bucket | None
     policies: dict[str, Policy] = field(default_factory=dict)
     """The policies of the buckets concerned, by bucket."""
+    limits: tuple[Policy, ...] = ()
+    """Policies of the user and the session: what they do not allow is denied."""
     rules: dict[str, Rules] = field(default_factory=dict)
     """Block Public Access and Object Ownership of the buckets that have any of it."""
 
@@ -139,6 +141,12 @@ class Call(Request):
         """The body as an XML document with that root. Raises S3Error (MalformedXML among others)."""
         return read_document(await self.upload().read(limit), root)
 
+    def within_limits(self, action: str, bucket: str, key: str = "", tags: context.Tags | None = None) -> bool:
+        """Whether the policies of the user and the session allow something in a bucket (empty: in none)."""
+        resource = f"{bucket}/{key}" if key else bucket or "*"
+        values = context.of(self, tags) if self.limits else {}
+        return all(policy.decide(self.identity.user, action, resource, values) is True for policy in self.limits)
+
     def may(
         self,
         action: str,
@@ -155,6 +163,8 @@ class Call(Request):
         `tags`: those of the object that it is about.
         """
         bucket = self.bucket if of is None else of
+        if self.limits and not self.within_limits(action, bucket.name, key, tags):
+            return False
         policy = self.policies.get(bucket.name)
         verdict = None
         if policy is not None:

@@ -81,8 +81,7 @@ def _sender(call: Call) -> Iterator[tuple[str, str]]:
     yield "aws:principalaccount", policy.ACCOUNT
     yield "aws:principalarn", f"arn:aws:iam::{policy.ACCOUNT}:user/{user}"
     yield "s3:authtype", "REST-QUERY-STRING" if call.identity.presigned else "REST-HEADER"
-    old = "Signature" in call.query or headers.get("Authorization", "").startswith("AWS ")
-    yield "s3:signatureversion", "AWS" if old else "AWS4-HMAC-SHA256"
+    yield "s3:signatureversion", "AWS" if call.identity.version == 2 else "AWS4-HMAC-SHA256"
 
 
 def _wanted_tags(text: str) -> Iterator[tuple[str, str]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from haild.tabled.s3.dates import parse_date
 from haild.tabled.s3.errors import S3Error
 from haild.tabled.s3.headers import Headers, effective
+from haild.tabled.s3.sessions import Session
 from haild.wire.numbers import decimal
 from haild.wire.s3 import awschunked, sigv2, sigv4
 
@@ -34,6 +35,10 @@ class RequestFacts:
     headers: Mapping[str, str]
     query: Mapping[str, str]
     bucket_in_host: str
+    token_seen: bool = False
+    """Whether a security token has been taken into account."""
+    body_hash: str = ""
+    """SHA-256 of the body, where that is known already: then no header has to name it, and STS may be meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +54,21 @@ class Identity:
     presigned: bool = False
     version: int = 0
     """Of the signature: 2 or 4; 0 for an anonymous request."""
+    session: Session | None = None
+    """The session in which the user acts, with temporary credentials."""
 
 
 Passwords = Callable[[str], Awaitable[str | None]]
+Sessions = Callable[[str], Awaitable[Session]]
+"""From a token to what it holds. Raises InvalidToken."""
 
 
 class Authenticator:
     """Verifies requests against the users' passwords."""
 
-    def __init__(self, passwords: Passwords, *, region: str = "") -> None:
+    def __init__(self, passwords: Passwords, *, region: str = "", sessions: Sessions | None = None) -> None:
         self._passwords = passwords
+        self._sessions = sessions
         self._region = region
 
     async def identify(self, facts: RequestFacts, now: float) -> Identity:
@@ -68,8 +78,9 @@ class Authenticator:
         by_old_query = "Signature" in facts.query or "AWSAccessKeyId" in facts.query
         if value is not None and (by_query or by_old_query):
             raise S3Error("InvalidArgument", "Only one auth mechanism allowed.")
-        if "x-amz-security-token" in facts.headers or "X-Amz-Security-Token" in facts.query:
-            raise S3Error("InvalidToken", "There are no temporary credentials here.")
+        token = _token(facts)
+        if token is not None:
+            return await self._of_session(facts, token, now)
         if value is not None:
             if value.startswith("AWS4-"):
                 return await self._header_v4(facts, value, now)
@@ -79,6 +90,24 @@ class Authenticator:
         if by_old_query:
             return await self._query_v2(facts, now)
         return Identity(None, facts.headers.get("x-amz-content-sha256", ""))
+
+    async def _of_session(self, facts: RequestFacts, token: str, now: float) -> Identity:
+        if self._sessions is None:
+            raise invalid_token()
+        session = await self._sessions(token)
+
+        async def secret(key: str) -> str | None:
+            return session.secret if key == session.key else None
+
+        without = replace(facts, token_seen=True)
+        identity = await Authenticator(secret, region=self._region).identify(without, now)
+        if identity.user is None:
+            raise S3Error("AccessDenied", "A security token without a signature proves nothing.")
+        if await self._passwords(session.user) is None:
+            raise invalid_token()
+        if now >= session.expires:
+            raise S3Error("ExpiredToken", "The provided token has expired.")
+        return replace(identity, user=session.user, session=session)
 
     async def _password(self, user: str) -> tuple[str, bool]:
         password = await self._passwords(user)
@@ -124,8 +153,9 @@ class Authenticator:
         except sigv4.MalformedError as error:
             raise S3Error("AuthorizationHeaderMalformed", str(error)) from None
         moment, timestamp = _time_of(facts.headers)
-        self._check_scope(claimed, timestamp, "AuthorizationHeaderMalformed")
-        payload = facts.headers.get("x-amz-content-sha256")
+        services = ("sts", "iam", "s3") if facts.body_hash else ("s3",)
+        self._check_scope(claimed, timestamp, "AuthorizationHeaderMalformed", services)
+        payload = facts.body_hash or facts.headers.get("x-amz-content-sha256")
         if payload is None:
             raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
         _check_signed_headers(facts.headers, claimed)
@@ -175,14 +205,31 @@ class Authenticator:
             raise S3Error("AccessDenied", "Request is not yet valid.")
         return Identity(claimed.key, payload, presigned=True, version=4)
 
-    def _check_scope(self, claimed: sigv4.Authorization, timestamp: str, code: str) -> None:
-        if claimed.scope.service != "s3":
+    def _check_scope(
+        self, claimed: sigv4.Authorization, timestamp: str, code: str, services: tuple[str, ...] = ("s3",)
+    ) -> None:
+        if claimed.scope.service not in services:
             raise S3Error(code, "The service of the credential must be s3.")
         if claimed.scope.date != timestamp[:8]:
             raise S3Error(code, "The day of the credential is not that of the request.")
         if self._region and claimed.scope.region != self._region:
             text = f"the region '{claimed.scope.region}' is wrong; expecting '{self._region}'"
             raise S3Error(code, text, fields={"Region": self._region})
+
+
+def _token(facts: RequestFacts) -> str | None:
+    """The security token of a request that has not been looked at yet; None without one."""
+    if facts.token_seen:
+        return None
+    token = facts.headers.get("x-amz-security-token")
+    if token is not None:
+        return token
+    return next((value for name, value in facts.query.items() if name.lower() == "x-amz-security-token"), None)
+
+
+def invalid_token() -> S3Error:
+    """The token is none of this server's."""
+    return S3Error("InvalidToken", "The provided token is malformed or otherwise invalid.")
 
 
 def _verify_v4(claimed: sigv4.Authorization, facts: RequestFacts, secret: str, timestamp: str, payload: str) -> bool:
@@ -207,7 +254,9 @@ def _verify_v2(claimed: str, facts: RequestFacts, secret: str, expires: str | No
     headers = effective(facts.headers, facts.query)
     if expires is not None:
         missing = [
-            (n, facts.query[n]) for n in ("content-type", "content-md5") if n in facts.query and n not in headers
+            (n, facts.query[n])
+            for n in ("content-type", "content-md5", "x-amz-security-token")
+            if n in facts.query and n not in headers
         ]
         headers = Headers([*headers.items(), *missing]) if missing else headers
     targets = [facts.target]
