@@ -241,14 +241,19 @@ class ServiceClient(abc.ABC):
         address: str,
         headers: Mapping[str, str] | None,
         data: bytes | AsyncIterator[bytes] | None = None,
+        *,
+        waits: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request as it is and yield the response, of status 2xx.
 
-        A connection whose response was not read to its end is closed.
+        `waits`: send the body only when the service asks for it (`Expect: 100-continue`, RFC 9110, 10.1.1). A
+        connection whose response was not read to its end is closed.
         """
         url = URL(address, encoded=True)
         with _failures(url.authority):
-            response = await self._session.request(method, url, headers=headers, data=data, allow_redirects=False)
+            response = await self._session.request(
+                method, url, headers=headers, data=data, allow_redirects=False, expect100=waits
+            )
         async with response:
             if not 200 <= response.status < 300:
                 text = b""

@@ -63,9 +63,13 @@ class S3Client(ServiceClient):
         headers: Mapping[str, str] | None = None,
         data: bytes | AsyncIterator[bytes] | None = None,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        return self._exchange(
-            method, f"http://{self._authority}{path}", self._signed(method, path, headers or {}), data
-        )
+        complete = self._signed(method, path, headers or {})
+        # The tabled of 2010 takes bytes of a body that come together with the head for the next request. So the body
+        # waits until it is asked for, and the connection carries no other request.
+        waits = self._signature == "v2" and bool(data)
+        if waits:
+            complete["Connection"] = "close"
+        return self._exchange(method, f"http://{self._authority}{path}", complete, data, waits=waits)
 
     def _refusal(self, response: aiohttp.ClientResponse, text: bytes) -> RefusedError:
         document = document_of(text)
