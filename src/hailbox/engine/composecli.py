@@ -12,7 +12,7 @@ from typing import Final
 
 from hailbox import surroundings
 from hailbox.engine.port import ComposeVersion
-from hailbox.model import diskspace
+from hailbox.model import refusals
 from hailbox.model.errors import ComposeFailedError, ComposeMissingError, ComposeTooOldError
 
 OLDEST: Final = (2, 24)
@@ -120,11 +120,11 @@ def run(project: str, file: str, arguments: Sequence[str], *, engine: Mapping[st
             raise
     if process.returncode != 0:
         lines = [line for line in output.splitlines() if line.strip()][-KEPT_LINES:]
-        if full := [line.strip() for line in lines if diskspace.is_full(line)]:
-            raise diskspace.engine_full(full[-1])
+        if known := refusals.known("\n".join(reversed(lines))):
+            raise known
         said = "\n  ".join(lines) or "nothing"
         asked = f"`{' '.join(arguments)}` of {project}"
         raise ComposeFailedError(
             f"Compose ended with status {process.returncode} on {asked}; it said:\n  {said}",
-            "run `hailbox up` again; if it persists, `hailbox reset` starts from empty volumes",
+            "see what it names and mend that, then run the command again; `hailbox doctor` looks at the engine",
         )

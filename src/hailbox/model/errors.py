@@ -26,7 +26,8 @@ says what is wrong and one that says what to do next.
     │   ├── LeftoversError             leftovers
     │   └── ClockSkewError             clock-skew
     ├── ImageError                 4   image-failed
-    │   └── BaseImageError             base-image-missing
+    │   ├── BaseImageError             base-image-missing
+    │   └── WrongPlatformError         wrong-platform
     ├── StackError                 5
     │   ├── UnknownStackError          unknown-stack
     │   ├── RecordGoneError            record-gone
@@ -53,6 +54,9 @@ says what is wrong and one that says what to do next.
     │   ├── CommandFailedError         command-failed
     │   └── BusyError                  stack-busy
     ├── EngineFailedError          6   engine-failed
+    │   ├── NameTakenError             name-taken
+    │   ├── NetworkTwiceError          network-twice
+    │   ├── NoAddressPoolError         no-address-pool
     │   ├── ComposeFailedError         compose-failed
     │   └── HelperFailedError          helper-failed
     ├── InternalError              70  internal-error
@@ -228,6 +232,12 @@ class BaseImageError(ImageError):
     code = "base-image-missing"
 
 
+class WrongPlatformError(ImageError):
+    """An image is for another operating system or processor than the engine's."""
+
+    code = "wrong-platform"
+
+
 class StackError(HailboxError):
     """The stack is not as the command needs it."""
 
@@ -383,6 +393,24 @@ class EngineFailedError(HailboxError):
 
     code = "engine-failed"
     exit_status = 6
+
+
+class NameTakenError(EngineFailedError):
+    """A container that is not of the stack has a name that the stack needs."""
+
+    code = "name-taken"
+
+
+class NetworkTwiceError(EngineFailedError):
+    """A network that is not the stack's has the name of the stack's."""
+
+    code = "network-twice"
+
+
+class NoAddressPoolError(EngineFailedError):
+    """The engine has no address range left for another network."""
+
+    code = "no-address-pool"
 
 
 class ComposeFailedError(EngineFailedError):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from hailbox.engine.docker.address import Address
 from hailbox.engine.docker.sdk import APIError, DockerException, requests, urllib3
-from hailbox.model import diskspace
+from hailbox.model import refusals
 from hailbox.model.errors import EngineDeniedError, EngineFailedError, EngineUnreachableError, HailboxError
 
 FAILURES: Final = (
@@ -65,9 +65,7 @@ def _refusal(status: int, said: str, where: str) -> HailboxError:
         return EngineDeniedError(
             f"the engine at {where} refuses this request: {said}", "ask whoever runs it for access"
         )
-    if diskspace.is_full(said):
-        return diskspace.engine_full(said)
-    return EngineFailedError(
+    return refusals.known(said) or EngineFailedError(
         f"the engine at {where} answered with an error: {said}",
         "run the command again; `docker info` shows whether the engine is well",
     )

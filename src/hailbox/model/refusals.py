@@ -1,0 +1,78 @@
+"""What an engine or Compose refuses, told apart by its own words, as neither has codes for it.
+
+The only reading of foreign texts for their meaning beside `diskspace`; their words are English in every locale. A text
+that is not known here stays what it is: quoted, with the code of what failed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from hailbox.model import diskspace
+from hailbox.model.errors import (
+    HailboxError,
+    NameTakenError,
+    NetworkTwiceError,
+    NoAddressPoolError,
+    WrongPlatformError,
+)
+
+_NO_POOL: Final = re.compile(
+    # moby libnetwork: ErrNoAvailablePool (until 27), "fully subnetted" (28 and later); netavark's own words.
+    r"non-overlapping IPv4 address pool|predefined address pools have been fully subnetted"
+    r"|could not find free subnet from subnet pools",
+    re.IGNORECASE,
+)
+_NETWORK_TWICE: Final = re.compile(
+    # moby daemon/network.go; Compose, of a network that another project or a hand has made.
+    r"network (?P<a>\S+) is ambiguous|network with name (?P<b>\S+) (already exists|exists but was not created)"
+    r"|\d+ matches found (based )?on name: network (?P<c>\S+)",
+    re.IGNORECASE,
+)
+_NAME_TAKEN: Final = re.compile(
+    # moby daemon/names.go; libpod.
+    r'container name "?/?(?P<name>[\w.-]+)"? is already in use(?: by (?:container )?"?(?P<holder>[0-9a-f]{12}))?',
+    re.IGNORECASE,
+)
+_PLATFORM: Final = re.compile(
+    # moby (GetImage), containerd store, a pull of a manifest list without ours.
+    r"does not (match|provide) the specified platform|no match(ing manifest)? for (platform|linux)[^\n]*",
+    re.IGNORECASE,
+)
+
+
+def known(said: str) -> HailboxError | None:
+    """The error that these words of an engine or of Compose mean; None if they are not known."""
+    line = next((part.strip() for part in said.splitlines() if _any(part)), "")
+    if not line:
+        return None
+    if diskspace.is_full(line):
+        return diskspace.engine_full(line)
+    if _NO_POOL.search(line):
+        return NoAddressPoolError(
+            f"the engine has no address range left for another network: {line}",
+            "remove networks that nothing uses (docker network prune), or give the engine more ranges: "
+            "default-address-pools in its daemon.json",
+        )
+    if found := _NETWORK_TWICE.search(line):
+        name = next(group for group in found.groupdict().values() if group)
+        return NetworkTwiceError(
+            f"another network is called {name}, as the stack's is: {line}",
+            f"see which one nothing uses, and remove it by its id: docker network ls --filter name={name}",
+        )
+    if found := _NAME_TAKEN.search(line):
+        holder = found["holder"] or found["name"]
+        return NameTakenError(
+            f"the name {found['name']} is taken by a container that hailbox did not make: {line}",
+            f"rename it, or remove it if nobody needs it: docker rename {holder} OTHER-NAME",
+        )
+    return WrongPlatformError(
+        f"an image is for another platform than the engine's: {line}",
+        "name an image for the engine's platform in hailbox.yaml, or build it there (docker version shows OS/Arch)",
+    )
+
+
+def _any(line: str) -> bool:
+    patterns = (_NO_POOL, _NETWORK_TWICE, _NAME_TAKEN, _PLATFORM)
+    return diskspace.is_full(line) or any(pattern.search(line) for pattern in patterns)
