@@ -1,7 +1,7 @@
 """What an engine or Compose refuses, told apart by its own words, as neither has codes for it.
 
-The only reading of foreign texts for their meaning beside `diskspace`; their words are English in every locale. A text
-that is not known here stays what it is: quoted, with the code of what failed.
+The only reading of foreign texts for their meaning beside `diskspace`; their words are English in every locale. Where
+a text is not known here, it stays what it is: quoted, with the code of what failed.
 """
 
 from __future__ import annotations
