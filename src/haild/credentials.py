@@ -4,8 +4,10 @@ Run as a one-shot container on the volume that all daemons of the stack mount re
 
     python -m haild.credentials --directory DIR [--secret-is-user] [--file PATH TEMPLATE]...
 
-`DIR/credentials.json` is made if it is missing or damaged, and kept otherwise. Every `@NAME@` in a template is
-replaced by the credential of that name. Files of earlier runs that are not named any more are removed.
+`DIR/credentials.json` is made if it is missing, and kept otherwise. If it is damaged, they are taken from the
+configuration files that were written with them. Those that are in none of the files are lost: they are made again,
+which is said in `DIR/lost.json`. Every `@NAME@` in a template is replaced by the credential of that name. Files of
+earlier runs that are not named any more are removed.
 """
 
 from __future__ import annotations
@@ -20,11 +22,16 @@ import string
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
-FILE_NAME = "credentials.json"
+FILE_NAME: Final = "credentials.json"
+LOST_NAME: Final = "lost.json"
+"""Names of credentials that had to be made again although something was stored with them."""
 
-_ALPHABET = string.ascii_letters + string.digits
-_PLACEHOLDER = re.compile(r"@([A-Z][A-Z_]*)@")
+_ALPHABET: Final = string.ascii_letters + string.digits
+_MODE: Final = 0o400
+"""Of every file: the daemons run as the user of this program, and read only."""
+_PLACEHOLDER: Final = re.compile(r"@([A-Z][A-Z_]*)@")
 
 
 def _random(length: int, alphabet: str = _ALPHABET) -> str:
@@ -51,15 +58,25 @@ def generate(*, secret_is_user: bool = False) -> dict[str, str]:
     }
 
 
-def load_or_make(directory: Path, *, secret_is_user: bool) -> dict[str, str]:
-    """The credentials in `directory`; makes what is missing or does not fit the rule asked for."""
+NAMES: Final = tuple(generate())
+"""What every stack has."""
+
+
+def load_or_make(
+    directory: Path, *, secret_is_user: bool, templates: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The credentials in `directory`; makes what is missing or does not fit the rule asked for.
+
+    templates: of the configuration files by path below `directory`; from what an earlier run wrote with them, the
+    credentials are taken where `credentials.json` does not have them.
+    """
     fresh = generate(secret_is_user=secret_is_user)
     path = directory / FILE_NAME
-    try:
-        kept = json.loads(path.read_text(encoding="ascii"))
-        present = {name: kept[name] for name in fresh if isinstance(kept.get(name), str) and kept[name]}
-    except (OSError, ValueError, AttributeError):
-        present = {}
+    present = _kept(path, fresh)
+    if present.keys() < fresh.keys():
+        written = _recovered(directory, templates or {})
+        present = {name: written[name] for name in fresh if name in written} | present
+        _note_lost(directory, [name for name in fresh if name not in present] if _was_used(directory) else [])
     found = dict(present)
     for service in ("CLD", "CHUNK"):
         user, secret = f"{service}_USER", f"{service}_SECRET"
@@ -69,9 +86,82 @@ def load_or_make(directory: Path, *, secret_is_user: bool) -> dict[str, str]:
         elif present.get(secret) == present.get(user):
             present.pop(secret, None)
     credentials = fresh | present
-    if credentials != found or not path.exists():
+    if credentials != found or credentials != _kept(path, fresh):
         _write(path, json.dumps(credentials, indent=1, sort_keys=True) + "\n")
     return credentials
+
+
+def _kept(path: Path, wanted: Mapping[str, str]) -> dict[str, str]:
+    """What the file has of the wanted names; nothing where it is missing or damaged."""
+    try:
+        kept = json.loads(path.read_text(encoding="ascii"))
+        return {name: kept[name] for name in wanted if isinstance(kept.get(name), str) and kept[name]}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _was_used(directory: Path) -> bool:
+    """Whether an earlier run has written files here: then what is missing is lost, not new."""
+    return any(entry.is_dir() for entry in directory.iterdir()) if directory.is_dir() else False
+
+
+def _note_lost(directory: Path, names: list[str]) -> None:
+    """Keep the names of credentials that had to be made again, for whoever shows it; none: forget earlier ones."""
+    path = directory / LOST_NAME
+    if names:
+        _write(path, json.dumps(names) + "\n")
+        print(f"haild.credentials: LOST, made again: {', '.join(names)}", file=sys.stderr)  # noqa: T201
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _recovered(directory: Path, templates: Mapping[str, str]) -> dict[str, str]:
+    """The credentials that stand in the files of earlier runs, found by the templates that the files were made of.
+
+    A file of the same name in the folder of an earlier configuration counts, too: it is compared line by line, as the
+    template may have changed since.
+    """
+    found: dict[str, str] = {}
+    for name, template in templates.items():
+        exact = directory / name
+        others = sorted(directory.glob(f"*/{exact.name}"))
+        for file in [exact, *(other for other in others if other != exact)]:
+            try:
+                text = file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                continue
+            found = _values(template, text) | found
+    return found
+
+
+def _values(template: str, text: str) -> dict[str, str]:
+    """The credentials in `text`, each line of which was made of the line of the template at the same place."""
+    wanted = [line for line in template.splitlines() if _PLACEHOLDER.search(line)]
+    lines = text.splitlines()
+    found: dict[str, str] = {}
+    for line in wanted:
+        pattern = _pattern(line)
+        for number, candidate in enumerate(lines):
+            match = pattern.fullmatch(candidate)
+            if match:
+                found = match.groupdict() | found
+                del lines[: number + 1]
+                break
+    return found
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    """What a line of a template becomes, with the credentials as named groups."""
+    parts: list[str] = []
+    position = 0
+    seen: set[str] = set()
+    for match in _PLACEHOLDER.finditer(line):
+        name = match[1]
+        parts.append(re.escape(line[position : match.start()]))
+        parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>[A-Za-z0-9]+)")
+        seen.add(name)
+        position = match.end()
+    return re.compile("".join(parts) + re.escape(line[position:]))
 
 
 def fill(template: str, credentials: Mapping[str, str]) -> str:
@@ -83,7 +173,9 @@ def _write(path: Path, text: str) -> None:
     """Write durably and at once: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as stream:
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    with open(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
@@ -114,9 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--secret-is-user", action="store_true")
     parser.add_argument("--file", nargs=2, action="append", default=[], metavar=("PATH", "TEMPLATE"))
     options = parser.parse_args(arguments)
+    templates = dict(options.file)
     try:
-        credentials = load_or_make(options.directory, secret_is_user=options.secret_is_user)
-        write_files(options.directory, dict(options.file), credentials)
+        credentials = load_or_make(options.directory, secret_is_user=options.secret_is_user, templates=templates)
+        write_files(options.directory, templates, credentials)
     except OSError as error:
         print(f"haild.credentials: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 1

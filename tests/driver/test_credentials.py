@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haild import credentials
-from haild.credentials import FILE_NAME, fill, generate, load_or_make, main, write_files
+from haild.credentials import FILE_NAME, LOST_NAME, fill, generate, load_or_make, main, write_files
 
 
 def kept(directory: Path) -> dict[str, str]:
@@ -167,3 +167,71 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path, capsys: pytest.Captu
     assert said.out == ""
     assert str(in_the_way) in said.err
     assert len(said.err.splitlines()) == 1
+
+
+# A damaged file, and the configuration files beside it
+
+TEMPLATES = {
+    "cld-1-aa/cld.users": "@CLD_USER@\t@CLD_SECRET@\n",
+    "chunkd-1-bb/chunkd.conf": "<CLDUser>@CLD_USER@</CLDUser>\n<Check><User>@CHUNK_USER@</User></Check>\n",
+    "chunkd-1-bb/chunkd.users": "@CHUNK_USER@\t@CHUNK_SECRET@\n",
+    "tabled-1-cc/tabled.users": (
+        "@AWS_ACCESS_KEY_ID@\t@AWS_SECRET_ACCESS_KEY@\n@PROBE_ACCESS_KEY_ID@\t@PROBE_SECRET_ACCESS_KEY@\n"
+    ),
+    "iwhd-1-dd/iwhd.json": '[{"key": "@AWS_ACCESS_KEY_ID@", "secret": "@AWS_SECRET_ACCESS_KEY@"}]\n',
+}
+
+
+def _run(directory: Path, templates: dict[str, str] = TEMPLATES) -> int:
+    files = [argument for item in templates.items() for argument in ("--file", *item)]
+    return main(["--directory", str(directory), *files])
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"AWS_ACCESS_KEY_ID": "x', b"[]", None])
+def test_damaged_or_gone_they_are_taken_from_the_files_beside(tmp_path: Path, content: bytes | None) -> None:
+    assert _run(tmp_path) == 0
+    first = kept(tmp_path)
+    (tmp_path / FILE_NAME).unlink()
+    if content is not None:
+        (tmp_path / FILE_NAME).write_bytes(content)
+    assert _run(tmp_path) == 0
+    assert kept(tmp_path) == first
+    assert not (tmp_path / LOST_NAME).exists()
+
+
+def test_a_new_configuration_finds_them_in_the_files_of_the_one_before(tmp_path: Path) -> None:
+    assert _run(tmp_path) == 0
+    first = kept(tmp_path)
+    (tmp_path / FILE_NAME).write_bytes(b"")
+    changed = {name.replace("-1-", "-2-"): f"# new\n{text}# more\n" for name, text in TEMPLATES.items()}
+    assert _run(tmp_path, changed) == 0
+    assert kept(tmp_path) == first
+
+
+def test_what_is_in_no_file_is_said_to_be_lost_until_it_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(tmp_path) == 0
+    first = kept(tmp_path)
+    (tmp_path / FILE_NAME).write_bytes(b"")
+    (tmp_path / "chunkd-1-bb/chunkd.users").unlink()
+    assert _run(tmp_path) == 0
+    second = kept(tmp_path)
+    assert {name for name in first if first[name] != second[name]} == {"CHUNK_SECRET"}
+    assert json.loads((tmp_path / LOST_NAME).read_text()) == ["CHUNK_SECRET"]
+    assert "LOST" in capsys.readouterr().err
+    (tmp_path / FILE_NAME).write_bytes(b"")
+    assert _run(tmp_path) == 0
+    assert kept(tmp_path) == second
+    assert not (tmp_path / LOST_NAME).exists()
+
+
+def test_nothing_is_lost_at_the_first_start(tmp_path: Path) -> None:
+    assert _run(tmp_path) == 0
+    assert not (tmp_path / LOST_NAME).exists()
+
+
+def test_only_their_owner_reads_the_files(tmp_path: Path) -> None:
+    assert _run(tmp_path) == 0
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.rglob("*") if file.is_file()} == {0o400}
+    assert _run(tmp_path) == 0

@@ -46,6 +46,12 @@ def stack(result: StackResult) -> str:
     lines += [
         f"LOST: the data of {name} was gone (its volume had been removed); it started empty" for name in result.lost
     ]
+    if result.lost_credentials:
+        lines.append(
+            f"LOST: {', '.join(result.lost_credentials)} could not be found in any file and are new; what was stored"
+            " with the old ones is out of reach: restore a snapshot, or start empty:"
+            f" hailbox --stack {result.stack} reset"
+        )
     lines += [
         f"port {given.wanted} is held by {given.holder}; {given.replica} is at {given.given} instead"
         for given in result.substitutions

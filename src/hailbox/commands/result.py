@@ -41,6 +41,8 @@ class StackResult:
     substitutions: tuple[Substitution, ...] = ()
     lost: tuple[str, ...] = ()
     """Replicas whose data volume was gone, not removed by this command, and is new and empty."""
+    lost_credentials: tuple[str, ...] = ()
+    """Credentials that were found in no file and are new: what was stored with the old ones is out of reach."""
     ended_faults: tuple[str, ...] = ()
     """Faults made on purpose that were in effect before."""
 

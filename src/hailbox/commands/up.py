@@ -53,6 +53,7 @@ def bring_up(context: Context, discarded: Collection[str] = (), situation: Situa
     else:
         secrets = known or _new_credentials(context)
     restarted = secrets != known and _restart_what_ran(context, observed)
+    renewed = credentials.lost(context.engine, observe(context.engine, context.stack)) if secrets != known else ()
     fresh = changed or restarted or situation.restored or situation.recreated
     healer = Healer(context, planned, secrets)
     with _ending(context, situation.restored), context.span("probe until all work"):
@@ -70,6 +71,7 @@ def bring_up(context: Context, discarded: Collection[str] = (), situation: Situa
         changed=(*situation.recreated, *changed),
         healed=healed,
         lost=tuple(lost),
+        lost_credentials=renewed,
         ended_faults=situation.ended_faults,
         timings=tuple(context.spans),
     )

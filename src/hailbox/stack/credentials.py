@@ -14,7 +14,7 @@ from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.compose import Blueprint, configuration_files
 from hailbox.model.errors import NotWorkingError, UnknownStackError
 from hailbox.observe import Observed, observe
-from haild.credentials import fill
+from haild.credentials import LOST_NAME, NAMES, fill
 
 _FILE = "credentials.json"
 
@@ -54,9 +54,18 @@ def look(engine: Engine, observed: Observed) -> Kept | None:
             found = json.loads(files[_FILE])
         except ValueError:
             return None
-        if isinstance(found, dict):
+        if isinstance(found, dict) and all(found.get(name) for name in NAMES):
             return Kept({str(name): str(value) for name, value in found.items()}, files)
     return None
+
+
+def lost(engine: Engine, observed: Observed) -> tuple[str, ...]:
+    """The credentials that the last run of the one-shot container had to make again, by name."""
+    kept = look(engine, observed)
+    try:
+        return tuple(map(str, json.loads(kept.files[LOST_NAME]))) if kept else ()
+    except (KeyError, ValueError, TypeError):
+        return ()
 
 
 def read(engine: Engine, observed: Observed) -> Mapping[str, str] | None:
