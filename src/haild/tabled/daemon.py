@@ -29,7 +29,7 @@ from haild.tabled.group.master import GRACE
 from haild.tabled.group.membership import Group
 from haild.tabled.group.role import Role
 from haild.tabled.http.server import S3Server, low_level_server
-from haild.tabled.metadata import schema
+from haild.tabled.metadata import schema, witness
 from haild.tabled.metadata.claim import database_file
 from haild.tabled.metadata.port import SupersededError
 from haild.tabled.status import Statistics, StatusServer
@@ -162,7 +162,7 @@ def identity(directory: Path) -> str:
     if not path.exists():
         return ""
     try:
-        connection = schema.connect(path, read_only=True)
+        connection = schema.peek(path)
         try:
             row = connection.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
         finally:
@@ -173,14 +173,16 @@ def identity(directory: Path) -> str:
 
 
 def check_database(directory: Path) -> None:
-    """Raise DamagedDataError where the database in `directory` is there and damaged or of another version."""
+    """Raise DamagedDataError where the database in `directory` is damaged, of another version, or not all there."""
     path = database_file(directory)
-    if not path.exists():
-        return
     try:
-        with contextlib.closing(schema.connect(path, read_only=True)) as connection:
-            connection.execute("SELECT count(*) FROM facts").fetchone()
-            schema.check(connection)
+        # First of all: a look at the database makes an empty log.
+        if lost := witness.missing(directory):
+            raise DamagedDataError(f"{lost}; {witness.advice(directory)}")
+        if path.exists():
+            with contextlib.closing(schema.peek(path)) as connection:
+                connection.execute("SELECT count(*) FROM facts").fetchone()
+                schema.check(connection)
     except schema.DatabaseVersionError as error:
         raise DamagedDataError(f"{path}: {error}") from error
     except sqlite3.Error as error:

@@ -17,8 +17,8 @@ from haild.daemon.options import ArgpParser, add_config
 from haild.tabled import configuration
 from haild.tabled.encryption.keyring import Keyring, WrongKeyError, new_master
 from haild.tabled.encryption.keys import root_key
-from haild.tabled.metadata import bodies, schema, users
-from haild.tabled.metadata.claim import database_file
+from haild.tabled.metadata import bodies, schema, users, witness
+from haild.tabled.metadata.claim import database_file, held
 from haild.tabled.s3 import acl, sessions
 from haild.tabled.s3.errors import S3Error
 
@@ -64,6 +64,7 @@ def main(arguments: list[str] | None = None, source: TextIO | None = None, sink:
             raise StartError("no database directory known; see -t")
         if not directory.is_dir():
             raise StartError(f"{directory} is not a directory")
+        _prepare(directory)
         if options.mode == "rotate-keys":
             return _rotate(directory, configuration.root_key_of(options.config))
         if options.mode in ("session", "put-policy", "delete-policy"):
@@ -84,6 +85,14 @@ def main(arguments: list[str] | None = None, source: TextIO | None = None, sink:
     except (sqlite3.Error, schema.DatabaseVersionError, OSError) as error:
         sys.stderr.write(f"tdbadm: database: {error}\n")
     return 1
+
+
+def _prepare(directory: Path) -> None:
+    """See that all metadata are there, and that nobody takes their log for lost. Raises StartError."""
+    if lost := witness.missing(directory):
+        raise StartError(f"{lost}; {witness.advice(directory)}")
+    if not held(directory):  # then the log is written back when we close the database
+        witness.expect_no_log(directory)
 
 
 def _run(mode: str, directory: Path, source: TextIO, sink: TextIO) -> int:

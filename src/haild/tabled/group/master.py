@@ -23,7 +23,7 @@ from haild.tabled.bodies.spool import Spool
 from haild.tabled.configuration import Configuration
 from haild.tabled.encryption.keys import Keys
 from haild.tabled.http.server import S3Server, low_level_server
-from haild.tabled.metadata import users
+from haild.tabled.metadata import users, witness
 from haild.tabled.metadata.claim import Claim, occupy
 from haild.tabled.metadata.port import SupersededError
 from haild.tabled.metadata.sqlite import SqliteMetadata
@@ -155,5 +155,6 @@ async def _open_metadata(configuration: Configuration, database: Path, claim: Cl
         path = configuration.users_file
         await asyncio.to_thread(await_file, path)
         with path.open(encoding="utf-8") as lines:
+            witness.expect_no_log(database.parent)
             users.replace(database, secrets.lenient(lines))
     return SqliteMetadata(database, claim.require)

@@ -139,6 +139,15 @@ async def _lock(stack: contextlib.ExitStack, directory: Path, number: int, patie
     return True
 
 
+def held(directory: Path) -> bool:
+    """Whether a process holds the newest database of a directory as master. Raises OSError."""
+    descriptor = _open_lock(directory, generation(directory))
+    try:
+        return not _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _open_lock(directory: Path, number: int) -> int:
     name = f"{LOCK_FILE}-{number}" if number else LOCK_FILE
     return os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -157,7 +166,7 @@ def _copy(directory: Path, number: int, successor: int) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{schema.FILE_NAME}.", dir=directory)
     os.close(descriptor)
     with (
-        contextlib.closing(schema.connect(database_file(directory, number), read_only=True)) as source,
+        contextlib.closing(schema.peek(database_file(directory, number))) as source,
         contextlib.closing(sqlite3.connect(temporary)) as target,
     ):
         source.backup(target)  # in one step, so one snapshot; a reader does not wait for a writer

@@ -110,6 +110,14 @@ def connect(path: Path, *, read_only: bool = False, threads: bool = False) -> sq
     return connection
 
 
+def peek(path: Path) -> sqlite3.Connection:
+    """A connection that only reads. Other than the last of `connect`, it leaves the log as it is when it is closed.
+
+    Raises sqlite3.Error.
+    """
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10.0)
+
+
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables where they are missing, bring those of an earlier version up to date.
 

@@ -7,21 +7,24 @@ than handing it to a thread. Writes go through `haild.daemon.groupcommit`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from heapq import merge
 from pathlib import Path
 from typing import Any
 
 from haild.daemon.groupcommit import GroupCommit
-from haild.tabled.metadata import bodies, counting, listing, objects, schema
+from haild.tabled.metadata import bodies, counting, listing, objects, schema, witness
 from haild.tabled.metadata.port import (
     BucketExistsError,
     BucketMissingError,
     BucketNotEmptyError,
     Check,
     LockChange,
+    SupersededError,
     UploadMissingError,
 )
 from haild.tabled.metadata.records import (
@@ -73,6 +76,11 @@ class SqliteMetadata:
         self._reader = schema.connect(path, read_only=True)
         self._writer = GroupCommit(connection, confirm=confirm)
         self._read = self._reader.execute
+        self._directory = path.parent
+        self._confirm = confirm
+        self._witness = witness.Witness(self.identity, path.name, True, self._reserved)
+        # The log is there now, and stays until `close`.
+        witness.write(self._directory, self._witness)
         self._passwords: dict[str, str] = {}
         """Of users who have been asked for; while this process is the master, users are only added."""
         self._policies: dict[str, list[str]] = {}
@@ -86,6 +94,9 @@ class SqliteMetadata:
 
     async def close(self) -> None:
         """Finish what is queued and close."""
+        with contextlib.suppress(SupersededError, OSError):  # then it is another process's
+            self._confirm()
+            witness.write(self._directory, replace(self._witness, logged=False))
         await asyncio.to_thread(self._writer.close)
         self._reader.close()
 
@@ -232,6 +243,8 @@ class SqliteMetadata:
             reserved = await self._writer.run(_reserve)
             self._reserved = max(self._reserved, reserved)
             self._next_body = max(self._next_body, reserved - BLOCK)
+            self._witness = replace(self._witness, reserved=self._reserved)
+            witness.write(self._directory, self._witness)
         number = self._next_body
         self._next_body += 1
         return number
