@@ -41,6 +41,7 @@ _KNOWN = frozenset(
         "Acknowledge",
         "RepairDelay",
         "BodyCache",
+        "LifecycleDay",
         "RootKey",
     )
 )
@@ -76,6 +77,8 @@ class Configuration:
     """Seconds that a lost node has to come back before its copies are made anew."""
     body_cache: int = 16
     """MiB of memory for small bodies that nodes have taken or given a moment ago; 0: each GET asks a node."""
+    lifecycle_day: int = 86400
+    """Seconds that a day of lifecycle rules has; tests of rules want a short one."""
     root_key: str = ""
     """What the keys of encrypted bodies are wrapped by in the end; empty: a file of the TDB directory has it."""
 
@@ -155,6 +158,7 @@ def _from(root: Element, path: Path) -> Configuration:
         acknowledge=_number(root, "Acknowledge", 0, 0, 16),
         repair_delay=float(_number(root, "RepairDelay", 8, 0, 86400)),
         body_cache=_number(root, "BodyCache", 16, 0, 1024),
+        lifecycle_day=_number(root, "LifecycleDay", 86400, 1, 86400),
         root_key=(root.value("RootKey") or "").strip(),
     )
 

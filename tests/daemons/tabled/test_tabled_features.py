@@ -15,7 +15,7 @@ import boto3
 import pytest
 import requests
 
-from haild.tabled.s3 import lifecycle, policy
+from haild.tabled.s3 import policy
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 from support.tabledrequests import code, raw, signed_v4
@@ -337,37 +337,13 @@ def test_lifecycle(s3: Any, bucket: str) -> None:
     wait_for(lambda: keys() == ["new/a", "old/b"], "one object expires")
     s3.delete_bucket_lifecycle(Bucket=bucket)
     assert code(s3.get_bucket_lifecycle_configuration, Bucket=bucket) == "NoSuchLifecycleConfiguration"
-    moving = {"Status": "Enabled", "Filter": {}, "Transitions": [{"Days": 1, "StorageClass": "GLACIER"}]}
-    assert (
-        code(s3.put_bucket_lifecycle_configuration, Bucket=bucket, LifecycleConfiguration={"Rules": [moving]})
-        == "NotImplemented"
-    )
-
-
-def test_lifecycle_ages() -> None:
-    day = lifecycle.DAY
-    rule = lifecycle.Rule(days=2)
-    # At noon of day 100 what was stored on day 97 has been two days old since midnight; day 98 has not.
-    assert rule.expires_before(100.5 * day) == 98 * day
-    dated = lifecycle.Rule(date=98 * day)
-    assert dated.expires_before(97.9 * day) is None
-    assert dated.expires_before(98.1 * day) == 98.1 * day
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<LifecycleConfiguration/>",
-        "<LifecycleConfiguration><Rule><Status>Enabled</Status></Rule></LifecycleConfiguration>",
-        "<LifecycleConfiguration><Rule><Status>On</Status><Expiration><Days>1</Days></Expiration></Rule>"
-        "</LifecycleConfiguration>",
-        "<LifecycleConfiguration><Rule><Status>Enabled</Status><Expiration><Days>0</Days></Expiration></Rule>"
-        "</LifecycleConfiguration>",
-    ],
-)
-def test_lifecycles_that_are_refused(text: str) -> None:
-    with pytest.raises(S3Error):
-        lifecycle.read(s3xml.parse(text.encode(), "LifecycleConfiguration"))
+    moving = {"Status": "Enabled", "Filter": {"Prefix": "a"}, "Transitions": [{"Days": 1, "StorageClass": "GLACIER"}]}
+    later = {"ID": "later", "Status": "Enabled", "Prefix": "", "Expiration": {"Days": 3}}
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [moving, later]})
+    first, second = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert (first.pop("ID") != "", first, second) == (True, moving, later)
+    for answer in (s3.put_object(Bucket=bucket, Key="k"), s3.head_object(Bucket=bucket, Key="k")):
+        assert answer["Expiration"].endswith('GMT", rule-id="later"')
 
 
 # browser uploads

@@ -93,7 +93,7 @@ class Master:
         repairer = Repairer(
             metadata, placement, collector, delay=configuration.repair_delay, own=metadata.own_bodies()
         )
-        lifecycle = Lifecycle(metadata, collector, time.time)
+        lifecycle = Lifecycle(metadata, collector, time.time, float(configuration.lifecycle_day))
         placement.on_short = repairer.short
         placement.on_bad_copy = repairer.bad_copy
         self._stack.callback(nodes.listen(collector.node_changed))
@@ -112,6 +112,7 @@ class Master:
             region=configuration.region or REGION,
             names=configuration.names,
             leading=lambda: self.claim.valid,
+            day=float(configuration.lifecycle_day),
         )
 
     async def _listen(self, sockets: Sequence[socket.socket]) -> None:

@@ -187,7 +187,7 @@ class Metadata(Protocol):
         ...
 
     async def stale_uploads(self, before: float) -> list[str]:
-        """Ids of uploads begun before a time (seconds since 1970)."""
+        """Ids of uploads that were begun, and got their last part, before a time (seconds since 1970)."""
         ...
 
     async def body(self, body: int) -> StoredBody | None:

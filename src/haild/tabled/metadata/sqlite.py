@@ -415,8 +415,12 @@ class SqliteMetadata:
         return UploadPage([schema.upload_from(row) for row in page.rows], page.prefixes, page.truncated)
 
     async def stale_uploads(self, before: float) -> list[str]:
-        """Ids of uploads begun before a time."""
-        return [upload for (upload,) in self._read("SELECT upload FROM uploads WHERE initiated < ?", (before,))]
+        """Ids of uploads that nothing has come for since a time."""
+        statement = (
+            "SELECT upload FROM uploads WHERE initiated < ? AND NOT EXISTS"
+            " (SELECT 1 FROM parts WHERE parts.upload = uploads.upload AND parts.modified >= ?)"
+        )
+        return [upload for (upload,) in self._read(statement, (before, before))]
 
     # bodies
 

@@ -50,6 +50,8 @@ class Services:
     """Names of this server in Host, in lower case, beside loopback; `*` is every name."""
     leading: Callable[[], bool] = lambda: True
     """Whether this process still is the master; if not, what it knows may be out of date."""
+    day: float = 86400.0
+    """Seconds that a day of lifecycle rules has."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import BodyMissingError
 from haild.tabled.metadata.records import Bucket, ObjectRecord, PartSize, Segment, StoredBody
-from haild.tabled.operations import admission, locking, sealing
+from haild.tabled.operations import admission, expiration, locking, sealing
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call, access_denied
@@ -126,6 +126,7 @@ async def copy_object(call: Call) -> Answer:
             if attempt == ATTEMPTS - 1:
                 raise
     headers = objects.written_version(version)
+    headers.update(await expiration.header(call, copy))
     headers.update(spec.answer_headers(wanted.encryption, wanted.customer))
     if bucket.versioning:
         headers["x-amz-copy-source-version-id"] = record.version

@@ -7,8 +7,8 @@ follow from the table.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from haild.tabled.encryption import spec
@@ -46,6 +46,8 @@ class Document:
     limit: int = 64 << 10
     """Bytes of the body of a PUT."""
     put_status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Further headers of the answers to GET and PUT."""
     changed: Callable[[Services], None] = lambda services: None
     accept: Accept | None = None
     """Looks at the call and the text that is to be stored; raises S3Error to refuse."""
@@ -62,7 +64,7 @@ async def get(document: Document, call: Call) -> Answer:
     else:
         code, message = document.absent
         raise S3Error(code, message, fields={"BucketName": bucket.name})
-    return Answer(headers={"Content-Type": document.content_type}, body=body)
+    return Answer(headers={"Content-Type": document.content_type, **document.headers}, body=body)
 
 
 async def put(document: Document, call: Call) -> Answer:
@@ -73,7 +75,7 @@ async def put(document: Document, call: Call) -> Answer:
         await document.accept(call, text)
     await call.metadata.set_setting(call.bucket.name, document.name, text)
     document.changed(call.services)
-    return Answer(document.put_status)
+    return Answer(document.put_status, dict(document.headers))
 
 
 async def delete(document: Document, call: Call) -> Answer:
@@ -100,8 +102,7 @@ def _read_cors(body: bytes, bucket: Bucket) -> str:
 
 
 def _read_lifecycle(body: bytes, bucket: Bucket) -> str:
-    lifecycle.read(read_document(body, "LifecycleConfiguration"))
-    return body.decode("utf-8", "replace")
+    return lifecycle.to_text(read_document(body, "LifecycleConfiguration"))
 
 
 def _read_encryption(body: bytes, bucket: Bucket) -> str:
@@ -181,6 +182,7 @@ DOCUMENTS: Final[Sequence[Document]] = (
         actions=_same("LifecycleConfiguration"),
         absent=("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist"),
         read=_read_lifecycle,
+        headers=lifecycle.answer_headers(),
         limit=512 << 10,
         changed=lambda services: services.lifecycle_changed(),
     ),

@@ -13,7 +13,7 @@ from haild.tabled.metadata.port import BucketMissingError, Check, Metadata, Uplo
 from haild.tabled.metadata.records import ListQuery, ObjectRecord
 from haild.tabled.s3 import objectlock
 from haild.tabled.s3.errors import S3Error
-from haild.tabled.s3.lifecycle import SETTING, Rule, older_than, read
+from haild.tabled.s3.lifecycle import DAY, SETTING, Rule, from_text, older_than
 from haild.wire.s3 import xml as s3xml
 
 INTERVAL: Final = 3600.0
@@ -30,7 +30,11 @@ class _ReplacedError(Exception):
 class Lifecycle:
     """The job; runs while this process is master."""
 
-    def __init__(self, metadata: Metadata, collector: Collector, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, metadata: Metadata, collector: Collector, clock: Callable[[], float], day: float = DAY
+    ) -> None:
+        """`day`: how many seconds a day of a rule has; tests of rules want a short one."""
+        self._day = day
         self._metadata = metadata
         self._collector = collector
         self._clock = clock
@@ -38,27 +42,39 @@ class Lifecycle:
         """Set when a bucket's rules have changed."""
 
     async def run(self) -> None:
-        """Apply all rules now, every hour and after each change, for ever."""
+        """Apply all rules now, at least every hour and day, and after each change, for ever."""
         while True:
             self.changed.clear()
             for bucket, text in await self._metadata.settings(SETTING):
-                for rule in read(s3xml.parse(text.encode(), "LifecycleConfiguration")):
-                    with contextlib.suppress(BucketMissingError):
-                        await self._apply(bucket, rule)
+                await self._apply_all(bucket, text)
             self._collector.wake()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(INTERVAL):
+                async with asyncio.timeout(min(INTERVAL, self._day / 4)):
                     await self.changed.wait()
+
+    async def _apply_all(self, bucket: str, text: str) -> None:
+        """Apply the rules of a bucket; what is wrong with them stops those of no other."""
+        try:
+            rules = from_text(text)
+        except (S3Error, s3xml.MalformedXMLError) as error:
+            logger.warning("the lifecycle rules of %s cannot be read, and nothing of it expires: %s", bucket, error)
+            return
+        for rule in rules:
+            if rule.enabled:
+                with contextlib.suppress(BucketMissingError):
+                    await self._apply(bucket, rule)
 
     async def _apply(self, bucket: str, rule: Rule) -> None:
         now = self._clock()
-        before = rule.expires_before(now)
+        before = rule.expires_before(now, self._day)
         if before is not None:
             await self._expire(bucket, rule, before)
-        if rule.old_days or rule.lone_markers:
-            await self._expire_versions(bucket, rule, now)
+        found = await self._metadata.bucket(bucket)
+        versioned = found is not None and bool(found.versioning)
+        if versioned and (rule.old_days or rule.lone_markers or before is not None):
+            await self._expire_versions(bucket, rule, now, before)
         if rule.upload_days:
-            await self._abort_uploads(bucket, rule, older_than(rule.upload_days, now))
+            await self._abort_uploads(bucket, rule, older_than(rule.upload_days, now, self._day))
 
     async def _expire(self, bucket: str, rule: Rule, before: float) -> None:
         count, after = 0, ""
@@ -72,8 +88,9 @@ class Lifecycle:
         if count:
             logger.info("%d objects of %s have expired", count, bucket)
 
-    async def _expire_versions(self, bucket: str, rule: Rule, now: float) -> None:
-        limit = older_than(rule.old_days, now) if rule.old_days else None
+    async def _expire_versions(self, bucket: str, rule: Rule, now: float, before: float | None) -> None:
+        """Delete old versions, and delete markers that are alone: all of them, or those stored before a time."""
+        limit = older_than(rule.old_days, now, self._day) if rule.old_days else None
         newer: ObjectRecord | None = None
         old_seen = 0
         for_deletion: list[tuple[str, str]] = []
@@ -81,7 +98,8 @@ class Lifecycle:
             if newer is None or newer.key != record.key:
                 old_seen = 0
             if record.current:
-                if rule.lone_markers and record.marker and alone:
+                due = rule.lone_markers or (before is not None and record.modified < before)
+                if record.marker and alone and due:
                     for_deletion.append((record.key, record.version))
             else:
                 old_seen += 1
@@ -124,11 +142,17 @@ class Lifecycle:
             yield previous, alone
 
     async def _abort_uploads(self, bucket: str, rule: Rule, before: float) -> None:
-        page = await self._metadata.list_uploads(ListQuery(bucket, rule.prefix))
-        for upload in page.uploads:
-            if upload.initiated < before:
-                with contextlib.suppress(UploadMissingError):
-                    await self._metadata.abort_upload(upload.upload)
+        after, after_upload = "", ""
+        while True:
+            query = ListQuery(bucket, rule.prefix, after=after, after_version=after_upload, limit=BATCH)
+            page = await self._metadata.list_uploads(query)
+            for upload in page.uploads:
+                after, after_upload = upload.key, upload.upload
+                if upload.initiated < before:
+                    with contextlib.suppress(UploadMissingError):
+                        await self._metadata.abort_upload(upload.upload)
+            if not page.truncated:
+                return
 
 
 def _unlocked(now: float) -> Check:

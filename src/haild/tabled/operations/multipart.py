@@ -16,7 +16,7 @@ from itertools import pairwise
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import BodyMissingError, UploadMissingError
 from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, StoredBody, Upload
-from haild.tabled.operations import copy, locking, sealing
+from haild.tabled.operations import copy, expiration, locking, sealing
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call
@@ -266,6 +266,7 @@ async def complete_upload(call: Call) -> Answer:
     fields.append(checksums.elements_of(record.checksum.items()))
     answer = xml(s3xml.document("CompleteMultipartUploadResult", *fields))
     answer.headers.update(objects.written_version(record.version))
+    answer.headers.update(await expiration.header(call, record))
     if record.encryption.get("algorithm") != spec.CUSTOMER:  # that key is not in this request
         answer.headers.update(spec.answer_headers(record.encryption))
     return answer

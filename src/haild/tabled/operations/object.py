@@ -10,7 +10,7 @@ from typing import TypeVar
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import Check, StorageError
 from haild.tabled.metadata.records import NULL_VERSION, ObjectRecord, Segment, StoredBody
-from haild.tabled.operations import admission, locking, sealing
+from haild.tabled.operations import admission, expiration, locking, sealing
 from haild.tabled.operations.answer import Answer, quoted
 from haild.tabled.operations.call import Call
 from haild.tabled.s3 import acl, checksums, conditions, dates, storageclass, tags
@@ -134,6 +134,7 @@ async def put_object(call: Call) -> Answer:
     version = await commit(call, record, stored, check)
     headers = {"ETag": quoted(record.etag)}
     headers.update(written_version(version))
+    headers.update(await expiration.header(call, record))
     headers.update(checksums.headers_of(checksum))
     headers.update(spec.answer_headers(wanted.encryption, wanted.customer))
     return Answer(headers=headers)
@@ -232,6 +233,7 @@ async def get_object(call: Call) -> Answer:
     customer = sealing.reading_key(call, record)
     headers = describe(call, record)
     headers.update(spec.answer_headers(record.encryption, customer))
+    headers.update(await expiration.header(call, record))
     _conditions(call, record, headers)
     _override(call, headers)
     chosen, part = None, None
