@@ -55,6 +55,7 @@ def generate(*, secret_is_user: bool = False) -> dict[str, str]:
         "CLD_SECRET": cld_user if secret_is_user else _random(40),
         "CHUNK_USER": chunk_user,
         "CHUNK_SECRET": chunk_user if secret_is_user else _random(40),
+        "ROOT_SECRET": _random(43),
     }
 
 
