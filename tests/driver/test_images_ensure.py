@@ -14,6 +14,7 @@ import pytest
 from hailbox.engine.port import Container, Engine, EngineVersion, Image
 from hailbox.images import base, build, wheels
 from hailbox.images.progress import ImageProgress, Phase
+from hailbox.model import names
 from hailbox.model.errors import BaseImageError, DiskFullError, EngineFailedError, ImageError
 
 ALL = ("cld", "chunkd", "tabled", "iwhd", "credentials")
@@ -249,3 +250,25 @@ def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ImageError) as caught:
         ensure(base_present(), build.plan(ALL))
     assert "XDG_CACHE_HOME" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {names.IMAGE: "cld", names.CONTENT: "0123456789abcdef"},
+        {names.IMAGE: "tabled", names.CONTENT: "0123456789abcdef"},
+    ],
+    ids=["another's image", "another of ours", "other content"],
+)
+def test_a_name_that_leads_to_another_image_is_built_again(labels: dict[str, str]) -> None:
+    engine = ListingEngine(base.BASE)
+    engine.present[base.BASE] = {base.PYTHON_LABEL: "3.13"}
+    plan = build.plan(["tabled"])
+    build.ensure(cast(Engine, engine), plan)
+    engine.built.clear()
+    build.ensure(cast(Engine, engine), plan)
+    assert engine.built == []
+    engine.present[plan.services["tabled"]] = labels
+    build.ensure(cast(Engine, engine), plan)
+    assert engine.built == [plan.services["tabled"]]

@@ -23,13 +23,13 @@ if "version" in sys.argv:
     sys.exit()
 if sys.argv[-1] == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-pathlib.Path(os.environ["PLACE"], "pid").write_text(str(os.getpid()))
+pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "pid").write_text(str(os.getpid()))
 with open("/dev/zero", "rb", buffering=0) as source:
     for _ in range(16 if sys.argv[-1] == "works" else 6000):
         time.sleep(0.1)
         if sys.argv[-1] == "works":
             source.read(1024)
-pathlib.Path(os.environ["PLACE"], "done").touch()
+pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "done").touch()
 """
 
 DRIVER = """

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState, Engine
 from hailbox.helper import lostprocesses, settle
+from hailbox.images import ours
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.errors import EngineFailedError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe, present
 from hailbox.stack import lock
@@ -21,6 +25,10 @@ STOP_TIMEOUT: Final = 3
 
 _KILLED: Final = 137
 """Exit status of a process that SIGKILL ended."""
+
+
+_ID: Final = "sha256:"
+"""What the id of an image begins with, and no name does."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +101,24 @@ def stop_cleanly(context: Context, container: Container) -> bool:
 
 
 def _unused_images(engine: Engine, observed: Observed) -> list[str]:
-    """The tags of our images without those that other containers were made from, and what those were built on."""
+    """The images that hailbox made, without those that other containers were made from and what those were built on:
+    their names, then the ids of those that have none."""
     made = engine.images({names.IMAGE: None})
-    ours = {container.id for container in observed.containers}
-    used = {container.image_id for container in engine.containers({}) if container.id not in ours}
+    own = {container.id for container in observed.containers}
+    used = {container.image_id for container in engine.containers({}) if container.id not in own}
     shared = {"base", "runtime"} if any(image.id in used for image in made) else set()
     unused = [image for image in made if image.id not in used and image.labels[names.IMAGE] not in shared]
-    return sorted(tag for image in unused for tag in image.tags)
+    nameless = [image.id for image in ours.without_name(engine, unused)]
+    return sorted(tag for image in unused for tag in ours.tags(image)) + nameless
+
+
+def _remove_images(engine: Engine, references: Sequence[str]) -> None:
+    named = [reference for reference in references if not reference.startswith(_ID)]
+    for reference in reversed(named):
+        engine.remove_image(reference)
+    for identifier in references[len(named) :]:
+        with contextlib.suppress(EngineFailedError):  # a layer of what a user has built on it
+            engine.remove_image(identifier)
 
 
 def destroy(context: Context, *, dry_run: bool = False, images: bool = False) -> Removal:
@@ -116,8 +135,7 @@ def destroy(context: Context, *, dry_run: bool = False, images: bool = False) ->
             lostprocesses.end_suspected(context, observed)
             discard(engine, volumes, observed.containers)
             each(engine.remove_network, [network.id for network in observed.networks])
-            for reference in reversed(made):
-                engine.remove_image(reference)
+            _remove_images(engine, made)
     return Removal(
         context.stack,
         dry_run,

@@ -91,6 +91,8 @@ class FakeEngine:
         self.contents: dict[str, VolumeContent] = {}
         self.all_networks: dict[str, Network] = {}
         self.all_images: dict[str, Image] = {}
+        self.steps: dict[str, tuple[str, ...]] = {}
+        """By id of an image, what it was made by."""
         self.helpers: dict[str, Helper] = {}
         """The helper containers that were ever made, by id."""
         self.work: Callable[[Helper], bytes] = lambda helper: b""
@@ -164,6 +166,10 @@ class FakeEngine:
     @_request
     def image(self, reference: str) -> Image | None:
         return self.all_images.get(reference)
+
+    @_request
+    def image_steps(self, reference: str) -> tuple[str, ...]:
+        return self.steps.get(reference, ())
 
     @_request
     def start_container(self, container_id: str) -> None:

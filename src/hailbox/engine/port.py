@@ -193,6 +193,10 @@ class Engine(Protocol):
     def image(self, reference: str) -> Image | None:
         """The image of that reference; None if the engine says that there is none."""
 
+    def image_steps(self, reference: str) -> tuple[str, ...]:
+        """The steps that an image was made by, the newest first, each with the time when it was run; none if there is
+        no such image."""
+
     def start_container(self, container_id: str) -> None:
         """Start a container that was created or has ended."""
 

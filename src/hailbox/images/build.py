@@ -14,6 +14,7 @@ from hailbox.images import base as base_image
 from hailbox.images import cache
 from hailbox.images.context import DOCKERFILE, Context, read_tree, with_arguments
 from hailbox.images.progress import ImageProgress, Phase, Report, phase
+from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import UnknownServiceError
 
@@ -111,10 +112,27 @@ def ensure(
 
 
 def _missing(engine: Engine, plan: ImagePlan, known: Collection[str] = ()) -> list[str]:
-    """References that the engine does not have, the runtime first."""
+    """References that the engine does not have, or has on another image; the runtime first."""
     # Asked one by one, as a listing takes a millisecond for every image that the engine has.
     references = dict.fromkeys([plan.runtime, *plan.services.values()])
-    return [reference for reference in references if reference not in known and engine.image(reference) is None]
+    return [reference for reference in references if reference not in known and not _right(engine, reference)]
+
+
+def _right(engine: Engine, reference: str) -> bool:
+    """Whether the image of that name is there and is what the name says: `docker tag` or a mirror may change that."""
+    image = engine.image(reference)
+    name, content = _parts(reference)
+    # Images of hailbox 0.1 do not say their content.
+    return image is not None and (image.labels.get(names.IMAGE), image.labels.get(names.CONTENT, content)) == (
+        name,
+        content,
+    )
+
+
+def _parts(reference: str) -> tuple[str, str]:
+    """Name and digest of `hailbox/NAME:DIGEST`."""
+    name, _, content = reference.partition("/")[2].partition(":")
+    return name, content
 
 
 def _build_missing(engine: Engine, plan: ImagePlan, report: Report) -> None:
@@ -158,7 +176,8 @@ def _base(engine: Engine, plan: ImagePlan, report: Report) -> str:
 
 
 def _build(engine: Engine, reference: str, context: Context, report: Report) -> None:
-    name = reference.partition("/")[2].partition(":")[0]
+    name, content = _parts(reference)
+    labels = {**base_image.labels(name), names.CONTENT: content}
     with phase(report, name, Phase.BUILDING):
-        for _ in engine.build_image(context.pack(), reference, labels=base_image.labels(name)):
+        for _ in engine.build_image(context.pack(), reference, labels=labels):
             pass

@@ -139,6 +139,12 @@ class DockerEngine:
             found = client.inspect_image(reference)
         return None if found is None else objects.image(found)
 
+    def image_steps(self, reference: str) -> tuple[str, ...]:
+        steps: list[Any] = []
+        with self._removing() as client:
+            steps = client.history(reference)
+        return tuple(f"{step['Created']} {step['CreatedBy']}" for step in steps)
+
     def start_container(self, container_id: str) -> None:
         with self._asking() as client:
             client.start(container_id)
