@@ -17,8 +17,8 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from steps import ROOT, VENV, main
@@ -48,9 +48,18 @@ class Run:
     options: Sequence[str]
     second: bool = False
     """On an engine in a container of its own; see tests/support/nestedengine.py."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables for the tests."""
 
 
 ENGINELESS = Run("without-engine", WITHOUT_ENGINE, ["-q", "-n", WORKERS, "--dist", "loadfile"])
+SLOW_TWINS = Run(
+    "slow-twins",
+    ("tests/daemons",),
+    [*ENGINELESS.options, "-m", "not slow and not fast_path"],
+    variables={"HAILD_SLOW": "all"},
+)
+"""The daemons with all fast paths switched off (haild.transfer.fastpath)."""
 SECOND = Run("second-engine", ("tests/stack", "tests/faults"), ["-v", "-m", "not second_engine"], second=True)
 
 
@@ -60,7 +69,7 @@ def runs(wanted: str) -> list[Run]:
         return [Run(ENGINELESS.name, ENGINELESS.folders, [*ENGINELESS.options, "-m", "not slow"])]
     if wanted == "second":
         return [SECOND]
-    return [ENGINELESS, Run("with-engine", WITH_ENGINE, ["-v"]), *([SECOND] if wanted == "full" else [])]
+    return [ENGINELESS, SLOW_TWINS, Run("with-engine", WITH_ENGINE, ["-v"]), *([SECOND] if wanted == "full" else [])]
 
 
 def static() -> dict[str, str]:
@@ -87,7 +96,7 @@ def pytest(run: Run, folders: Sequence[str]) -> tuple[bool, Path]:
     report.unlink(missing_ok=True)
     python = str(VENV / "bin" / "python")
     command = [python, "-m", "pytest", f"--junit-xml={report}", *run.options, *folders]
-    environment = dict(os.environ)
+    environment = {**os.environ, **run.variables}
     if run.second:
         command = [python, "-m", "support.nestedengine", *command]
         environment["PYTHONPATH"] = str(ROOT / "tests")
@@ -132,7 +141,7 @@ def body() -> None:
             ended_well, report = pytest(run, present)
             well = well and ended_well
             for folder, counter in sorted(count(report).items()):
-                where = f"{folder} on 26.1" if run.second else folder
+                where = f"{folder} on 26.1" if run.second else f"{folder}, {run.name}" if run.variables else folder
                 lines.append(f"{where:<20} {line(counter)}")
                 total += counter
     print("\nstatic checks:", ", ".join(f"{name} {outcome}" for name, outcome in checks.items()) or "not asked for")

@@ -13,7 +13,7 @@ import hailbox
 from hailbox import surroundings
 from hailbox.cli import commands, output
 from hailbox.cli.command import before_command
-from hailbox.cli.options import Debug, Json, Quiet, Stack
+from hailbox.cli.options import Debug, File, Json, Quiet, Stack
 from hailbox.model.errors import DiskFullError, InterruptionError, UsageError
 
 _ParseError: Final[type[Any]] = typer.BadParameter.__bases__[0]
@@ -66,13 +66,14 @@ def options(
     context: typer.Context,
     *,
     stack: Stack = None,
+    file: File = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
 ) -> None:
     """Keep what was given before the command; without a command show the help, and start nothing."""
-    before_command.stack, before_command.json = stack, json
+    before_command.stack, before_command.file, before_command.json = stack, file, json
     before_command.quiet, before_command.debug = quiet, debug
     if context.invoked_subcommand is None:
         output.write(context.get_help())

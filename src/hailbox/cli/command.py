@@ -7,7 +7,8 @@ import dataclasses
 import inspect
 import os
 import sys
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import typer
 
 from hailbox.cli import STARTED, interruption, output, progress, render
-from hailbox.cli.options import Debug, Json, Quiet, Stack
+from hailbox.cli.options import Debug, File, Json, LongFile, Quiet, Stack, with_variable
 from hailbox.cli.output import Invocation
 from hailbox.model import names
 from hailbox.model.errors import HailboxError, InternalError, UsageError
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from hailbox.context import Context
     from hailbox.doctor.report import Examination
     from hailbox.model.config import Config
+    from hailbox.stack.configfile import Loaded
 
-_COMMON: Final = {"stack": Stack, "json": Json, "quiet": Quiet, "debug": Debug}
-_DEFAULTS: Final[dict[str, Any]] = {"stack": None, "json": False, "quiet": False, "debug": False}
+_COMMON: Final = {"stack": Stack, "file": File, "json": Json, "quiet": Quiet, "debug": Debug}
+_DEFAULTS: Final[dict[str, Any]] = {"stack": None, "file": None, "json": False, "quiet": False, "debug": False}
 
 
 class ContextFor(Protocol):
@@ -47,6 +49,8 @@ class CommandOutput:
     """What the result shows to be wrong; printed after it, and the exit status is the error's."""
     essential: bool = False
     """Whether `--quiet` prints it, too: it is what the command is for."""
+    status: int = 0
+    """The exit status where there is no error: of a program that the command ran."""
 
 
 def diagnosed(examination: Examination) -> CommandOutput:
@@ -60,6 +64,7 @@ class Choices:
     """What was given before the command's name; the command's own options win."""
 
     stack: str | None = None
+    file: str | None = None
     json: bool = False
     quiet: bool = False
     debug: bool = False
@@ -78,15 +83,22 @@ class Traits:
     """Whether it is about one stack."""
 
 
-def choose(stack: str | None, **chosen: Any) -> Config:
-    """The user's choices: `hailbox.yaml` under the environment under the command line. Raises UsageError."""
+def load_file(file: str | None) -> Loaded:
+    """The choices of the file of that name, else of the nearest `hailbox.yaml`. Raises ConfigurationError."""
     from hailbox.model.config import Config
     from hailbox.stack import configfile
 
-    named = os.environ.get("HAILBOX_FILE")
-    here, file = _here(), Path(named) if named else None
+    named = file or before_command.file or os.environ.get("HAILBOX_FILE")
+    here = _here()
     # Without a current directory only a file that is named can be read.
-    config = configfile.load(here or Path("/"), file).config if here or file else Config()
+    if not (here or named):
+        return configfile.Loaded(Config())
+    return configfile.load(here or Path("/"), Path(named) if named else None)
+
+
+def choose(stack: str | None, file: str | None = None, **chosen: Any) -> Config:
+    """The user's choices: `hailbox.yaml` under the environment under the command line. Raises UsageError."""
+    config = load_file(file).config
     name = next((given for given in (stack, os.environ.get("HAILBOX_STACK")) if given is not None), config.stack)
     if not name:
         raise UsageError(
@@ -152,16 +164,19 @@ def _called(whole: str, function: Callable[..., CommandOutput], traits: Traits) 
     known = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     own = [parameter for parameter in known if parameter.name != "invocation"]
 
+    common_options = _common_options(own)
+
     def called(**options: Any) -> None:
-        own = {key: options.pop(key) for key in _COMMON}
+        given = {key: options.pop(key) for key in common_options}
+        # An empty text is no choice, but not the same as none.
         common = {
-            key: getattr(before_command, key) if given in (None, False) else given for key, given in own.items()
+            key: getattr(before_command, key) if given.get(key) in (None, False) else given[key] for key in _COMMON
         }
         raise typer.Exit(_run(whole, function, traits, options, Choices(**common)))
 
-    parameters = own + [
+    parameters = [p.replace(annotation=with_variable(whole, p.name, p.annotation)) for p in own] + [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS[key], annotation=kind)
-        for key, kind in _COMMON.items()
+        for key, kind in common_options.items()
     ]
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -169,14 +184,29 @@ def _called(whole: str, function: Callable[..., CommandOutput], traits: Traits) 
     return called
 
 
+def _common_options(own: Sequence[inspect.Parameter]) -> dict[str, Any]:
+    """The common options by name, less what a command's own ones take: `-f` or `--file`."""
+    details = [detail for parameter in own for detail in typing.get_args(parameter.annotation)]
+    taken = {word for detail in details for word in getattr(detail, "param_decls", None) or ()}
+    found: dict[str, Any] = {
+        key: with_variable("", key, kind) if key in ("json", "quiet", "debug") else kind
+        for key, kind in _COMMON.items()
+    }
+    if "--file" in taken or any(parameter.name == "file" for parameter in own):
+        del found["file"]
+    elif "-f" in taken:
+        found["file"] = LongFile
+    return found
+
+
 def _run(
     name: str, function: Callable[..., CommandOutput], traits: Traits, options: dict[str, Any], common: Choices
 ) -> int:
-    invocation = Invocation(name, common.json, common.debug, changes=traits.changes)
+    invocation = Invocation(name, common.json, common.debug, changes=traits.changes, file=common.file)
     interruption.explain(invocation)
 
     def context_for(**chosen: Any) -> Context:
-        config = choose(common.stack, **chosen)
+        config = choose(common.stack, common.file, **chosen)
         if traits.about_stack:
             invocation.stack = config.stack
         return make_context(f"hailbox {name}", config, reporter.report)
@@ -205,4 +235,4 @@ def _run(
         wrapped.__cause__ = error
         output.error(invocation, wrapped)
         return wrapped.exit_status
-    return shown.error.exit_status if shown.error else 0
+    return shown.error.exit_status if shown.error else shown.status

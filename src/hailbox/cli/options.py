@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import copy
+import typing
+from typing import Annotated, Any, Final
 
 import typer
+from typer.models import OptionInfo
 
 from hailbox.model.config import PORT_NUMBERS, REPLICA_COUNTS
 from hailbox.model.errors import UsageError
@@ -15,6 +18,10 @@ Stack = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, also for errors.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and what was asked for.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+FILE_HELP: Final = "Choices from this file, not from the hailbox.yaml here or above [HAILBOX_FILE]."
+File = Annotated[str | None, typer.Option("--file", "-f", metavar="FILE", help=FILE_HELP)]
+LongFile = Annotated[str | None, typer.Option("--file", metavar="FILE", help=FILE_HELP)]
+"""For a command whose `-f` is another option."""
 
 Profile = Annotated[
     str | None,
@@ -35,6 +42,25 @@ Port = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List exactly what would be removed, and remove nothing.")]
 Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Services or replicas.")]
 Timings = Annotated[bool, typer.Option("--timings", help="Show where the time went, step by step.")]
+
+
+_SHARED: Final = (Json, Quiet, Debug, File, LongFile, Profile, Scale, Port, Timings)
+
+
+def with_variable(command: str, name: str, annotation: Any) -> Any:
+    """The annotation of a command's option, which then can also be given by an environment variable.
+
+    HAILBOX_PROFILE for an option that means the same for all commands, HAILBOX_WAIT_TIMEOUT for one of `wait` alone.
+    A list is separated by blanks. Arguments are left as they are.
+    """
+    kind, *details = typing.get_args(annotation) if typing.get_origin(annotation) is Annotated else (annotation,)
+    if not details or not isinstance(details[0], OptionInfo):
+        return annotation
+    scope = "" if annotation in _SHARED else f"{command}_"
+    option = copy.copy(details[0])
+    option.envvar = f"HAILBOX_{scope}{name}".upper().replace(" ", "_").replace("-", "_")
+    option.show_envvar = False  # one rule for all; the help of each would be twice as long
+    return Annotated[kind, option]
 
 
 def numbers(scale: list[str] | None, port: list[str] | None) -> dict[str, dict[str, int]]:

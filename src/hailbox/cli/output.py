@@ -32,6 +32,8 @@ class Invocation:
     """Whether the command changes the stack."""
     stack: str | None = None
     """None where a command is about no stack, or it is not known yet."""
+    file: str | None = None
+    """The file of choices that the user named."""
 
 
 _HIDDEN: Final = re.compile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from hailbox.observe import Observed, observe, present
 from hailbox.probe import watch as probes
 from hailbox.probe.outcome import Outcome, Reached
 from hailbox.probe.watch import Target
-from hailbox.stack import credentials
+from hailbox.stack import credentials, selection
 from hailbox.stack.choice import choose
 
 
@@ -85,15 +86,24 @@ def _probe(context: Context, observed: Observed, profile: Profile) -> tuple[dict
     return outcomes, secrets is not None
 
 
-def wait(context: Context, *, deadline: float) -> StackResult:
-    """Wait until the stack works, `deadline` seconds at most; then raise what is at the root of its trouble."""
+def _works(seen: Seen, wanted: Sequence[str]) -> bool:
+    result = seen.result
+    replicas = selection.chosen(result.stack, selection.of_profile(seen.case.profile), wanted)
+    return all(replica.working for replica in result.replicas if replica.replica in replicas)
+
+
+def wait(context: Context, *, deadline: float, wanted: Sequence[str] = ()) -> StackResult:
+    """Wait until the stack works, or the `wanted` services and replicas of it, `deadline` seconds at most.
+
+    Then raise what is at the root of its trouble. Raises UnknownServiceError.
+    """
 
     def look() -> Seen | None:
         observed = observe(context.engine, context.stack)
         return None if observed.empty else see(context, observed)
 
     attempts = tenacity.Retrying(
-        retry=tenacity.retry_if_result(lambda seen: seen is None or not seen.result.working),
+        retry=tenacity.retry_if_result(lambda seen: seen is None or not _works(seen, wanted)),
         wait=tenacity.wait_random_exponential(multiplier=0.05, max=0.5),
         stop=tenacity.stop_after_delay(deadline),
         retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
@@ -105,6 +115,6 @@ def wait(context: Context, *, deadline: float) -> StackResult:
             f"there is still no stack {context.stack!r} after {deadline:g} s",
             f"bring it up with: hailbox --stack {context.stack} up",
         )
-    if not seen.result.working:
+    if not _works(seen, wanted):
         raise roots.find(seen.case)[0]
     return seen.result

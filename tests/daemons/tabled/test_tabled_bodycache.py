@@ -19,6 +19,8 @@ from haild.tabled.metadata.records import StoredBody
 from support.tabledrequests import code
 from support.tabledstack import Stack, bucket_of, serving, wait_for
 
+pytestmark = pytest.mark.fast_path
+
 
 class Clock:
     def __init__(self) -> None:

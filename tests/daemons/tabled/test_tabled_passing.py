@@ -132,6 +132,7 @@ def test_ranges_and_parts(stack: Stack, bucket: str) -> None:
     s3.upload_part_copy(Bucket=bucket, Key="copied", UploadId=copied, PartNumber=1, CopySource=source)
 
 
+@pytest.mark.fast_path
 def test_a_client_that_stops_reading_keeps_nobody_waiting_and_then_gets_the_rest(stack: Stack, bucket: str) -> None:
     before = pipes(stack.tabled)
     with Reader(stack, f"/{bucket}/large") as reader:
@@ -145,6 +146,7 @@ def test_a_client_that_stops_reading_keeps_nobody_waiting_and_then_gets_the_rest
     wait_for(lambda: pipes(stack.tabled) == before, "nothing stays open")
 
 
+@pytest.mark.fast_path
 def test_clients_that_go_away_leave_nothing_behind(stack: Stack, bucket: str) -> None:
     assert stack.tabled.process is not None
     descriptors = Path(f"/proc/{stack.tabled.process.pid}/fd")
