@@ -48,6 +48,10 @@ class Bodies:
         if missing:
             sync_directory(self._bodies.parent)
 
+    def any(self) -> bool:
+        """Whether there is a body."""
+        return any(files for _, _, files in os.walk(self._bodies))
+
     def incoming(self, number: int) -> Path:
         """Where the body of object `number` is written."""
         return self._incoming / f"{number:016x}"

@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
@@ -28,8 +28,9 @@ from haild.chunkd.catalog import (
     stored_object,
 )
 from haild.chunkd.reading import BodyFile, DamagedError, Verified, stamp_of
+from haild.daemon.continuity import Continuity
 from haild.daemon.datadir import hold
-from haild.daemon.errors import StartError, refusal
+from haild.daemon.errors import DamagedDataError, StartError, refusal
 from haild.transfer.waiting import settled
 from haild.wire.chunk.messages import ResponseCode
 
@@ -58,11 +59,12 @@ class Refusal(Exception):  # noqa: N818 - an outcome of the protocol, not a fail
 class Store:
     """An open store, bound to the running event loop. Made by `Store.open`."""
 
-    def __init__(self, root: Path, catalog: Catalog, bodies: Bodies, lock: int) -> None:
+    def __init__(self, root: Path, catalog: Catalog, bodies: Bodies, lock: int, opened: contextlib.ExitStack) -> None:
         self.root = root
         self.catalog = catalog
         self.bodies = bodies
         self._lock = lock
+        self._opened = opened
         self._reserved: set[tuple[int, bytes]] = set()
         self._removed: list[int] = []
         self._verified = Verified()
@@ -74,25 +76,24 @@ class Store:
     def open(cls, root: Path) -> Store:
         """Open the store in the directory `root`, and finish what a crash interrupted. Raises StartError."""
         lock = hold(root, "chunkd")
+        bodies = Bodies(root)
+        opened = contextlib.ExitStack()
         try:
-            bodies = Bodies(root)
+            opened.enter_context(_continued(root / CATALOG, bodies))
             bodies.create()
-            create_catalog(root / CATALOG)
             _recover(root, bodies)
             catalog = Catalog(root / CATALOG)
-        except OSError as error:
-            raise refusal(str(error.filename or root), error) from error
-        except (CatalogError, sqlite3.Error) as error:
-            cause = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error
-            raise (
-                refusal(str(root), cause) if isinstance(cause, sqlite3.Error) else StartError(str(error))
-            ) from error
-        return cls(root, catalog, bodies, lock)
+        except BaseException as error:
+            opened.close()
+            os.close(lock)
+            raise _start_error(root, error) from error
+        return cls(root, catalog, bodies, lock, opened)
 
     def close(self) -> None:
         """Finish what has been submitted and close all files."""
         self._executor.shutdown(wait=True, cancel_futures=True)
         self.catalog.close(self._forget_garbage)
+        self._opened.close()
         os.close(self._lock)
 
     async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
@@ -328,6 +329,36 @@ def _highest_number(database: sqlite3.Connection) -> int:
         (highest,) = database.execute(f"SELECT max(id) FROM {table}").fetchone()  # noqa: S608 - constants
         numbers.append(highest or 0)
     return max(numbers)
+
+
+@contextlib.contextmanager
+def _continued(path: Path, bodies: Bodies) -> Iterator[None]:
+    """Make sure that the catalog is the one that was here, and mark it as open meanwhile. Raises DamagedDataError."""
+    continuity = Continuity(path)
+    continuity.check()
+    if not path.exists() and bodies.any():
+        raise DamagedDataError(
+            f"{path} is gone, but there are bodies that it listed: put the file back, or restore a snapshot"
+        )
+    with contextlib.closing(connect(path, writing=True)) as guard:
+        # Read first: the log of a killed process must not be folded in, and removed, by another connection's end.
+        guard.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        create_catalog(path)
+        continuity.begin(guard)
+        try:
+            yield
+        finally:
+            continuity.end(guard)
+
+
+def _start_error(root: Path, error: BaseException) -> BaseException:
+    """What to raise for an error while the store is opened."""
+    if isinstance(error, OSError):
+        return refusal(str(error.filename or root), error)
+    cause = error.__cause__ if isinstance(error, CatalogError) else error
+    if isinstance(cause, sqlite3.Error):
+        return refusal(str(root), cause)
+    return StartError(str(error)) if isinstance(error, CatalogError) else error
 
 
 def _recover(root: Path, bodies: Bodies) -> None:
