@@ -19,6 +19,7 @@ from haild.tabled.encryption.keyring import Keyring, WrongKeyError, new_master
 from haild.tabled.encryption.keys import root_key
 from haild.tabled.metadata import bodies, schema, users, witness
 from haild.tabled.metadata.claim import database_file, held
+from haild.tabled.metadata.port import DamagedRecordError
 from haild.tabled.s3 import acl, sessions
 from haild.tabled.s3.errors import S3Error
 
@@ -240,7 +241,11 @@ def _objects(db: sqlite3.Connection, sink: TextIO) -> None:
             f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE current = 1 AND marker = 0 ORDER BY bucket, key"  # noqa: S608
         )
         for row in rows:
-            record = schema.object_from(row)
+            try:
+                record = schema.object_from(row)
+            except DamagedRecordError as error:
+                sys.stderr.write(f"tdbadm: {error}\n")
+                record = error.record
             body = record.segments[0].body if record.segments else 0
             found = bodies.find(db, body)
             nodes = [str(node) for node in (found.nodes if found else ())]

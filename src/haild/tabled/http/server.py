@@ -21,6 +21,7 @@ from haild.tabled.metadata.port import (
     BodyMissingError,
     BucketMissingError,
     BucketNotEmptyError,
+    DamagedRecordError,
     StorageError,
     SupersededError,
     UploadMissingError,
@@ -64,6 +65,7 @@ _OF_STORAGE: Final[dict[type[StorageError], tuple[str, str]]] = {
         "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
         "completed.",
     ),
+    DamagedRecordError: ("InternalError", "The stored metadata of this object are damaged; store it again."),
     BodyMissingError: ("SlowDown", "The source is being replaced; please retry."),
 }
 """The S3 error (code and text) of each storage error that an operation lets through."""
@@ -197,6 +199,8 @@ def _error_for(cause: Exception, request_id: str) -> S3Error:
     if isinstance(cause, S3Error):
         return cause
     if isinstance(cause, StorageError):
+        if isinstance(cause, DamagedRecordError):
+            logger.error("request %s: %s", request_id, cause)
         return S3Error(*_OF_STORAGE[type(cause)])
     if isinstance(cause, http.BadBodyError):
         return S3Error("IncompleteBody", str(cause))

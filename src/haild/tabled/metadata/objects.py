@@ -9,14 +9,15 @@ from dataclasses import replace
 from typing import Final
 
 from haild.tabled.metadata import bodies, schema
-from haild.tabled.metadata.port import BucketMissingError, Check, LockChange
+from haild.tabled.metadata.port import BucketMissingError, Check, DamagedRecordError, LockChange
 from haild.tabled.metadata.records import NULL_VERSION, Deletion, ObjectRecord, StoredBody
 
 _CURRENT = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND key = ? AND current = 1"  # noqa: S608
 _OLD = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND key = ? AND current = 0"  # noqa: S608
 _INSERT = (
     "INSERT INTO objects (bucket, key, size, etag, modified, acl, version, marker, current,"
-    " headers, segments, parts, checksum, tags, upload, encryption, lock) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " headers, segments, parts, checksum, tags, upload, encryption, lock, sum)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 
@@ -24,6 +25,16 @@ def current(db: sqlite3.Connection, bucket: str, key: str) -> ObjectRecord | Non
     """The current object or delete marker."""
     row = db.execute(_CURRENT, (bucket, key)).fetchone()
     return schema.object_from(row) if row else None
+
+
+def _present(db: sqlite3.Connection, bucket: str, key: str, check: Check | None) -> ObjectRecord | None:
+    """What a write replaces. A damaged record may be replaced or deleted, but not where a condition asks for it."""
+    try:
+        return current(db, bucket, key)
+    except DamagedRecordError as error:
+        if check is not None:
+            raise
+        return error.record
 
 
 def version(db: sqlite3.Connection, bucket: str, key: str, wanted: str) -> ObjectRecord | None:
@@ -68,7 +79,7 @@ def put(
 ) -> str:
     """Make `record` current; returns its version id."""
     state = _versioning(db, record.bucket)
-    present = current(db, record.bucket, record.key)
+    present = _present(db, record.bucket, record.key, check)
     if check:
         check(None if present is None or present.marker else present)
     bodies.retain(db, record.segments, stored)
@@ -111,7 +122,7 @@ def delete(db: sqlite3.Connection, bucket: str, key: str, wanted: str, check: Ch
     state = _versioning(db, bucket)
     if wanted:
         return _delete_version(db, bucket, key, wanted, check)
-    present = current(db, bucket, key)
+    present = _present(db, bucket, key, check)
     if check:
         check(None if present is None or present.marker else present)
     if state == "":
@@ -128,7 +139,12 @@ def delete(db: sqlite3.Connection, bucket: str, key: str, wanted: str, check: Ch
 
 
 def _delete_version(db: sqlite3.Connection, bucket: str, key: str, wanted: str, check: Check | None) -> Deletion:
-    record = version(db, bucket, key, wanted)
+    try:
+        record = version(db, bucket, key, wanted)
+    except DamagedRecordError as error:
+        if check is not None:
+            raise
+        record = error.record
     if check:
         check(record)
     if record is None:
@@ -157,6 +173,7 @@ def update(
     if lock is not None:
         text = schema.dump(lock(present.lock))
         db.execute("UPDATE objects SET lock = ? WHERE sequence = ?", (text, record.sequence))
+    db.execute(f"UPDATE objects SET sum = {schema.SUM} WHERE sequence = ?", (record.sequence,))  # noqa: S608
 
 
 def complete(db: sqlite3.Connection, upload: str, record: ObjectRecord, check: Check | None) -> str:

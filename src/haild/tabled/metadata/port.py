@@ -53,6 +53,15 @@ class BodyMissingError(StorageError):
     """A body that a new record shares with an old one went away in the meantime."""
 
 
+class DamagedRecordError(StorageError):
+    """The stored metadata of an object are not those that were written: its checksum does not hold."""
+
+    def __init__(self, record: ObjectRecord) -> None:
+        """`record`: what is there, without what must not be believed: its segments."""
+        super().__init__(f"the metadata of {record.bucket}/{record.key} are damaged: their checksum does not hold")
+        self.record = record
+
+
 class SupersededError(Exception):
     """Another process has become master: whether the change is kept, only that one knows."""
 

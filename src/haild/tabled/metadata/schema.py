@@ -7,10 +7,12 @@ import json
 import secrets
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from haild.tabled.metadata.port import DamagedRecordError
 from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, Upload
 from haild.tabled.s3.acl import Acl, from_text, to_text
 
@@ -70,6 +72,12 @@ CREATE TABLE userpolicies (
     user TEXT NOT NULL, name TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (user, name)
 ) WITHOUT ROWID;
 """,
+    # A checksum over each object's row.
+    3: """
+ALTER TABLE objects ADD COLUMN sum INTEGER;
+UPDATE objects SET sum = rowsum(bucket, key, size, etag, modified, acl, version, marker,
+    headers, segments, parts, checksum, tags, upload, encryption, lock);
+""",
 }
 """By version, how a database of the version before becomes one of this. TABLES are those of version 1.
 
@@ -81,8 +89,13 @@ VERSION: Final = max(MIGRATIONS)
 
 OBJECT_COLUMNS = (
     "bucket, key, size, etag, modified, acl, sequence, version, marker, current,"
-    " headers, segments, parts, checksum, tags, upload, encryption, lock"
+    " headers, segments, parts, checksum, tags, upload, encryption, lock, sum"
 )
+SUM = (
+    "rowsum(bucket, key, size, etag, modified, acl, version, marker,"
+    " headers, segments, parts, checksum, tags, upload, encryption, lock)"
+)
+"""The checksum of an object's row as an expression. Its place among the versions and `current` change alone."""
 UPLOAD_COLUMNS = (
     "upload, bucket, key, initiated, acl, headers, tags, checksum_algorithm, checksum_type, encryption, lock"
 )
@@ -95,12 +108,18 @@ class DatabaseVersionError(Exception):
     """The database was written by another generation of this program; trying again does not help."""
 
 
+def row_sum(*values: object) -> int:
+    """The checksum of a row's values, as they are stored (CRC-32, which finds every burst of 32 bits)."""
+    return zlib.crc32("\x1f".join(map(str, values)).encode("utf-8", "surrogatepass"))
+
+
 def connect(path: Path, *, read_only: bool = False, threads: bool = False) -> sqlite3.Connection:
     """A connection set up for durable commits; statements run outside a transaction unless one is begun.
 
     Raises sqlite3.Error.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not threads, timeout=10.0)
+    connection.create_function("rowsum", -1, row_sum, deterministic=True)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA temp_store = MEMORY")
@@ -149,6 +168,7 @@ def check(connection: sqlite3.Connection) -> int:
             " start the tabled that wrote it, or discard the data"
         )
     with contextlib.closing(sqlite3.connect(":memory:")) as expected:
+        expected.create_function("rowsum", -1, row_sum)
         expected.executescript(TABLES)
         expected.executescript("".join(script for number, script in sorted(MIGRATIONS.items()) if number <= version))
         wanted = _columns(expected)
@@ -198,8 +218,21 @@ def _load_tags(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def object_from(row: Row) -> ObjectRecord:
-    """A record from OBJECT_COLUMNS."""
-    bucket, key, size, etag, modified, acl, sequence, version, marker, current, *texts = row
+    """A record from OBJECT_COLUMNS. Raises DamagedRecordError where the row is not as it was written."""
+    bucket, key, size, etag, modified, acl, sequence, version, marker, current, *texts, total = row
+    if row_sum(*row[:6], version, marker, *texts) != total:
+        damaged = ObjectRecord(
+            bucket=bucket,
+            key=key,
+            size=0,
+            etag="",
+            modified=0.0,
+            acl=Acl(""),
+            sequence=sequence,
+            version=version,
+            current=bool(current),
+        )
+        raise DamagedRecordError(damaged)
     headers, segments, parts, checksum, tags, upload, encryption, lock = texts
     return ObjectRecord(
         bucket=bucket,
@@ -225,16 +258,17 @@ def object_from(row: Row) -> ObjectRecord:
 
 def object_values(record: ObjectRecord, version: str) -> Row:
     """The values of a new row: OBJECT_COLUMNS without the sequence."""
-    return (
+    first = (
         record.bucket,
         record.key,
         record.size,
         record.etag,
-        record.modified,
+        float(record.modified),
         to_text(record.acl),
         version,
         int(record.marker),
-        1,
+    )
+    texts = (
         dump(record.headers),
         dump_segments(record.segments),
         dump([[p.number, p.size, p.checksum] for p in record.parts]),
@@ -244,6 +278,7 @@ def object_values(record: ObjectRecord, version: str) -> Row:
         dump(record.encryption),
         dump(record.lock),
     )
+    return (*first, 1, *texts, row_sum(*first, *texts))
 
 
 def upload_from(row: Row) -> Upload:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from haild.tabled.metadata.port import (
     BucketMissingError,
     BucketNotEmptyError,
     Check,
+    DamagedRecordError,
     LockChange,
     SupersededError,
     UploadMissingError,
@@ -56,6 +58,8 @@ _LISTED_COLUMNS = (
     " CASE WHEN instr(headers, 'x-amz-storage-class')"
     """ THEN coalesce(json_extract(headers, '$."x-amz-storage-class"'), 'STANDARD') ELSE 'STANDARD' END"""
 )
+
+logger = logging.getLogger(__name__)
 
 
 class SqliteMetadata:
@@ -327,7 +331,13 @@ class SqliteMetadata:
             " ORDER BY key LIMIT ?",
             (bucket, prefix, after, end, end, before, limit),
         )
-        return [schema.object_from(row) for row in rows]
+        found = []
+        for row in rows:
+            try:
+                found.append(schema.object_from(row))
+            except DamagedRecordError as error:
+                logger.error("%s", error)
+        return found
 
     # uploads
 
