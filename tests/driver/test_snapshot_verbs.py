@@ -16,6 +16,7 @@ from hailbox.engine.port import ContainerState, Helper
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import (
+    NameTakenError,
     NotWorkingError,
     SnapshotDamagedError,
     SnapshotExistsError,
@@ -354,6 +355,26 @@ def test_a_damaged_snapshot_is_not_restored(fake: FakeEngine, copier: Copier, co
     assert serving(fake)
     restore(context, "seed", verify=False)
     assert data(fake) == {1}
+
+
+@pytest.mark.parametrize(("first", "second"), [("one", "seal-one"), ("seal-one", "one")])
+def test_the_names_of_two_snapshots_never_meet(context: Context, first: str, second: str) -> None:
+    save(context, first)
+    with pytest.raises(NameTakenError, match="of stack test"):
+        save(context, second)
+    assert [snapshot.name for snapshot in ls(context)] == [first]
+    assert restore(context, first).stack
+
+
+def test_a_snapshot_never_writes_into_the_volume_of_another_stack(fake: FakeEngine, context: Context) -> None:
+    """Stack `test-snapshot` keeps its data where a snapshot `iwhd-1` of stack `test` would be."""
+    labels = {names.STACK: "test-snapshot", names.REPLICA: "iwhd-1", names.KIND: names.DATA}
+    fake.create_volume("hailbox-test-snapshot-iwhd-1", labels)
+    before = fake.all_volumes["hailbox-test-snapshot-iwhd-1"]
+    with pytest.raises(NameTakenError, match="of stack test-snapshot"):
+        save(context, "iwhd-1")
+    assert fake.all_volumes["hailbox-test-snapshot-iwhd-1"] == before
+    assert ls(context) == []
 
 
 def test_a_seal_without_its_copy_is_no_snapshot(fake: FakeEngine, context: Context) -> None:

@@ -396,7 +396,7 @@ class EngineFailedError(HailboxError):
 
 
 class NameTakenError(EngineFailedError):
-    """A container that is not of the stack has a name that the stack needs."""
+    """A container or volume that is not of the stack has a name that the stack needs."""
 
     code = "name-taken"
 

@@ -13,7 +13,7 @@ from hailbox.helper import kinds, settle
 from hailbox.helper.run import Work, run
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT, Service
-from hailbox.model.errors import FaultActiveError, NotWorkingError, SnapshotExistsError
+from hailbox.model.errors import FaultActiveError, NameTakenError, NotWorkingError, SnapshotExistsError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, present
 from hailbox.snapshot import catalog
@@ -37,8 +37,7 @@ def save(context: Context, name: str) -> Snapshot:
         choice = choose(context, observed)
         replicas = sorted(volume.labels[names.REPLICA] for volume in observed.data_volumes())
         image = plan.image_references(context, observed, choice)[ONE_SHOT]
-        labels = {names.STACK: context.stack, names.SNAPSHOT_NAME: name}
-        context.engine.create_volume(catalog.volume(context.stack, name), labels | {names.KIND: names.SNAPSHOT})
+        create_volume(context, name)
         context.tell(name, Phase.SAVING)
         with frozen(context, observed):
             said = run(context, _copying(context.stack, name, image, replicas))
@@ -53,6 +52,26 @@ def save(context: Context, name: str) -> Snapshot:
         )
         seal_up(context, snapshot)
         return catalog.find(present(context.engine, context.stack), name)
+
+
+def create_volume(context: Context, name: str) -> None:
+    """Make the volume for the copies. Raises NameTakenError if it, or the seal, would be a volume of something else.
+
+    The volume of snapshot `iwhd-1` of stack `a` is called like the data of stack `a-snapshot`, and the copies of
+    snapshot `seal-one` like the seal of `one`.
+    """
+    stack = context.stack
+    wanted = (catalog.volume(stack, name), catalog.seal(stack, name))
+    for taken in context.engine.volumes({}):
+        if taken.name in wanted:
+            owner = taken.labels.get(names.STACK)
+            whose = f"of stack {owner}" if owner else "not made by hailbox"
+            raise NameTakenError(
+                f"the snapshot {name!r} needs the name {taken.name}, which a volume has that is {whose}",
+                f"nothing was changed; choose another name: hailbox --stack {stack} snapshot save NAME",
+            )
+    labels = {names.STACK: stack, names.SNAPSHOT_NAME: name, names.KIND: names.SNAPSHOT}
+    context.engine.create_volume(wanted[0], labels)
 
 
 def seal_up(context: Context, snapshot: Snapshot) -> None:

@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING, Final
 from hailbox.context import Context
 from hailbox.helper import kinds
 from hailbox.helper.run import Work, create
-from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import SnapshotExistsError, SnapshotFileError
 from hailbox.model.progress import Phase
@@ -21,7 +20,7 @@ from hailbox.observe import observe, present
 from hailbox.snapshot import catalog
 from hailbox.snapshot.catalog import Snapshot
 from hailbox.snapshot.file import Reader, write
-from hailbox.snapshot.save import digests, discard_half_made, seal_up
+from hailbox.snapshot.save import create_volume, digests, discard_half_made, seal_up
 from hailbox.stack import lock, plan
 from hailbox.stack.choice import choose
 
@@ -90,8 +89,7 @@ def import_(context: Context, file: Path, name: str | None = None) -> Snapshot:
                     f"import it under another name: hailbox --stack {context.stack} snapshot import {file} NAME",
                 )
             discard_half_made(context, observed)
-            labels = {names.STACK: context.stack, names.SNAPSHOT_NAME: snapshot.name, names.KIND: names.SNAPSHOT}
-            context.engine.create_volume(catalog.volume(context.stack, snapshot.name), labels)
+            create_volume(context, snapshot.name)
             image = plan.image_references(context, observed, choose(context, observed))[ONE_SHOT]
             try:
                 _fill(context, reader, snapshot, image, file)
