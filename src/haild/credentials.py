@@ -13,6 +13,7 @@ earlier runs that are not named any more are removed.
 from __future__ import annotations
 
 import argparse
+import hmac
 import json
 import os
 import re
@@ -165,9 +166,19 @@ def _pattern(line: str) -> re.Pattern[str]:
     return re.compile("".join(parts) + re.escape(line[position:]))
 
 
+def iwhd_token(credentials: Mapping[str, str]) -> str:
+    """The token for an iwhd that asks for a login (`IWHD_TOKEN`): derived, so that older stacks have one too."""
+    secret = credentials["AWS_SECRET_ACCESS_KEY"].encode()
+    return hmac.new(secret, b"iwhd token", "sha256").hexdigest()[:40]
+
+
 def fill(template: str, credentials: Mapping[str, str]) -> str:
     """`template` with the credentials in place of their names. Raises KeyError for an unknown name."""
-    return _PLACEHOLDER.sub(lambda match: credentials[match[1]], template)
+
+    def value(match: re.Match[str]) -> str:
+        return iwhd_token(credentials) if match[1] == "IWHD_TOKEN" else credentials[match[1]]
+
+    return _PLACEHOLDER.sub(value, template)
 
 
 def _write(path: Path, text: str) -> None:

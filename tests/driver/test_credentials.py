@@ -235,3 +235,12 @@ def test_only_their_owner_reads_the_files(tmp_path: Path) -> None:
     assert _run(tmp_path) == 0
     assert {file.stat().st_mode & 0o777 for file in tmp_path.rglob("*") if file.is_file()} == {0o400}
     assert _run(tmp_path) == 0
+
+
+def test_the_token_of_iwhd_is_derived() -> None:
+    one, two = generate(), generate()
+    assert "IWHD_TOKEN" not in one
+    filled = fill('{"token": "@IWHD_TOKEN@"}', one)
+    assert re.fullmatch(r'\{"token": "[0-9a-f]{40}"\}', filled)
+    assert fill('{"token": "@IWHD_TOKEN@"}', one) == filled != fill('{"token": "@IWHD_TOKEN@"}', two)
+    assert one["AWS_SECRET_ACCESS_KEY"] not in filled

@@ -39,6 +39,7 @@ def stack(result: StackResult) -> str:
     lines = [f"stack {result.stack}, profile {result.profile}"]
     if rows:
         lines.append(table(("REPLICA", "STATE", "ADDRESS", ""), rows))
+    lines += result.notes
     if result.ended_faults:
         lines.append(f"ended faults: {', '.join(result.ended_faults)}")
     if result.healed:

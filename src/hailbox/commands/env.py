@@ -17,7 +17,8 @@ def env(context: Context) -> dict[str, str]:
     Raises UnknownStackError if there is no such stack, or it never was up.
     """
     observed = present(context.engine, context.stack)
-    secrets = credentials.require(context.engine, observed)
+    kept = credentials.require_kept(context.engine, observed)
+    secrets = kept.credentials
     addresses: dict[str, list[str]] = {}
     for (_, port), number in sorted(observed.ports.items()):
         addresses.setdefault(port, []).append(f"{LOOPBACK}:{number}")
@@ -25,6 +26,9 @@ def env(context: Context) -> dict[str, str]:
     if iwhd := addresses.get("iwhd"):
         variables["IWHD_URL"] = f"http://{iwhd[0]}"
         variables["IWHD_URLS"] = ",".join(f"http://{address}" for address in iwhd)
+        token = secrets["IWHD_TOKEN"]
+        if any(path.startswith("iwhd") and token.encode() in text for path, text in kept.files.items()):
+            variables["IWHD_TOKEN"] = token  # iwhd asks for it
     if s3 := addresses.get("s3"):
         variables |= {
             "AWS_ENDPOINT_URL": f"http://{s3[0]}",

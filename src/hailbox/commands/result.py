@@ -34,6 +34,8 @@ class StackResult:
     replicas: tuple[ReplicaResult, ...]
     down: bool = False
     """Whether no service has a container."""
+    notes: tuple[str, ...] = ()
+    """What a user should know although it is no trouble, a line each."""
     changed: tuple[str, ...] = ()
     """What had to be made or changed, by name."""
     healed: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,11 +17,13 @@ from hailbox.model.catalog import Profile
 from hailbox.model.errors import NotWorkingError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe, present
+from hailbox.probe import iwhd
 from hailbox.probe import watch as probes
 from hailbox.probe.outcome import Outcome, Reached
 from hailbox.probe.watch import Target
 from hailbox.stack import credentials, selection
 from hailbox.stack.choice import choose
+from hailbox.stack.ports import LOOPBACK
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,17 @@ def see(context: Context, observed: Observed) -> Seen:
         )
         for replica in profile.replicas
     )
-    result = StackResult(context.stack, profile.name, replicas, down=observed.down)
+    open_to_all = tuple(_without_login(replicas, observed.ports))
+    result = StackResult(context.stack, profile.name, replicas, down=observed.down, notes=open_to_all)
     return Seen(result, Case(context, observed, profile, outcomes, has_credentials))
+
+
+def _without_login(replicas: Iterable[ReplicaResult], ports: Mapping[tuple[str, str], int]) -> Iterator[str]:
+    """A line for each warehouse that answers whoever asks."""
+    for replica in replicas:
+        port = ports.get((replica.replica, "iwhd"))
+        if replica.working and port is not None and iwhd.is_open(LOOPBACK, port):
+            yield f"{replica.replica}: no login; every program on this machine can read and change what it keeps"
 
 
 def _probe(context: Context, observed: Observed, profile: Profile) -> tuple[dict[str, Outcome], bool]:

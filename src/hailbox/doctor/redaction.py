@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_SECRET_NAMES = ("SECRET", "KEY_ID", "CHUNK_USER")
+_SECRET_NAMES = ("SECRET", "KEY_ID", "CHUNK_USER", "TOKEN")
 _LIKE_A_SECRET = re.compile(r"\bHAIL[A-Z0-9]{16}\b|(?<![A-Za-z0-9+/])[A-Za-z0-9]{40}(?![A-Za-z0-9+/])")
 """Of the form that the stack's access keys and secrets have (haild.credentials)."""
 _USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from http import HTTPStatus
 
 from hailbox.probe.http import Client
 from hailbox.probe.outcome import Credentials, ProbeError, Reached
@@ -50,3 +51,13 @@ def _named(asked: str, answer: tuple[int, bytes]) -> tuple[int, str, bytes]:
 async def probe(host: str, port: int, _credentials: Credentials) -> None:
     """See `outcome.Probe`."""
     await asyncio.to_thread(_round_trip, host, port)
+
+
+def is_open(host: str, port: int) -> bool:
+    """Whether the warehouse answers clients that do not log in; False if it does not answer at all."""
+    try:
+        with Client(host, port) as client:
+            status, _ = client.ask("GET", "/_providers/_primary", {})
+    except (ProbeError, OSError):
+        return False
+    return status != HTTPStatus.UNAUTHORIZED

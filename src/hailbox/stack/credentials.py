@@ -14,7 +14,7 @@ from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.compose import Blueprint, configuration_files
 from hailbox.model.errors import NotWorkingError, UnknownStackError
 from hailbox.observe import Observed, observe
-from haild.credentials import LOST_NAME, NAMES, fill
+from haild.credentials import LOST_NAME, NAMES, fill, iwhd_token
 
 _FILE = "credentials.json"
 
@@ -55,7 +55,8 @@ def look(engine: Engine, observed: Observed) -> Kept | None:
         except ValueError:
             return None
         if isinstance(found, dict) and all(found.get(name) for name in NAMES):
-            return Kept({str(name): str(value) for name, value in found.items()}, files)
+            texts = {str(name): str(value) for name, value in found.items()}
+            return Kept(texts | {"IWHD_TOKEN": iwhd_token(texts)}, files)
     return None
 
 
@@ -76,12 +77,17 @@ def read(engine: Engine, observed: Observed) -> Mapping[str, str] | None:
 
 def require(engine: Engine, observed: Observed) -> Mapping[str, str]:
     """The credentials of a stack that has been up. Raises UnknownStackError if it never was."""
-    credentials = read(engine, observed)
-    if credentials is None:
+    return require_kept(engine, observed).credentials
+
+
+def require_kept(engine: Engine, observed: Observed) -> Kept:
+    """The credentials and files of a stack that has been up. Raises UnknownStackError if it never was."""
+    kept = look(engine, observed)
+    if kept is None:
         raise UnknownStackError(
             f"stack {observed.stack} has no credentials yet", f"run: hailbox --stack {observed.stack} up"
         )
-    return credentials
+    return kept
 
 
 def await_them(engine: Engine, stack: str) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """Who may use a warehouse, and what its clients may make it reach (our addition to iwhd.md section 3).
 
-The keys are in the object `access` of the configuration, or in the file `access.json` beside it:
+The keys are in the object `access` of the configuration, in the file `access.json` beside it, or in both:
 
     hosts       names of this server in Host, beside loopback, its host name and its address; `*` is every name
     providers   addresses that providers added by clients may reach: HOST, HOST:PORT, NETWORK/BITS or `*`;
@@ -74,6 +74,18 @@ class Access:
         given = f"{scheme.capitalize()} {value.strip()}".encode("utf-8", "surrogateescape")
         matches = [hmac.compare_digest(given, each.encode()) for each in self._accepted()]
         return any(matches)
+
+    def joined(self, other: Access) -> Access:
+        """These rules and `other` ones: all that either opens; the login of these if they have one."""
+        login = self if self.is_limited else other
+        return Access(
+            hosts=self.hosts | other.hosts,
+            providers=(*self.providers, *other.providers),
+            paths=(*self.paths, *other.paths),
+            token=login.token,
+            user=login.user,
+            password=login.password,
+        )
 
     def with_configured(self, providers: Sequence[ProviderSettings], master: tuple[str, int] | None) -> Access:
         """These rules, with the places that the configuration itself uses allowed."""

@@ -64,7 +64,7 @@ def _json(text: bytes) -> object:
 
 
 def load(path: Path) -> Configuration:
-    """The configuration in the file at `path`, with the `access.json` beside it if there is one.
+    """The configuration in the file at `path`; its rules of access joined with those of the `access.json` beside it.
 
     Raises ProviderSettingsError, also where a file cannot be read.
     """
@@ -72,10 +72,9 @@ def load(path: Path) -> Configuration:
     beside = path.with_name(FILE_NAME)
     if beside == path or not beside.exists():
         return configuration
-    if configuration.access != Access():
-        raise ProviderSettingsError(f"both {path} and {beside} say who may use the warehouse; keep one")
     try:
-        return replace(configuration, access=parse_access(_json(_read(beside)), "access"))
+        more = parse_access(_json(_read(beside)), "access")
+        return replace(configuration, access=configuration.access.joined(more))
     except ProviderSettingsError as error:
         raise AccessError(f"{beside}: {error}") from error
 

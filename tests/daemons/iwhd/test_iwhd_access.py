@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hailbox.probe import iwhd as probe
 from support.iwhd_daemon import FORM, Iwhd, eventually, fs, running
 from support.ports import free_port
 
@@ -63,6 +64,10 @@ def test_foreign_pages_and_hosts_get_nothing(iwhd: Iwhd, headers: dict[str, str]
         assert b"body" not in answer.body
     assert iwhd.request("GET", "/b/k").body == b"body"
     assert iwhd.request("GET", "/_providers/_primary").text == "primary"
+
+
+def test_the_driver_sees_that_nobody_logs_in(iwhd: Iwhd) -> None:
+    assert probe.is_open("127.0.0.1", iwhd.port)
 
 
 def test_two_hosts_are_none(iwhd: Iwhd) -> None:
@@ -158,15 +163,17 @@ def test_login(tmp_path: Path, beside: bool) -> None:
         for header in ("Bearer open sesame", "Basic YW5uOnB3"):
             assert iwhd.request("PUT", "/b", headers={"Authorization": header}).status in (201, 500)
             assert iwhd.request("GET", "/b", headers={"Authorization": header}).status == 200
+        assert not probe.is_open("127.0.0.1", iwhd.port)
+    assert not probe.is_open("127.0.0.1", iwhd.port)
 
 
-def test_both_places_for_rules_are_one_too_many(tmp_path: Path) -> None:
-    iwhd = Iwhd(tmp_path, [fs(tmp_path)], access={"token": "t"})
-    (tmp_path / "access.json").write_text('{"token": "u"}')
-    iwhd.start(wait=False)
-    assert iwhd.process is not None
-    assert iwhd.process.wait(20) == 1
-    assert "both" in iwhd.log.read_text()
+def test_rules_in_both_places_are_joined(tmp_path: Path) -> None:
+    iwhd = Iwhd(tmp_path, [fs(tmp_path)], access={"hosts": ["one"], "token": "t"})
+    (tmp_path / "access.json").write_text('{"hosts": ["two"], "token": "u"}')
+    with running(iwhd):
+        for host in ("one", "two"):
+            assert iwhd.request("GET", "/", headers={"Host": host, "Authorization": "Bearer t"}).status == 200
+        assert iwhd.request("GET", "/", headers={"Authorization": "Bearer u"}).status == 401
 
 
 def test_sites_with_a_login_work_together(tmp_path: Path) -> None:
