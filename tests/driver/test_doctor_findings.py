@@ -1,7 +1,6 @@
 """Each kind of trouble on the engine in memory: the code of what is at its root, and who merely waits for it."""
 
 import dataclasses
-import fcntl
 import json
 import tarfile
 import time
@@ -249,9 +248,7 @@ def test_the_host(fake: FakeEngine, context: Context) -> None:
 
 def test_a_stack_in_the_making_is_no_leftover(fake: FakeEngine, context: Context) -> None:
     fake.create_volume("hailbox-new-cld-1", {names.STACK: "new"})
-    with lock.held("new", "up", tell=lambda text: None):
-        with (lock.directory() / "new.lock").open() as other, pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock.held(fake, "new", "up", tell=lambda text: None):
         assert doctor(context).report.findings == ()
     assert [finding.code for finding in doctor(context).report.findings] == ["leftovers"]
 

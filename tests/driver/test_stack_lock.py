@@ -1,4 +1,4 @@
-"""One command at a time on a stack: real processes, as the kernel is what keeps the promise."""
+"""One command at a time on a stack: real processes, which share the part of an engine that locks are made of."""
 
 from __future__ import annotations
 
@@ -9,17 +9,27 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hailbox.model.errors import BusyError, RuntimeDirectoryError
+from hailbox.commands.up import up
+from hailbox.engine.fake import FakeEngine
+from hailbox.model import names
+from hailbox.model.errors import BusyError
+from hailbox.stack import holder as holders
 from hailbox.stack import lock
+from hailbox.stack.holder import Holder, Life, life, ourselves, parse
+from support.fakestack import MakeContext
+from support.markers import DirectoryMarkers
 
 HOLDER = """
 import subprocess, sys
+from pathlib import Path
 from hailbox.stack import lock
-with lock.held("x", "hailbox up", tell=print):
+from support.markers import DirectoryMarkers
+with lock.held(DirectoryMarkers(Path(sys.argv[2])), "x", "hailbox up", tell=print):
     if sys.argv[1] == "child":
         # As Compose is started: what it inherits stays open, and it ends with its standard input.
         subprocess.Popen(["cat"], stdout=subprocess.DEVNULL, close_fds=False)
@@ -28,16 +38,21 @@ with lock.held("x", "hailbox up", tell=print):
 """
 
 
-@pytest.fixture(autouse=True)
-def _runtime_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+@pytest.fixture
+def markers(tmp_path: Path) -> DirectoryMarkers:
+    return DirectoryMarkers(tmp_path)
 
 
 @contextmanager
-def holder(kind: str = "alone") -> Iterator[subprocess.Popen[str]]:
+def holder(markers: DirectoryMarkers, kind: str = "alone", **variables: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock of stack x until its standard input is closed."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **variables}
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, kind, str(markers.place)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -49,21 +64,23 @@ def holder(kind: str = "alone") -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def take(stack: str = "x", deadline: float = 20.0) -> list[str]:
+def take(markers: DirectoryMarkers, stack: str = "x", deadline: float = 20.0) -> list[str]:
     """Take and leave the lock; returns what was told of waiting."""
     told: list[str] = []
-    with lock.held(stack, "hailbox status", tell=told.append, deadline=deadline):
-        pass
+    with lock.held(markers, stack, "hailbox status", tell=told.append, deadline=deadline):
+        assert not lock.is_free(markers, stack)
     return told
 
 
-def test_nobody_is_in_the_way() -> None:
-    assert take() == []
-    assert take() == []
+def test_nothing_is_in_the_way_and_nothing_is_left(markers: DirectoryMarkers) -> None:
+    assert take(markers) == []
+    assert take(markers) == []
+    assert list(markers.place.iterdir()) == []
+    assert lock.is_free(markers, "x")
 
 
-def test_the_second_says_who_works_and_waits_for_its_end() -> None:
-    with holder() as process:
+def test_the_second_says_who_works_and_waits_for_its_end(markers: DirectoryMarkers) -> None:
+    with holder(markers) as process:
         assert process.stdin is not None
         waited: list[str] = []
         done = threading.Event()
@@ -73,7 +90,7 @@ def test_the_second_says_who_works_and_waits_for_its_end() -> None:
             done.set()
 
         def wait() -> None:
-            with lock.held("x", "hailbox down", tell=told, deadline=20):
+            with lock.held(markers, "x", "hailbox down", tell=told, deadline=20):
                 waited.append("mine")
 
         thread = threading.Thread(target=wait)
@@ -86,96 +103,161 @@ def test_the_second_says_who_works_and_waits_for_its_end() -> None:
         assert waited == [said, "mine"]
 
 
-def test_another_stack_is_not_in_the_way() -> None:
-    with holder():
-        assert take("y") == []
+def test_another_stack_is_not_in_the_way(markers: DirectoryMarkers) -> None:
+    with holder(markers):
+        assert take(markers, "y") == []
 
 
-def test_gives_up_after_the_deadline_and_names_the_holder() -> None:
-    with holder() as process:
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "HOME", "TMPDIR", "USER"])
+def test_no_variable_of_the_shell_makes_another_lock(
+    markers: DirectoryMarkers, tmp_path: Path, variable: str
+) -> None:
+    with holder(markers, **{variable: str(tmp_path)}), pytest.raises(BusyError):
+        take(markers, deadline=0.1)
+
+
+def test_gives_up_after_the_deadline_and_names_the_holder(markers: DirectoryMarkers) -> None:
+    with holder(markers) as process:
         with pytest.raises(BusyError) as caught:
-            take(deadline=0.1)
+            take(markers, deadline=0.1)
         assert f"`hailbox up` (pid {process.pid})" in caught.value.problem
         assert "stack x" in caught.value.problem
+        assert "docker rm hailbox-x.lock" in caught.value.remedy
 
 
-def test_dies_with_its_holder() -> None:
-    with holder() as process:
+def test_dies_with_its_holder(markers: DirectoryMarkers) -> None:
+    with holder(markers) as process:
+        assert not lock.is_free(markers, "x")
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert take(deadline=5) == []
+        assert take(markers, deadline=5) == []  # also while its parent has not waited for it
 
 
-def test_lives_as_long_as_a_process_that_the_holder_started() -> None:
-    with holder("child") as process:
+def test_lives_as_long_as_a_process_that_the_holder_started(markers: DirectoryMarkers) -> None:
+    with holder(markers, "child") as process:
         assert process.stdin is not None
         process.send_signal(signal.SIGKILL)
         process.wait()
+        assert not lock.is_free(markers, "x")
         with pytest.raises(BusyError):
-            take(deadline=0.2)
+            take(markers, deadline=0.2)
         process.stdin.close()  # its end, too: both read from the same pipe
-        take(deadline=20)
+        take(markers, deadline=20)
 
 
-def test_is_left_when_the_command_fails() -> None:
+def test_is_left_when_the_command_fails(markers: DirectoryMarkers) -> None:
     def fail() -> None:
-        with lock.held("x", "hailbox up", tell=print):
+        with lock.held(markers, "x", "hailbox up", tell=print):
             raise RuntimeError("failed")
 
     with pytest.raises(RuntimeError):
         fail()
-    assert take(deadline=0.1) == []
+    assert take(markers, deadline=0.1) == []
 
 
-def test_a_shorter_command_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
-    with lock.held("x", "hailbox a-very-long-command", tell=print):
+def elsewhere(**changes: object) -> Holder:
+    return replace(ourselves("hailbox up", "0123"), **changes)  # type: ignore[arg-type]
+
+
+def test_who_is_dead_and_who_cannot_be_judged() -> None:
+    assert life(elsewhere()) is Life.ALIVE
+    assert life(elsewhere(pid=2**22 + 1)) is Life.DEAD
+    assert life(elsewhere(start="1")) is Life.DEAD  # the number has been given away again
+    assert life(elsewhere(boot="another")) is Life.DEAD
+    assert life(elsewhere(machine="another")) is Life.UNKNOWN
+    assert life(elsewhere(space="pid:[1]")) is Life.UNKNOWN
+    us = elsewhere()
+    assert parse(us.text()) == us
+
+
+@pytest.mark.parametrize("text", [None, "", "x", "[]", "{}", '{"pid": 1}'])
+def test_what_is_no_holder(text: str | None) -> None:
+    assert parse(text) is None
+
+
+def test_a_name_that_something_else_took_is_waited_for_and_told(markers: DirectoryMarkers) -> None:
+    markers.create_marker(names.lock("x"), {})
+    with pytest.raises(BusyError, match="another command") as caught:
+        take(markers, deadline=0.1)
+    assert "docker rm hailbox-x.lock" in caught.value.remedy
+
+
+def test_another_machine_is_named_and_its_silence_frees_the_lock(
+    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    them = elsewhere(machine="another", name="build7", user="eve", pid=77)
+    labels = {names.LOCK: "x", names.LOCK_HOLDER: them.text()}
+    taken = fake.create_marker(names.lock("x"), labels)
+    assert taken is not None
+    told: list[str] = []
+    with (
+        pytest.raises(BusyError, match=r"`hailbox up` \(pid 77 of eve on build7\)"),
+        lock.held(fake, "x", "hailbox down", tell=told.append, deadline=0.2),
+    ):
         pass
-    with lock.held("x", "hailbox up", tell=print):
-        assert (tmp_path / "hailbox" / "x.lock").read_text() == f"`hailbox up` (pid {os.getpid()})"
+    monkeypatch.setattr(lock, "SILENCE", 0.4)
+    stop = threading.Event()
+
+    def live() -> None:
+        beats = 0
+        while not stop.wait(0.05):
+            beats += 1
+            fake.beat_marker(taken, beats)
+
+    living = threading.Thread(target=live)
+    living.start()
+    with pytest.raises(BusyError), lock.held(fake, "x", "hailbox down", tell=told.append, deadline=1.0):
+        pass
+    stop.set()
+    living.join()
+    with lock.held(fake, "x", "hailbox down", tell=told.append, deadline=20):
+        pass
+    assert fake.markers == {}
 
 
-def test_the_directory_is_the_user_s_own(tmp_path: Path) -> None:
-    assert lock.directory() == tmp_path / "hailbox"
-    assert (tmp_path / "hailbox").stat().st_mode & 0o777 == 0o700
+def test_a_holder_says_that_it_lives(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT", 0.02)
+    beating = threading.Event()
+    beat = fake.beat_marker
+    monkeypatch.setattr(fake, "beat_marker", lambda marker, beats: (beat(marker, beats), beating.set()))
+    with lock.held(fake, "x", "hailbox up", tell=print):
+        assert beating.wait(20)
 
 
-@pytest.mark.parametrize("runtime", [None, "", "/nonexistent"])
-def test_without_a_runtime_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str | None) -> None:
-    monkeypatch.setattr(lock.tempfile, "gettempdir", lambda: str(tmp_path))
-    if runtime is None:
-        monkeypatch.delenv("XDG_RUNTIME_DIR")
-    else:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
-    assert lock.directory() == tmp_path / f"hailbox-{os.getuid()}"
+def test_a_command_with_nothing_to_do_takes_no_lock(
+    fake: FakeEngine, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up(make_context())
+    monkeypatch.setattr(fake, "create_marker", lambda name, labels: pytest.fail("it took the lock"))
+    assert up(make_context()).changed == ()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can make what belongs to somebody else")
-def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "hailbox").mkdir()
-    os.chown(tmp_path / "hailbox", 65534, 65534)
-    with pytest.raises(RuntimeDirectoryError) as caught:
-        take()
-    assert "belongs to another user" in caught.value.problem
+def test_but_it_waits_for_one_that_works(fake: FakeEngine, make_context: MakeContext) -> None:
+    up(make_context())
+    told: list[str] = []
+    them = elsewhere(machine="another")
+    fake.create_marker(names.lock("test"), {names.LOCK_HOLDER: them.text()})
+    context = replace(make_context(), report=lambda step: told.append(step.detail))
+
+    def end() -> None:
+        while not told:
+            """Until it waits."""
+        fake.remove_marker(fake.markers[names.lock("test")].id)
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    assert up(context).working
+    ending.join()
+    assert "works on this stack" in told[0]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can make what belongs to somebody else")
-def test_a_link_that_somebody_else_made_to_a_directory_of_ours_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "hailbox").symlink_to(tmp_path / "mine")
-    os.lchown(tmp_path / "hailbox", 65534, 65534)
-    with pytest.raises(RuntimeDirectoryError):
-        take()
-    assert list((tmp_path / "mine").iterdir()) == []
-
-
-@pytest.mark.parametrize("in_the_way", ["hailbox", "hailbox/x.lock"])
-def test_something_is_in_the_way(tmp_path: Path, in_the_way: str) -> None:
-    path = tmp_path / in_the_way
-    if in_the_way == "hailbox":
-        path.write_text("a file")
-    else:
-        path.mkdir(parents=True)
-    with pytest.raises(RuntimeDirectoryError) as caught:
-        take()
-    assert str(path) in caught.value.problem
-    assert "XDG_RUNTIME_DIR" in caught.value.remedy
+def test_a_process_is_known_by_when_it_began() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        assert holders.began(child.pid) == holders.began(child.pid) != holders.began(os.getpid())
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert holders.began(child.pid) is None
+    finally:
+        child.kill()
+        child.wait()
+    assert holders.began(child.pid) is None

@@ -15,6 +15,7 @@ import pytest
 from hailbox.model.errors import BusyError
 from hailbox.stack import composeprocesses as orphans
 from hailbox.stack import lock
+from support.markers import DirectoryMarkers
 
 COMPOSE = f"""#!{sys.executable}
 import os, pathlib, signal, sys, time
@@ -33,10 +34,12 @@ pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "done").touch()
 """
 
 DRIVER = """
-import subprocess, sys
+import os, subprocess, sys
+from pathlib import Path
 from hailbox.engine import composecli
 from hailbox.stack import lock
-with lock.held("x", "hailbox up", tell=print):
+from support.markers import DirectoryMarkers
+with lock.held(DirectoryMarkers(Path(os.environ["PLACE"])), "x", "hailbox up", tell=print):
     composecli.run(sys.argv[2], "{}", [sys.argv[1]], engine={})
 """
 
@@ -49,7 +52,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
     monkeypatch.setenv("PLACE", str(tmp_path))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     monkeypatch.setattr(orphans, "PATIENCE", 1.0)
     monkeypatch.setattr(orphans, "GRACE", 0.5)
 
@@ -77,9 +80,9 @@ def orphan(directory: Path, kind: str, project: str = "hailbox-x") -> Iterator[i
             os.close(handle)
 
 
-def take(deadline: float = 20.0) -> list[str]:
+def take(directory: Path, deadline: float = 20.0) -> list[str]:
     told: list[str] = []
-    with lock.held("x", "hailbox reset", tell=told.append, deadline=deadline):
+    with lock.held(DirectoryMarkers(directory), "x", "hailbox reset", tell=told.append, deadline=deadline):
         pass
     return told
 
@@ -87,7 +90,7 @@ def take(deadline: float = 20.0) -> list[str]:
 @pytest.mark.parametrize("kind", ["hangs", "stubborn"])
 def test_one_that_hangs_is_ended_and_that_is_told(tmp_path: Path, kind: str) -> None:
     with orphan(tmp_path, kind) as pid:
-        waiting, *rest = take()
+        waiting, *rest = take(tmp_path)
         assert waiting.startswith(f"Compose (pid {pid}), left by `hailbox up` (pid ")
         assert waiting.endswith("), which was killed, works on this stack; waiting for it to end")
         assert rest[0] == f"Compose (pid {pid}) has done nothing for 1 s; ending it"
@@ -99,19 +102,19 @@ def test_one_that_hangs_is_ended_and_that_is_told(tmp_path: Path, kind: str) -> 
 def test_one_that_is_stopped_is_ended(tmp_path: Path) -> None:
     with orphan(tmp_path, "hangs") as pid:
         os.kill(pid, signal.SIGSTOP)
-        assert f"Compose (pid {pid}) did not end within 0.5 s; killing it" in take()
+        assert f"Compose (pid {pid}) did not end within 0.5 s; killing it" in take(tmp_path)
 
 
 def test_one_that_works_is_awaited(tmp_path: Path) -> None:
     with orphan(tmp_path, "works"):
-        assert len(take()) == 1
+        assert len(take(tmp_path)) == 1
         assert (tmp_path / "done").exists()
 
 
 def test_that_of_another_stack_is_not_touched(tmp_path: Path) -> None:
     with orphan(tmp_path, "hangs", "hailbox-y") as pid:
         with pytest.raises(BusyError):
-            take(deadline=1.6)
+            take(tmp_path, deadline=1.6)
         os.kill(pid, 0)
 
 
@@ -123,7 +126,7 @@ def test_that_of_a_driver_that_lives_is_not_touched(tmp_path: Path) -> None:
         while not (note.exists() and note.read_text()):
             assert driver.poll() is None
         with pytest.raises(BusyError) as caught:
-            take(deadline=1.6)
+            take(tmp_path, deadline=1.6)
         assert caught.value.problem.startswith(f"`hailbox up` (pid {driver.pid}) ")
         os.kill(int(note.read_text()), signal.SIGTERM)  # raises if it has gone
     finally:

@@ -1,4 +1,4 @@
-"""Where the time of `up` goes: steps one behind the other, shown on one scale."""
+"""Where the time of `up` goes: steps one after the other, shown on one scale."""
 
 from collections.abc import Callable
 

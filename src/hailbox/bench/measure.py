@@ -63,7 +63,10 @@ def measure(context: Context, wanted: Sequence[str], given: Load) -> BenchResult
     """
     found = _wanted(context, wanted)
     with lock.held(
-        f"{context.stack}.bench", context.command, tell=lambda text: context.tell("bench", Phase.WAITING, text)
+        context.engine,
+        f"{context.stack}.bench",
+        context.command,
+        tell=lambda text: context.tell("bench", Phase.WAITING, text),
     ):
         figures = [figure for service, each in found for figure in _figures(context, service, each, given)]
     return BenchResult(context.stack, tuple(figures))

@@ -103,7 +103,7 @@ def stop_cleanly(context: Context, container: Container) -> bool:
 def _unused_images(engine: Engine, observed: Observed) -> list[str]:
     """The images that hailbox made, without those that other containers were made from and what those were built on:
     their names, then the ids of those that have none."""
-    made = engine.images({names.IMAGE: None})
+    made = [image for image in engine.images({names.IMAGE: None}) if image.labels[names.IMAGE] != names.LOCK_IMAGE]
     own = {container.id for container in observed.containers}
     used = {container.image_id for container in engine.containers({}) if container.id not in own}
     shared = {"base", "runtime"} if any(image.id in used for image in made) else set()
@@ -121,6 +121,13 @@ def _remove_images(engine: Engine, references: Sequence[str]) -> None:
             engine.remove_image(identifier)
 
 
+def _lock_images(engine: Engine) -> list[str]:
+    """The tags of the image that locks are made from, if no container but the lock that we hold is."""
+    made = [image for image in engine.images({names.IMAGE: None}) if image.labels[names.IMAGE] == names.LOCK_IMAGE]
+    using = [container.image_id for container in engine.containers({})]
+    return sorted(tag for image in made if using.count(image.id) <= 1 for tag in image.tags)
+
+
 def destroy(context: Context, *, dry_run: bool = False, images: bool = False) -> Removal:
     """Remove everything of the stack; with `images` also the images that hailbox made and no other container uses.
 
@@ -130,17 +137,22 @@ def destroy(context: Context, *, dry_run: bool = False, images: bool = False) ->
     with lock.exclusive(context):
         observed = present(engine, context.stack) if not images else observe(engine, context.stack)
         made = _unused_images(engine, observed) if images else []
+        # Our own lock is made from this one.
+        lock_images = _lock_images(engine) if images else []
         volumes = sorted(volume.name for volume in observed.volumes)
         if not dry_run:
             lostprocesses.end_suspected(context, observed)
             discard(engine, volumes, observed.containers)
             each(engine.remove_network, [network.id for network in observed.networks])
             _remove_images(engine, made)
+    for reference in lock_images if not dry_run else ():
+        with contextlib.suppress(EngineFailedError):  # another command has made its lock from it meanwhile
+            engine.remove_image(reference)
     return Removal(
         context.stack,
         dry_run,
         containers=tuple(sorted(c.name for c in observed.containers)),
         volumes=tuple(volumes),
         networks=tuple(sorted(network.name for network in observed.networks)),
-        images=tuple(made),
+        images=tuple(sorted((*made, *lock_images))),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -12,7 +10,6 @@ from hailbox.context import Context
 from hailbox.diagnosis.replica import SET_CLOCKS
 from hailbox.doctor.report import Check
 from hailbox.engine.port import Engine
-from hailbox.model import names
 from hailbox.model.errors import ClockSkewError, DiskFullError, HailboxError, LeftoversError
 from hailbox.observe import Observed, observe, stacks
 from hailbox.stack import lock, ports, preflight
@@ -94,7 +91,7 @@ def leftovers(engine: Engine) -> Looked:
     found = []
     for stack in stacks(engine):
         observed = observe(engine, stack)
-        if not observed.record and not observed.empty and not _busy(stack):
+        if not observed.record and not observed.empty and lock.is_free(engine, stack):
             found.append(
                 f"stack {stack}: {len(observed.containers)} containers, {len(observed.volumes)} volumes, "
                 f"{len(observed.networks)} networks"
@@ -106,19 +103,3 @@ def leftovers(engine: Engine) -> Looked:
         f"something is left of what is no stack any more: {'; '.join(found)}",
         f"remove it with: hailbox --stack {first} destroy; or make a stack of it again: hailbox --stack {first} up",
     )
-
-
-def _busy(stack: str) -> bool:
-    """Whether a command works on that stack: then its record may come yet."""
-    try:
-        names.check_stack(stack)
-        descriptor = os.open(lock.directory() / f"{stack}.lock", os.O_RDWR)
-    except (OSError, HailboxError):
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

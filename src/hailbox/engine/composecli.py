@@ -94,8 +94,8 @@ def run(project: str, file: str, arguments: Sequence[str], *, engine: Mapping[st
     """Run Compose on the text `file`, from the root directory, so that the current one never matters; the variables
     `engine` lead it to the engine.
 
-    Inherited descriptors stay open on purpose: the stack's lock lives as long as a Compose process that a killed
-    driver leaves behind, so that the next command waits for it. Raises ComposeFailedError, DiskFullError.
+    Inherited descriptors stay open on purpose: by one of them the next command knows a Compose process that a killed
+    driver left behind, and waits for it. Raises ComposeFailedError, DiskFullError.
     """
     command = [*find().command, "--project-name", project, "--project-directory", "/", "--file", "-", *arguments]
     # A file, not a pipe: of a pipe's text Compose would obey the part that a killed driver has written so far.

@@ -29,6 +29,7 @@ from hailbox.engine.port import (
     Execution,
     Helper,
     Image,
+    Marker,
     Network,
     PublishedPort,
     Recipe,
@@ -93,6 +94,8 @@ class FakeEngine:
         self.all_images: dict[str, Image] = {}
         self.steps: dict[str, tuple[str, ...]] = {}
         """By id of an image, what it was made by."""
+        self.markers: dict[str, Marker] = {}
+        """By name; not among the containers, and asked for at no moment that a test can interrupt."""
         self.helpers: dict[str, Helper] = {}
         """The helper containers that were ever made, by id."""
         self.work: Callable[[Helper], bytes] = lambda helper: b""
@@ -109,6 +112,7 @@ class FakeEngine:
         self.commands: dict[str, list[str]] = {}
         """The command lines of the containers that Compose ever made, by id."""
         self._ids = itertools.count(1)
+        self._marker_ids = itertools.count(1)
 
     @_request
     def version(self) -> EngineVersion:
@@ -202,6 +206,24 @@ class FakeEngine:
     @_request
     def rename_container(self, container_id: str, name: str) -> None:
         self.all_containers[container_id] = replace(self._container(container_id), name=name)
+
+    def create_marker(self, name: str, labels: Mapping[str, str]) -> str | None:
+        if name in self.markers:
+            return None
+        self.markers[name] = Marker(f"marker-{next(self._marker_ids)}", dict(labels), 0)
+        return self.markers[name].id
+
+    def marker(self, name: str) -> Marker | None:
+        return self.markers.get(name)
+
+    def beat_marker(self, marker_id: str, beats: int) -> None:
+        self.markers = {
+            name: replace(marker, beats=beats) if marker.id == marker_id else marker
+            for name, marker in self.markers.items()
+        }
+
+    def remove_marker(self, marker_id: str) -> None:
+        self.markers = {name: marker for name, marker in self.markers.items() if marker.id != marker_id}
 
     @_request
     def remove_container(self, container_id: str) -> None:

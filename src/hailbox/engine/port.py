@@ -163,7 +163,33 @@ class Execution:
     errors: bytes
 
 
-class Engine(Protocol):
+@dataclass(frozen=True)
+class Marker:
+    """A container that never runs: its name is taken, and its labels say by what."""
+
+    id: str
+    labels: Mapping[str, str]
+    beats: int
+    """How often its maker has said since that it lives."""
+
+
+class Markers(Protocol):
+    """The part of an engine that gives a name to one taker at a time."""
+
+    def create_marker(self, name: str, labels: Mapping[str, str]) -> str | None:
+        """Take the name; returns the marker's id, or None if the name is taken."""
+
+    def marker(self, name: str) -> Marker | None:
+        """The marker of that name; None if the name is free."""
+
+    def beat_marker(self, marker_id: str, beats: int) -> None:
+        """Say that the marker's maker lives, for the time of that number."""
+
+    def remove_marker(self, marker_id: str) -> None:
+        """Give the name back; a marker that is gone already is no error."""
+
+
+class Engine(Markers, Protocol):
     """What the driver asks of the engine and of Compose."""
 
     def version(self) -> EngineVersion:

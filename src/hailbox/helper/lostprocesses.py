@@ -82,6 +82,12 @@ def end(context: Context, observed: Observed, misjudged: Collection[Container] =
 
 def end_suspected(context: Context, observed: Observed) -> tuple[str, ...]:
     """End such processes if there may be any: the look takes half a second, so it is not made without a sign."""
+    misjudged = suspected(context, observed)
+    return () if misjudged is None else end(context, observed, misjudged)
+
+
+def suspected(context: Context, observed: Observed) -> list[Container] | None:
+    """The containers of which the engine seems to be mistaken, where there may be lost processes; None where not."""
     data = {volume.name for volume in observed.data_volumes()}
     # What else has data mounted is a helper, which does not run when its work is done, or has not begun.
     keeping = [c for c in observed.containers if data & set(c.mounts) and names.HELPER not in c.labels]
@@ -90,8 +96,8 @@ def end_suspected(context: Context, observed: Observed) -> tuple[str, ...]:
         restless = pool.map(lambda container: _is_restless(context.engine, container), running)
         misjudged = [container for container, is_so in zip(running, restless, strict=True) if is_so]
     if not misjudged and all(container.state.has_process for container in keeping):
-        return ()
-    return end(context, observed, misjudged)
+        return None
+    return misjudged
 
 
 def _told(lost: LostProcess) -> str:

@@ -21,7 +21,6 @@ says what is wrong and one that says what to do next.
     │   ├── ComposeTooOldError         compose-too-old
     │   ├── DockerClientMissingError   docker-client-missing
     │   ├── PortTakenError             port-taken
-    │   ├── RuntimeDirectoryError      runtime-directory
     │   ├── DiskFullError              disk-full
     │   ├── LeftoversError             leftovers
     │   └── ClockSkewError             clock-skew
@@ -193,12 +192,6 @@ class PortTakenError(HostError):
     """A port that the user asked for is held by somebody else, or none is free."""
 
     code = "port-taken"
-
-
-class RuntimeDirectoryError(HostError):
-    """The directory for the locks cannot be used."""
-
-    code = "runtime-directory"
 
 
 class DiskFullError(HostError):

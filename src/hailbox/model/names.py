@@ -62,6 +62,13 @@ SEAL = "snapshot-seal"
 """KIND of the empty volume whose presence says that a snapshot is whole, and whose labels describe it."""
 SNAPSHOT_NAME = "org.hailbox.snapshot.name"
 
+LOCK = "org.hailbox.lock"
+"""Of a container that never runs: the stack that a command works on. It is no part of that."""
+LOCK_IMAGE = "lock"
+"""Value of the label IMAGE of the image that locks are made from."""
+LOCK_HOLDER = "org.hailbox.lock.holder"
+"""Which process holds the lock, as JSON; see `stack/holder.py`."""
+
 DATA = "data"
 CREDENTIALS = "credentials"
 
@@ -109,6 +116,11 @@ def data_volume(stack: str, replica_name: str) -> str:
 def credentials_volume(stack: str) -> str:
     """Name of the volume with the stack's credentials and configuration files."""
     return f"{project(stack)}-credentials"
+
+
+def lock(stack: str) -> str:
+    """Name of the container that is the stack's lock; no stack, replica or snapshot has a dot in its name there."""
+    return f"{project(stack)}.lock"
 
 
 def fault_container(stack: str, identifier: str) -> str:

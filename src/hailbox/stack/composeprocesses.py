@@ -1,6 +1,7 @@
-"""Compose processes that a killed driver left behind: they hold the stack's lock, and one that hangs is ended.
+"""Compose processes that a killed driver left behind: they keep the stack's lock, and one that hangs is ended.
 
-Linux only, as it reads /proc (proc(5)): elsewhere none is found, and the lock is waited for as if somebody worked.
+A driver that holds a lock has a descriptor open, named for the lock's token, which Compose inherits. Linux only, as
+it reads /proc (proc(5)): elsewhere none is found, and the lock of a killed driver is free at once.
 """
 
 from __future__ import annotations
@@ -13,24 +14,25 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from hailbox.model import names
 
-PATIENCE = 20.0
+PATIENCE: Final = 20.0
 """Seconds that Compose may do nothing before it is ended."""
 
-GRACE = 3.0
+GRACE: Final = 3.0
 """Seconds from SIGTERM to SIGKILL."""
 
-_ANSWER = 200
+_ANSWER: Final = 200
 """Bytes; the shortest answer of an engine is longer, and what a Go program says to itself while it idles is not."""
 
-_PROC = Path("/proc")
+_PROC: Final = Path("/proc")
 
 
 @dataclass
 class Orphan:
-    """A Compose process that holds the lock."""
+    """A process that keeps the lock."""
 
     pid: int
     handle: int
@@ -48,15 +50,27 @@ class Orphan:
             signal.pidfd_send_signal(self.handle, number)
 
 
-def _holds(pid: int, lock: os.stat_result) -> bool:
-    """Whether the process has a descriptor through which the lock is held; one that waits for it has not."""
+def _name(token: str) -> str:
+    return f"hailbox-lock-{token}"
+
+
+def sign(token: str) -> int | None:
+    """A descriptor that says to which lock the processes belong that inherit it; None where there are none such.
+
+    It is a file in memory (memfd_create(2)): its name shows in /proc, and it needs no place in any directory.
+    """
+    if not hasattr(os, "memfd_create"):
+        return None
+    return os.memfd_create(_name(token), 0)
+
+
+def _holds(pid: int, token: str) -> bool:
+    """Whether the process has the descriptor of that lock."""
+    wanted = f"/memfd:{_name(token)} (deleted)"
     for entry in (_PROC / str(pid) / "fd").iterdir():
         with contextlib.suppress(OSError):
-            found = entry.stat()
-            if (found.st_dev, found.st_ino) == (lock.st_dev, lock.st_ino):
-                text = (_PROC / str(pid) / "fdinfo" / entry.name).read_text(encoding="ascii", errors="replace")
-                if "FLOCK" in text:
-                    return True
+            if os.readlink(entry) == wanted:
+                return True
     return False
 
 
@@ -72,37 +86,35 @@ def _read(pid: int) -> int:
 
 
 def _processes() -> Iterator[tuple[int, int]]:
-    """Id and pidfd of all our user's processes but this one; each pidfd is closed unless it is taken over."""
+    """Id and pidfd of all processes but this one whose descriptors we may see; the taker closes the pidfd."""
     if not hasattr(os, "pidfd_open"):
         return
+    user = os.getuid()
     for entry in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if entry.stat().st_uid == os.getuid() and int(entry.name) != os.getpid():
+            if user in (0, entry.stat().st_uid) and int(entry.name) != os.getpid():
                 yield int(entry.name), os.pidfd_open(int(entry.name))
 
 
-def find(descriptor: int, stack: str) -> list[Orphan]:
-    """The Compose processes of the stack that hold the lock which is open as `descriptor`.
-
-    None if anybody else holds it, too: that is the driver, which lives.
-    """
-    lock = os.fstat(descriptor)
+def find(token: str) -> list[Orphan]:
+    """The processes that keep the lock of that token; their handles are the caller's."""
     found: list[Orphan] = []
-    alive = False
     for pid, handle in _processes():
         taken = False
         with contextlib.suppress(OSError):
-            if _holds(pid, lock):
-                taken = _is_compose(pid, stack)
-                alive = alive or not taken
+            taken = _holds(pid, token)
         if taken:
             found.append(Orphan(pid, handle))
         else:
             os.close(handle)
-    if alive:
-        _release(found)
-        return []
     return found
+
+
+def keep(token: str) -> bool:
+    """Whether any process keeps the lock of that token."""
+    found = find(token)
+    _release(found)
+    return bool(found)
 
 
 def _release(orphans: list[Orphan]) -> None:
@@ -112,22 +124,24 @@ def _release(orphans: list[Orphan]) -> None:
 
 @dataclass
 class Watcher:
-    """Looks at who holds a lock each time it is called, and ends what hangs."""
+    """Looks at the processes that keep a lock each time it is called, and ends a Compose that hangs."""
 
-    descriptor: int
+    token: str
     stack: str
     tell: Callable[[str], None]
     known: dict[int, Orphan] = field(default_factory=dict)
     _next: float = 0.0
 
     def look(self) -> bool:
-        """Whether it is Compose alone that holds the lock. Reads /proc once a second at most."""
+        """Whether any process keeps the lock. Reads /proc once a second at most."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + 1.0
             self._refresh(now)
             for orphan in self.known.values():
-                self._judge(orphan, now)
+                with contextlib.suppress(OSError):
+                    if _is_compose(orphan.pid, self.stack):
+                        self._judge(orphan, now)
         return bool(self.known)
 
     def close(self) -> None:
@@ -136,7 +150,7 @@ class Watcher:
         self.known.clear()
 
     def _refresh(self, now: float) -> None:
-        seen = find(self.descriptor, self.stack)
+        seen = find(self.token)
         _release([orphan for orphan in seen if orphan.pid in self.known])
         gone = set(self.known) - {orphan.pid for orphan in seen}
         _release([self.known.pop(pid) for pid in gone])

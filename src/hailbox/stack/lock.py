@@ -1,110 +1,192 @@
-"""One command at a time on a stack: a lock that dies with its holder.
+"""One command at a time on a stack, whatever user, shell or machine it comes from: a lock that dies with its holder.
 
-flock(2) on a file in the user's runtime directory. Processes that the holder starts inherit the descriptor, so
-a Compose process left behind by a killed driver still holds the lock until it ends, or is ended because it hangs.
+The lock is the engine's, as all state is: a container that never runs, whose name only one command can take, and
+whose labels say which command holds it. A holder of this machine is dead when no process has its id and start time,
+or the machine was booted since. A holder of another machine beats: one whose count stands still for SILENCE seconds
+is dead. What remains: two machines of one id and one boot (clones of a running virtual machine) take each other's
+holders for dead.
+
+Compose inherits a descriptor from its driver (see `composeprocesses`): one that a killed driver leaves behind still
+holds the lock until it ends, or is ended because it hangs.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import tempfile
+import secrets
+import threading
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Final
 
 import tenacity
 
 from hailbox.context import Context
-from hailbox.model.errors import BusyError, RuntimeDirectoryError
+from hailbox.engine.port import Marker, Markers
+from hailbox.model import names
+from hailbox.model.errors import BusyError, HailboxError
 from hailbox.model.progress import Phase
-from hailbox.stack.composeprocesses import Watcher
+from hailbox.stack import composeprocesses, holder
+from hailbox.stack.holder import Holder, Life
 
-DEADLINE = 300.0
+DEADLINE: Final = 300.0
 """Seconds to wait for another command; the longest, an `up` that builds everything, takes about a minute."""
 
-_REMEDY = "remove it, or set XDG_RUNTIME_DIR to a directory of your own"
+BEAT: Final = 5.0
+"""Seconds between two signs of life of a holder."""
 
+SILENCE: Final = 30.0
+"""Seconds without a sign of life after which a holder of another machine is dead."""
 
-def directory() -> Path:
-    """Where the lock files are; made if missing.
-
-    Raises RuntimeDirectoryError if it belongs to somebody else or cannot be made.
-    """
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.access(runtime, os.W_OK):
-        path = Path(runtime) / "hailbox"
-    else:
-        path = Path(tempfile.gettempdir()) / f"hailbox-{os.getuid()}"
-    try:
-        path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise RuntimeDirectoryError(f"{path} cannot be made for the locks: {error.strerror}", _REMEDY) from error
-    # Not what a link leads to: in a directory that all may write, somebody else may have made the link.
-    if path.lstat().st_uid != os.getuid():
-        raise RuntimeDirectoryError(f"{path}, where the locks would be, belongs to another user", _REMEDY)
-    return path
-
-
-def _open(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise RuntimeDirectoryError(f"the lock {path} cannot be opened: {error.strerror}", _REMEDY) from error
+_held: Final[set[str]] = set()
+"""The tokens of the locks that this process holds."""
 
 
 @contextlib.contextmanager
 def exclusive(context: Context) -> Iterator[None]:
-    """Hold the lock of the command's stack, and tell of it if somebody has to be waited for. Raises BusyError."""
-    with held(context.stack, context.command, tell=lambda text: context.tell(context.stack, Phase.WAITING, text)):
+    """Hold the lock of the command's stack; tell if another command has to be waited for. Raises BusyError."""
+
+    def tell(text: str) -> None:
+        context.tell(context.stack, Phase.WAITING, text)
+
+    with held(context.engine, context.stack, context.command, tell=tell):
         yield
+
+
+def is_free(engine: Markers, stack: str) -> bool:
+    """Whether no command holds the stack's lock; one that has died holds none."""
+    marker = engine.marker(names.lock(stack))
+    return marker is None or _is_left(marker)
+
+
+def _is_left(marker: Marker) -> bool:
+    """Whether the marker's holder is known to be dead, and left no Compose that still works."""
+    found = holder.parse(marker.labels.get(names.LOCK_HOLDER))
+    return found is not None and _is_dead(found) and not composeprocesses.keep(found.token)
+
+
+def _is_dead(found: Holder) -> bool:
+    if found.pid == os.getpid() and holder.life(found) is Life.ALIVE:
+        return found.token not in _held
+    return holder.life(found) is Life.DEAD
 
 
 @contextlib.contextmanager
-def held(stack: str, command: str, *, tell: Callable[[str], None], deadline: float = DEADLINE) -> Iterator[None]:
-    """Hold the stack's lock. `tell` gets a line of text if somebody holds it, and what becomes of that.
+def held(
+    engine: Markers, stack: str, command: str, *, tell: Callable[[str], None], deadline: float = DEADLINE
+) -> Iterator[None]:
+    """Hold the stack's lock. `tell` gets a line of text if another command holds it, and what becomes of that.
 
     Raises BusyError after `deadline` seconds.
     """
-    path = directory() / f"{stack}.lock"
-    descriptor = _open(path)
+    token = secrets.token_hex(8)
+    _held.add(token)
+    sign = composeprocesses.sign(token)
+    done = threading.Event()
+    taken = None
     try:
-        os.set_inheritable(descriptor, True)
-        _acquire(descriptor, stack, tell, deadline)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"`{command}` (pid {os.getpid()})".encode(), 0)
+        us = holder.ourselves(command, token)
+        taken = _take(engine, _Wait(engine, stack, tell), us, deadline)
+        threading.Thread(target=_beat, args=(engine, taken, done), daemon=True).start()
         yield
     finally:
-        os.close(descriptor)
+        done.set()
+        _held.discard(token)
+        if sign is not None:
+            os.close(sign)
+        if taken is not None:
+            # A lock that cannot be given back is taken over: its token is not among those that are held.
+            with contextlib.suppress(HailboxError):
+                engine.remove_marker(taken)
 
 
-def _acquire(descriptor: int, stack: str, tell: Callable[[str], None], deadline: float) -> None:
-    orphans = Watcher(descriptor, stack, tell)
+def _beat(engine: Markers, marker: str, done: threading.Event) -> None:
+    beats = 0
+    while not done.wait(BEAT):
+        beats += 1
+        with contextlib.suppress(HailboxError):
+            engine.beat_marker(marker, beats)
 
-    def holder() -> str:
-        driver = os.pread(descriptor, 4096, 0).decode(errors="replace") or "another command"
-        if not orphans.known:
-            return driver
-        pids = ", ".join(str(pid) for pid in sorted(orphans.known))
-        return f"Compose (pid {pids}), left by {driver}, which was killed,"
 
-    def wait(state: tenacity.RetryCallState) -> None:
-        orphans.look()
-        if state.attempt_number == 1:
-            tell(f"{holder()} works on this stack; waiting for it to end")
+@dataclass
+class _Wait:
+    """Waiting for another command's end; `look` each time that the name is taken."""
+
+    engine: Markers
+    stack: str
+    tell: Callable[[str], None]
+    watchers: dict[str, composeprocesses.Watcher] = field(default_factory=dict)
+    """By token of a dead holder: who looks after its Compose."""
+    beats: tuple[str, int, float] = ("", -1, 0.0)
+    """The marker seen last, its count, and since when, by our monotonic clock."""
+    name: str = "another command"
+    told: bool = False
+
+    def look(self) -> None:
+        """Look at the marker that has the name; remove it if its holder is dead."""
+        marker = self.engine.marker(names.lock(self.stack))
+        if marker is None:
+            return
+        found = holder.parse(marker.labels.get(names.LOCK_HOLDER))
+        if found is not None:
+            self.name = str(found)
+            if self._is_over(marker, found):
+                self.engine.remove_marker(marker.id)
+                return
+        if not self.told:
+            self.told = True
+            self.tell(f"{self.name} works on this stack; waiting for it to end")
+
+    def _is_over(self, marker: Marker, found: Holder) -> bool:
+        life = holder.life(found)
+        if life is Life.UNKNOWN:
+            return self._is_silent(marker)
+        if not _is_dead(found):
+            return False
+        watcher = self.watchers.get(found.token)
+        if watcher is None:
+            watcher = self.watchers[found.token] = composeprocesses.Watcher(found.token, self.stack, self.tell)
+        if not watcher.look():
+            return True
+        pids = ", ".join(str(pid) for pid in sorted(watcher.known))
+        self.name = f"Compose (pid {pids}), left by {found}, which was killed,"
+        return False
+
+    def _is_silent(self, marker: Marker) -> bool:
+        now = time.monotonic()
+        if self.beats[:2] != (marker.id, marker.beats):
+            self.beats = (marker.id, marker.beats, now)
+        return now - self.beats[2] >= SILENCE
+
+    def close(self) -> None:
+        """Forget the processes that were watched."""
+        for watcher in self.watchers.values():
+            watcher.close()
+
+
+def _take(engine: Markers, wait: _Wait, us: Holder, deadline: float) -> str:
+    labels = {names.LOCK: wait.stack, names.LOCK_HOLDER: us.text()}
+
+    def attempt() -> str | None:
+        taken = engine.create_marker(names.lock(wait.stack), labels)
+        if taken is None:
+            wait.look()
+        return taken
 
     attempts = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(BlockingIOError),
+        retry=tenacity.retry_if_result(lambda taken: taken is None),
         wait=tenacity.wait_random_exponential(multiplier=0.02, max=0.25),
         stop=tenacity.stop_after_delay(deadline),
-        before_sleep=wait,
     )
     try:
-        attempts(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return str(attempts(attempt))
     except tenacity.RetryError as error:
         raise BusyError(
-            f"{holder()} has been working on stack {stack} for more than {deadline:.0f} s",
-            "wait for it, or end that process and run the command again",
+            f"{wait.name} has been working on stack {wait.stack} for more than {deadline:.0f} s",
+            "wait for it, or end that process and run the command again; if there is no such process: "
+            f"docker rm {names.lock(wait.stack)}",
         ) from error
     finally:
-        orphans.close()
+        wait.close()

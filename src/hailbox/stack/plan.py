@@ -85,16 +85,36 @@ def _ours(labels: Mapping[str, str]) -> dict[str, str]:
 
 def image_references(context: Context, observed: Observed, choice: Choice) -> dict[str, str]:
     """The images by service, `credentials` included; builds what is missing, and tells of it."""
-    own = {service: image for service, image in choice.own_images.items() if service in choice.profile.services}
-    plan = images.plan([service for service in choice.profile.services if service not in own])
+    plan, references = _image_plan(choice)
 
     def tell(progress: images.ImageProgress) -> None:
         context.tell(progress.image, Phase(progress.phase.value))
 
-    # The engine lists a container with the name of its image only as long as that is still the name of that image.
-    known = {container.image for container in observed.containers}
-    built = images.ensure(context.engine, plan, known=known, progress=tell)
-    return built | own | {ONE_SHOT: plan.runtime}
+    images.ensure(context.engine, plan, known=_images_seen(observed), progress=tell)
+    return references
+
+
+def _image_plan(choice: Choice) -> tuple[images.ImagePlan, dict[str, str]]:
+    """The images of ours that are needed, and all references by service."""
+    own = {service: image for service, image in choice.own_images.items() if service in choice.profile.services}
+    plan = images.plan([service for service in choice.profile.services if service not in own])
+    return plan, {**plan.services, **own, ONE_SHOT: plan.runtime}
+
+
+def _images_seen(observed: Observed) -> set[str]:
+    """References that are there: the engine lists a container with the name of its image only while that holds."""
+    return {container.image for container in observed.containers}
+
+
+def unchanged(context: Context, observed: Observed, choice: Choice) -> Plan | None:
+    """The plan of a stack that is as it should be; None where anything has to be made, built or changed."""
+    if any("build" in entry for entry in ownservice.chosen(context, observed, choice.profile).values()):
+        return None  # whether its image has changed shows only when its directory is packed
+    images_plan, references = _image_plan(choice)
+    if not {*images_plan.services.values(), images_plan.runtime} <= _images_seen(observed):
+        return None
+    planned = build(context, observed, choice, references)
+    return planned if not outdated(planned, observed) and not lost(planned, observed) else None
 
 
 def is_cut_off(stack: str, container: Container) -> bool:

@@ -12,7 +12,7 @@ from hailbox.helper import lostprocesses, settle
 from hailbox.model import names
 from hailbox.observe import Observed, observe
 from hailbox.probe import watch as probes
-from hailbox.stack import credentials, plan, preflight
+from hailbox.stack import credentials, lock, plan, preflight
 from hailbox.stack.choice import Choice, choose
 from hailbox.stack.plan import Plan
 
@@ -37,6 +37,38 @@ class Situation:
         return replace(self, observed=self.observed.without(containers, volumes))
 
 
+def _mark_start(context: Context) -> None:
+    """Note how long the program took to come here, unless an earlier step has."""
+    if not context.spans:
+        context.spans.append(Span("until here", 0.0, context.elapsed))
+
+
+def look(context: Context) -> Situation | None:
+    """The situation of a stack that is as it should be; None where anything has to be done. Changes nothing.
+
+    Raises what `preflight`, `choice` and `ports` raise.
+    """
+    engine = context.engine
+    _mark_start(context)
+    with ThreadPoolExecutor() as pool, context.span("look"):
+        checking = pool.submit(preflight.check_engine, engine)
+        free = pool.submit(lock.is_free, engine, context.stack)
+        observed = observe(engine, context.stack)
+        checking.result()
+        helping = any(names.HELPER in container.labels for container in observed.containers)
+        if observed.down or observed.empty or helping or not free.result():
+            return None
+        reading = pool.submit(credentials.look, engine, observed)
+        suspecting = pool.submit(lostprocesses.suspected, context, observed)
+        choice = choose(context, observed)
+        probes.load(choice.profile.services)
+        planned = plan.unchanged(context, observed, choice)
+        kept = reading.result()
+        if planned is None or kept is None or suspecting.result() is not None:
+            return None
+    return Situation(observed, choice, planned, kept, (), ())
+
+
 def prepare(context: Context, observed: Observed | None = None, leaving: Collection[Container] = ()) -> Situation:
     """Look at what there is, end all faults, have the images, and make the plan.
 
@@ -44,7 +76,7 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
     are not read. Raises what `preflight`, `choice`, `images.build` and `ports` raise.
     """
     engine = context.engine
-    context.spans.append(Span("until here", 0.0, context.elapsed))
+    _mark_start(context)
     with ThreadPoolExecutor() as pool:
         with context.span("ask the engine"):
             checking = pool.submit(preflight.check_engine, engine)

@@ -25,6 +25,7 @@ from hailbox.engine.port import (
     Execution,
     Helper,
     Image,
+    Marker,
     Network,
     Recipe,
     Volume,
@@ -172,6 +173,43 @@ class DockerEngine:
     def rename_container(self, container_id: str, name: str) -> None:
         with self._asking() as client:
             client.rename(container_id, name)
+
+    def create_marker(self, name: str, labels: Mapping[str, str]) -> str | None:
+        from hailbox.engine.docker import failures
+
+        with self._asking() as client:
+            for image_is_there in (False, True):
+                try:
+                    return str(client.create_container_from_config(objects.marker(labels), name)["Id"])
+                except failures.FAILURES as error:
+                    status = failures.status_of(error)
+                    if status == 409:
+                        return None
+                    if status != 404 or image_is_there:
+                        raise
+                    client.import_image_from_data(
+                        objects.EMPTY_ARCHIVE,
+                        *objects.split(objects.MARKER_IMAGE),
+                        changes=[f'LABEL {key}="{value}"' for key, value in objects.MARKER_LABELS.items()],
+                    )
+        return None
+
+    def marker(self, name: str) -> Marker | None:
+        answer = None
+        with self._removing() as client:
+            answer = client.inspect_container(name)
+        if answer is None:
+            return None
+        beats = answer["HostConfig"]["RestartPolicy"]["MaximumRetryCount"]
+        return Marker(answer["Id"], answer["Config"]["Labels"] or {}, beats)
+
+    def beat_marker(self, marker_id: str, beats: int) -> None:
+        # What never runs is never restarted: the count is free to be used as a clock that all can read.
+        with self._asking() as client:
+            client.update_container(marker_id, restart_policy={"Name": "on-failure", "MaximumRetryCount": beats})
+
+    def remove_marker(self, marker_id: str) -> None:
+        self.remove_container(marker_id)
 
     def remove_container(self, container_id: str) -> None:
         from hailbox.engine.docker import failures

@@ -18,6 +18,7 @@ from hailbox.engine.port import (
     Recipe,
     Volume,
 )
+from hailbox.model import names
 
 _OLD: Final = re.compile(r"Up (About an? (minute|hour)|\d+ (minute|hour|day|week|month|year)s)\b")
 """How a listing says that a container has run for a minute or longer."""
@@ -138,3 +139,23 @@ def split(reference: str) -> tuple[str, str]:
         return repository, digest
     name, colon, tag = reference.rpartition(":")
     return (name, tag) if colon and "/" not in tag else (reference, "latest")
+
+
+MARKER_IMAGE: Final = "hailbox/lock:1"
+"""An image without any file: what is made from it never runs."""
+
+MARKER_LABELS: Final = {names.IMAGE: names.LOCK_IMAGE}
+
+EMPTY_ARCHIVE: Final = bytes(1024)
+"""A tar archive without a member: two blocks of zeros."""
+
+
+def marker(labels: Mapping[str, str]) -> dict[str, Any]:
+    """The configuration of a container that never runs."""
+    return {
+        "Image": MARKER_IMAGE,
+        "Cmd": ["-"],
+        "Labels": dict(labels),
+        "NetworkDisabled": True,
+        "HostConfig": {"NetworkMode": "none", "LogConfig": {"Type": "none"}},
+    }
