@@ -51,10 +51,10 @@ base: environment engine ## Have the base image: the engine's, a registry's, or 
 clients: environment ## Have the S3 clients that tests drive; as root on Debian or Ubuntu, install those that are missing.
 	@.venv/bin/python scripts/clients.py
 
-lock: environment ## Write the lock files anew, with the versions they have where these still fit.
+lock: environment ## Write the lock files, with the versions they have where these still fit.
 	@.venv/bin/python scripts/lock.py
 
-upgrade: environment ## Write the lock files anew, with the newest versions.
+upgrade: environment ## Write the lock files with the newest versions.
 	@.venv/bin/python scripts/lock.py --upgrade
 
 clean: ## Remove .venv and everything that tools leave in the checkout.
