@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hailbox.images import build as images
+from hailbox.model import names
 from support.cli_program import NO_ENGINE, run
 from support.engine_server import EMPTY, engine, refusing, serve
 
@@ -137,7 +138,15 @@ def test_port_that_another_program_holds_is_refused_and_the_program_named(tmp_pa
     script(tmp_path / "bin" / "docker-compose", "echo 2.39.1")
     plan = images.plan(["cld", "chunkd", "tabled", "iwhd"])
     tags = [plan.runtime, *plan.services.values()]
-    held = EMPTY | {f"/images/{tag}/json": {"Id": tag, "RepoTags": [tag], "Size": 1} for tag in tags}
+    held = EMPTY | {
+        f"/images/{tag}/json": {
+            "Id": tag,
+            "RepoTags": [tag],
+            "Size": 1,
+            "Config": {"Labels": {names.IMAGE: tag.partition("/")[2].partition(":")[0]}},
+        }
+        for tag in tags
+    }
     with socket.create_server(("127.0.0.1", 0)) as holder, serve(tmp_path, engine(held)) as address:
         port = holder.getsockname()[1]
         ended = run(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +44,58 @@ def context(home: Path, name: str, endpoint: dict[str, Any], *, tls: bool = Fals
     return material
 
 
-def test_default() -> None:
+def test_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
     found = address.find()
     assert found == Address("unix:///var/run/docker.sock")
     assert found.environment == {}
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
+    """Makes a socket on which something listens, at a path."""
+    made: list[socket.socket] = []
+
+    def listen(path: Path) -> None:
+        path.parent.mkdir(parents=True)
+        opened = socket.socket(socket.AF_UNIX)
+        opened.bind(str(path))
+        opened.listen(1)
+        made.append(opened)
+
+    yield listen
+    for opened in made:
+        opened.close()
+
+
+def test_podman_is_found_where_no_docker_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listening: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(address, "DEFAULT", f"unix://{tmp_path}/d/docker.sock")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert address.find() == Address(f"unix://{tmp_path}/d/docker.sock")
+    listening(tmp_path / "podman" / "podman.sock")
+    found = address.find()
+    assert found == Address(f"unix://{tmp_path}/podman/podman.sock", chosen=True, by_itself=True)
+    assert found.environment == {"DOCKER_HOST": f"unix://{tmp_path}/podman/podman.sock"}
+    listening(tmp_path / "d" / "docker.sock")
+    assert address.find() == Address(f"unix://{tmp_path}/d/docker.sock")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///gone.sock")
+    assert address.find() == Address("unix:///gone.sock", chosen=True)
+
+
+def test_a_docker_that_refuses_this_user_is_not_replaced_by_podman(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listening: Callable[[Path], None]
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    listening(tmp_path / "podman" / "podman.sock")
+
+    def refuse(_socket: object, path: str) -> None:
+        if path == address.DEFAULT.removeprefix("unix://"):
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert address.find() == Address(address.DEFAULT)
 
 
 def test_host_goes_before_contexts(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

@@ -318,9 +318,10 @@ def test_the_builder_says_what_failed(tmp_path: Path, engine: DockerEngine) -> N
 def test_an_archive_is_sent_with_its_length(tmp_path: Path, engine: DockerEngine) -> None:
     archive = tmp_path / "base.tar"
     archive.write_bytes(os.urandom(300_000))
-    with serve(tmp_path, lambda request: chunked(b'{"status": "sha256:1"}\r\n')) as (server, _):
+    replies = {"POST": chunked(b'{"status": "sha256:1"}\r\n'), "GET": sized(b'{"Id": "sha256:1"}')}
+    with serve(tmp_path, lambda request: replies[request.method]) as (server, _):
         engine.import_image(archive, "hailbox/base:python3.13", labels={"a": "1", "b": "2"})
-    (request,) = server.asked
+    request = server.asked[0]
     assert request.body == archive.read_bytes()
     for wanted in ("fromSrc=-", "repo=hailbox%2Fbase", "tag=python3.13", "changes=LABEL+a%3D%221%22&changes=LABEL+b"):
         assert wanted in request.target
@@ -394,6 +395,47 @@ def test_an_engine_is_asked_in_its_own_version(tmp_path: Path, engine: DockerEng
         server.version = VERSION.replace(b"1.41", b"1.52")
         engine.images({})
     assert server.asked[0].target.startswith("/v1.52/")
+
+
+PODMAN = (
+    b'{"Version": "5.8.6", "ApiVersion": "1.41", "Os": "linux", "Arch": "amd64", '
+    b'"Components": [{"Name": "Podman Engine", "Version": "5.8.6"}, {"Name": "Conmon", "Version": "2"}]}'
+)
+
+
+def test_podman_is_known_and_named(tmp_path: Path, engine: DockerEngine) -> None:
+    refused = sized(b'{"message": "no"}', "500 Internal Server Error")
+    with serve(tmp_path, lambda request: sized(PODMAN) if "version" in request.target else refused) as (server, _):
+        server.version = PODMAN
+        assert engine.version().product == "Podman"
+        with pytest.raises(EngineFailedError, match=r"\(Podman 5\.8\.6\) answered with an error: no"):
+            engine.containers({})
+
+
+@pytest.mark.parametrize("answer", [b"[5]", b'{"a": 1}', b'[{"Id": "x"}]', b"5", b'"x"', b"null"])
+def test_an_answer_of_another_form_is_no_defect_of_ours(tmp_path: Path, engine: DockerEngine, answer: bytes) -> None:
+    with serve(tmp_path, lambda request: sized(answer)):
+        for ask in (lambda: engine.containers({}), lambda: engine.image("x"), lambda: engine.container_details("x")):
+            with pytest.raises(HailboxError) as caught:
+                ask()
+            assert caught.value.exit_status in (3, 6)
+
+
+def test_an_import_that_loses_its_tag_is_named(tmp_path: Path, engine: DockerEngine) -> None:
+    """As Podman 4 does."""
+    archive = tmp_path / "base.tar"
+    archive.write_bytes(b"x")
+
+    def script(request: Request) -> Reply:
+        if request.method == "GET":
+            return sized(b'{"message": "no such image"}', "404 Not Found")
+        return sized(b'{"status": "sha256:1"}') if "/images/create" in request.target else sized(b"", "201 Created")
+
+    with serve(tmp_path, script) as (server, _):
+        engine.import_image(archive, "hailbox/base:python3.13", labels={})
+    assert server.asked[-1].target.startswith("/v1.41/images/sha256:1/tag?")
+    assert "tag=python3.13" in server.asked[-1].target
+    assert "repo=hailbox%2Fbase" in server.asked[-1].target
 
 
 def test_no_proxy_stands_before_the_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -209,6 +209,13 @@ def test_up_on_an_engine_that_is_too_old_changes_nothing(
     assert (fake.all_containers, fake.all_volumes, fake.all_networks) == ({}, {}, {})
 
 
+def test_what_an_engine_can_do_counts_and_not_the_number_of_its_release(
+    fake: FakeEngine, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "version", lambda: EngineVersion("4.3.1", "1.41", "linux", "amd64", "Podman"))
+    assert up(make_context()).working
+
+
 @pytest.mark.parametrize(
     ("choices", "error"),
     [

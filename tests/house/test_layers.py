@@ -218,7 +218,7 @@ def test_only_one_package_talks_to_the_engine() -> None:
         }
 
     assert users("docker", "requests", "urllib3") == {"hailbox.engine.docker.sdk"}
-    assert users("http", "socket") & {module_of(path) for path in modules_below("hailbox/engine")} == set()
+    assert users("http", "aiohttp") & {module_of(path) for path in modules_below("hailbox/engine")} == set()
 
 
 def test_options_of_several_commands_are_in_no_command() -> None:

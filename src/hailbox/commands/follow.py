@@ -63,9 +63,8 @@ class Follower:
             except queue.Empty:
                 found = None
             if isinstance(found, LogLine):
-                if found.time > self._last.get(found.replica, ""):
-                    self._last[found.replica] = found.time
-                    yield found
+                self._last[found.replica] = found.time
+                yield found
             elif found is not None:
                 self._followed.discard(found.container)
                 if found.error is not None:
@@ -91,16 +90,18 @@ class Follower:
                 self._begin(container, None)
 
     def _begin(self, container: Container, tail: int | None) -> None:
-        last = self._last.get(container.labels.get(names.REPLICA, container.name))
-        since = int(datetime.fromisoformat(f"{last[:19]}+00:00").timestamp()) if last else None
+        last = self._last.get(container.labels.get(names.REPLICA, container.name), "")
         self._followed.add(container.id)
-        threading.Thread(target=self._pump, args=(container, tail, since), daemon=True).start()
+        threading.Thread(target=self._pump, args=(container, tail, last), daemon=True).start()
 
-    def _pump(self, container: Container, tail: int | None, since: int | None) -> None:
+    def _pump(self, container: Container, tail: int | None, last: str) -> None:
+        """`last`: the time of the last line that was printed of this replica; empty if there was none."""
         gone = None
+        since = int(datetime.fromisoformat(f"{last[:19]}+00:00").timestamp()) if last else None
         try:
             for line in read(self.engine, container, tail, follow=True, since=since):
-                self._arriving.put(line)
+                if line.time > last:
+                    self._arriving.put(line)
         except EngineUnreachableError as error:
             gone = error
         except EngineFailedError:

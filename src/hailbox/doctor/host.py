@@ -9,7 +9,7 @@ from typing import Final
 from hailbox.context import Context
 from hailbox.diagnosis.replica import SET_CLOCKS
 from hailbox.doctor.report import Check
-from hailbox.engine.port import Engine
+from hailbox.engine.port import Engine, EngineVersion
 from hailbox.model.errors import ClockSkewError, DiskFullError, HailboxError, LeftoversError
 from hailbox.observe import Observed, observe, stacks
 from hailbox.stack import lock, ports, preflight
@@ -28,7 +28,7 @@ def examine(context: Context) -> Iterator[Looked]:
     """Each check with what it found wrong. Raises EngineUnreachableError, EngineDeniedError: nothing else can be
     looked at then."""
     version = context.engine.version()
-    yield _try("engine", lambda: _engine(context.engine, version.version))
+    yield _try("engine", lambda: _engine(context.engine, version))
     yield _try("compose", lambda: _compose(context.engine))
     yield _disk(context.engine)
     yield _clock(context.engine)
@@ -41,9 +41,9 @@ def _try(name: str, look: Callable[[], str]) -> Looked:
         return Check(name, False, error.problem), error
 
 
-def _engine(engine: Engine, version: str) -> str:
+def _engine(engine: Engine, version: EngineVersion) -> str:
     preflight.check_engine(engine)
-    return f"version {version}"
+    return f"version {version.version}" if version.product == "Docker" else f"{version.product} {version.version}"
 
 
 def _compose(engine: Engine) -> str:

@@ -41,6 +41,8 @@ class EngineVersion:
     api: str
     operating_system: str
     architecture: str
+    product: str = "Docker"
+    """Or `Podman`, which speaks Docker's API as well as its own."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def logs(
 
 
 def _line(entry: LogLine) -> str:
-    return f"{entry.time[:23]}Z  {entry.replica:<12} {entry.text}"
+    return f"{entry.time.removesuffix('Z')[:23]}Z  {entry.replica:<12} {entry.text}"
 
 
 def _lines(entries: Sequence[LogLine]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ class Address:
     """As the user wrote it."""
     chosen: bool = False
     """Whether the user chose it, so that Compose has to be told."""
+    by_itself: bool = False
+    """Whether hailbox found it without being told, so that every other program has to be told."""
     tls: TLSConfig | None = field(default=None, compare=False)
 
     @property
@@ -75,7 +78,30 @@ def find() -> Address:
     if host := os.environ.get("DOCKER_HOST"):
         return Address(host, chosen=True, tls=_certificates(os.environ))
     name = os.environ.get("DOCKER_CONTEXT") or _current()
-    return Address(DEFAULT) if name in (None, "default") else _context(str(name))
+    return _default() if name in (None, "default") else _context(str(name))
+
+
+def _default() -> Address:
+    """The default socket; Podman's, the user's own before the system's, where nothing listens there."""
+    if not _listens(DEFAULT.removeprefix("unix://")):
+        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        for folder in filter(os.path.isabs, (runtime, "/run")):
+            if _listens(path := f"{folder}/podman/podman.sock"):
+                return Address(f"unix://{path}", chosen=True, by_itself=True)
+    return Address(DEFAULT)
+
+
+def _listens(path: str) -> bool:
+    """Whether an engine listens on a socket; also where it refuses this user, who is told so then."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def _folder() -> Path:

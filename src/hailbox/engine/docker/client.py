@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final, Self
 
+from hailbox.engine.docker import objects
 from hailbox.engine.docker.address import Address
 from hailbox.engine.docker.sdk import APIClient, requests, urllib3, without_configuration
+from hailbox.engine.port import EngineVersion
 
 TIMEOUT: Final = 60
 """Seconds without a byte; removing a container of a loaded engine may take several."""
@@ -41,14 +43,15 @@ class _OnceMore(urllib3.Retry):
         return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
-def connect(address: Address) -> APIClient:
-    """A client of that engine that speaks the engine's own version of the API.
+def connect(address: Address) -> tuple[APIClient, EngineVersion]:
+    """A client of that engine that speaks the engine's own version of the API, and what the engine is.
 
     Raises what the package raises, of its own and of requests.
     """
     # Not the package's own detection: that would ask before the session is set up.
     said: dict[str, Any] = _client(address, _ANY).version(api_version=False)
-    return _client(address, str(said.get("ApiVersion") or _ANY))
+    version = objects.version({"Version": "?", "ApiVersion": _ANY, "Os": "?", "Arch": "?"} | said)
+    return _client(address, version.api), version
 
 
 def _client(address: Address, version: str) -> APIClient:

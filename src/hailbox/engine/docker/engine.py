@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the package takes 0.1 s to import: at the first request, an
 NEARLY_FULL: Final = 64 << 20
 """Bytes left on the engine's disk below which a failed build is put down to the full disk."""
 
+_GONE: Final = object()
 _KEPT_BUILD_LINES: Final = 12
 
 _BLOCK: Final = 1 << 20
@@ -59,6 +60,7 @@ class DockerEngine:
         self._lock = threading.Lock()
         self._found: Address | None = None
         self._client: Any = None
+        self._version: EngineVersion | None = None
 
     @property
     def _address(self) -> Address:
@@ -77,10 +79,29 @@ class DockerEngine:
         try:
             with self._lock:
                 if self._client is None:
-                    self._client = client.connect(where)
+                    self._client, self._version = client.connect(where)
             yield self._client
         except failures.FAILURES as error:
-            raise failures.translate(error, where) from error
+            raise failures.translate(error, where, self._name) from error
+
+    @property
+    def _name(self) -> str:
+        """Where the engine is and, if it is no Docker, what it is."""
+        known = self._version
+        other = f" ({known.product} {known.version})" if known is not None and known.product != "Docker" else ""
+        return f"{self._address.text}{other}"
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Tell of an answer that lacks what the API says of it: a defect of the engine's, or what is no engine."""
+        try:
+            yield
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise EngineFailedError(
+                f"the engine at {self._name} answered something else than its API says: "
+                f"{type(error).__name__} {error}",
+                "see what it is and whether it is well: docker version",
+            ) from error
 
     @contextlib.contextmanager
     def _removing(self, *fine: int) -> Iterator[Any]:
@@ -97,22 +118,26 @@ class DockerEngine:
     def version(self) -> EngineVersion:
         with self._asking() as client:
             answer = client.version()
-        return EngineVersion(answer["Version"], answer["ApiVersion"], answer["Os"], answer["Arch"])
+        with self._reading():
+            return objects.version(answer)
 
     def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
         with self._asking() as client:
             entries = client.containers(all=True, filters=objects.having(labels))
-        return [objects.container(entry) for entry in entries]
+        with self._reading():
+            return [objects.container(entry) for entry in entries]
 
     def container_details(self, container_id: str) -> ContainerDetails:
         with self._asking() as client:
             answer = client.inspect_container(container_id)
-        return objects.details(answer)
+        with self._reading():
+            return objects.details(answer)
 
     def container_recipe(self, container_id: str) -> Recipe:
         with self._asking() as client:
             answer = client.inspect_container(container_id)
-        return objects.recipe(answer, container_id)
+        with self._reading():
+            return objects.recipe(answer, container_id)
 
     def create_container(self, name: str, recipe: Recipe) -> str:
         with self._asking() as client:
@@ -122,23 +147,27 @@ class DockerEngine:
     def volumes(self, labels: Mapping[str, str | None]) -> list[Volume]:
         with self._asking() as client:
             answer = client.volumes(filters=objects.having(labels))
-        return [objects.volume(entry) for entry in answer["Volumes"] or ()]
+        with self._reading():
+            return [objects.volume(entry) for entry in answer["Volumes"] or ()]
 
     def networks(self, labels: Mapping[str, str | None]) -> list[Network]:
         with self._asking() as client:
             entries = client.networks(filters=objects.having(labels))
-        return [objects.network(entry) for entry in entries]
+        with self._reading():
+            return [objects.network(entry) for entry in entries]
 
     def images(self, labels: Mapping[str, str | None]) -> list[Image]:
         with self._asking() as client:
             entries = client.images(filters=objects.having(labels))
-        return [objects.image(entry) for entry in entries]
+        with self._reading():
+            return [objects.image(entry) for entry in entries]
 
     def image(self, reference: str) -> Image | None:
-        found = None
+        found: Any = _GONE
         with self._removing() as client:
             found = client.inspect_image(reference)
-        return None if found is None else objects.image(found)
+        with self._reading():
+            return None if found is _GONE else objects.image(found)
 
     def image_steps(self, reference: str) -> tuple[str, ...]:
         steps: list[Any] = []
@@ -289,7 +318,11 @@ class DockerEngine:
         return Execution(ended["ExitCode"], output, errors)
 
     def attached_command(self, container_id: str, command: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
+        options = ("--interactive", "--tty") if terminal else ("--interactive",)
         client = surroundings.which("docker")
+        podman = surroundings.which("podman") if self.version().product == "Podman" else None
+        if client is None and podman is not None and self._address.on_this_machine:
+            return (podman, "--remote", "--url", self._address.text, "exec", *options, container_id, *command)
         if client is None:
             raise DockerClientMissingError(
                 "the docker client is not on the PATH; hailbox needs it to connect a command with this terminal",
@@ -297,8 +330,8 @@ class DockerEngine:
                 "client and gives the command no input",
             )
         # The client finds the engine where we did: by DOCKER_HOST, DOCKER_CONTEXT or its current context.
-        options = ("--interactive", "--tty") if terminal else ("--interactive",)
-        return (client, "exec", *options, container_id, *command)
+        where = ("--host", self._address.text) if self._address.by_itself else ()
+        return (client, *where, "exec", *options, container_id, *command)
 
     def logs(
         self, container_id: str, *, tail: int | None = None, follow: bool = False, since: int | None = None
@@ -340,7 +373,8 @@ class DockerEngine:
         return None
 
     def clock(self) -> float:
-        return objects.seconds(self._info()["SystemTime"])
+        with self._reading():
+            return objects.seconds(self._info()["SystemTime"])
 
     def create_helper(self, helper: Helper) -> str:
         return self.create_container(helper.name, objects.helper(helper))
@@ -379,11 +413,16 @@ class DockerEngine:
         changes = [f'LABEL {name}="{value}"' for name, value in labels.items()]
         with self._asking() as client:
             said = client.import_image_from_file(str(archive), repository, tag, changes=changes)
+        made = ""
         for step in map(json.loads, said.splitlines()):
+            made = str(step.get("status") or made)
             if why := str(step.get("error", "")):
                 if diskspace.is_full(why):
                     raise diskspace.engine_full(why)
                 raise EngineFailedError(f"cannot import {reference}: {why}", "run the command again")
+        if self.image(reference) is None:
+            with self._asking() as client:  # Podman 4 forgets the tag
+                client.tag(made, repository, tag)
 
     def build_image(
         self, context: bytes, reference: str, *, labels: Mapping[str, str], options: Mapping[str, str] = NO_OPTIONS

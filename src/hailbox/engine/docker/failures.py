@@ -36,28 +36,28 @@ def _refused(error: BaseException) -> Any:
     return None
 
 
-def translate(error: Exception, address: Address) -> HailboxError:
-    """The error that tells a user of one of FAILURES."""
+def translate(error: Exception, address: Address, where: str) -> HailboxError:
+    """The error that tells a user of one of FAILURES; `where`: the address, and what it leads to."""
     if refusal := _refused(error):
-        return _refusal(int(refusal.response.status_code), _said(refusal.response), address.text)
+        return _refusal(int(refusal.response.status_code), _said(refusal.response), where)
     causes = _causes(error)
     # A refused connection is a kind of timeout in the libraries' words, so the system's word goes first.
     said = next((cause for cause in causes if isinstance(cause, OSError) and cause.errno), None)
     if said is None and any(isinstance(cause, _LATE) for cause in causes):
         return EngineUnreachableError(
-            f"the engine at {address.text} did not answer in time", "see whether it hangs: docker info"
+            f"the engine at {where} did not answer in time", "see whether it hangs: docker info"
         )
     if any(isinstance(cause, _CUT_SHORT) for cause in causes):
         return EngineUnreachableError(
-            f"no engine answers at {address.text}: its answer was cut short", _remedy(error, address)
+            f"no engine answers at {where}: its answer was cut short", _remedy(error, address)
         )
     reason = said or causes[-1]
     if isinstance(reason, PermissionError):
         return EngineDeniedError(
-            f"the engine at {address.text} refuses this user",
+            f"the engine at {where} refuses this user",
             "join the group docker and log in again, run as root, or set DOCKER_HOST to your own engine",
         )
-    return EngineUnreachableError(f"no engine answers at {address.text}: {_words(reason)}", _remedy(error, address))
+    return EngineUnreachableError(f"no engine answers at {where}: {_words(reason)}", _remedy(error, address))
 
 
 def _refusal(status: int, said: str, where: str) -> HailboxError:

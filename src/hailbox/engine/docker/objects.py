@@ -11,6 +11,7 @@ from hailbox.engine.port import (
     Container,
     ContainerDetails,
     ContainerState,
+    EngineVersion,
     Helper,
     Image,
     Network,
@@ -27,6 +28,13 @@ _OLD: Final = re.compile(r"Up (About an? (minute|hour)|\d+ (minute|hour|day|week
 def having(labels: Mapping[str, str | None]) -> dict[str, Any]:
     """The filter of a listing: objects with these labels (None: any value)."""
     return {"label": [name if value is None else f"{name}={value}" for name, value in labels.items()]}
+
+
+def version(answer: Mapping[str, Any]) -> EngineVersion:
+    """What the engine says of itself."""
+    parts = [str(part.get("Name")) for part in answer.get("Components") or ()]
+    product = "Podman" if "Podman Engine" in parts else "Docker"
+    return EngineVersion(answer["Version"], answer["ApiVersion"], answer["Os"], answer["Arch"], product)
 
 
 def container(entry: Mapping[str, Any]) -> Container:
