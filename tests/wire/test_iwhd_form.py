@@ -1,4 +1,4 @@
-"""Forms as 2011 clients posted them, and as nobody should."""
+"""Forms as clients of 2011 posted them, and malformed ones."""
 
 from __future__ import annotations
 

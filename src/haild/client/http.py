@@ -49,7 +49,7 @@ class ServiceError(Exception):
 
 
 class UnreachableError(ServiceError):
-    """The service cannot be reached, went silent, broke the connection or sent what nobody can read."""
+    """The service cannot be reached, went silent, broke the connection or sent what cannot be read."""
 
 
 class RefusedError(ServiceError):

@@ -44,7 +44,7 @@ class NotAllowedError(ProviderSettingsError):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules of one daemon; without any, nobody has to log in and no provider can reach a new place."""
+    """The rules of one daemon; without any, no client has to log in and no added provider reaches a new place."""
 
     hosts: frozenset[str] = frozenset()
     providers: tuple[str, ...] = ()

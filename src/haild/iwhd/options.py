@@ -42,7 +42,7 @@ class Options:
     verbose: bool
 
     def with_metadata(self, directory: Path) -> Options:
-        """The same, with the metadata in `directory`."""
+        """These options with the metadata in `directory`."""
         return replace(self, metadata=directory)
 
 

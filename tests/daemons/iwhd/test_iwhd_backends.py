@@ -49,7 +49,7 @@ def cf(port: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iwhd]:
-    """The warehouse behind the provider `http`."""
+    """The warehouse that the provider `http` stands for."""
     root = tmp_path_factory.mktemp("behind")
     with running(Iwhd(root, [fs(root)])) as daemon:
         yield daemon

@@ -29,7 +29,7 @@ def iwhd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iwhd]:
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        # Verbs that nobody has: 404 and never 405, also where the parser does not know them (iwhd.md 4).
+        # Unknown verbs: 404 and never 405, also where the parser does not know them (iwhd.md 4).
         *(
             (b"%b /b/k HTTP/1.1\r\n" % verb, 404)
             for verb in (b"FOO", b"QUIT", b"get", b"TRACE", b"COPY", b"PROPFIND")

@@ -1,4 +1,4 @@
-"""How the daemon behaves: quiet, quick to stop, patient with nobody, alive whatever it is sent."""
+"""How the daemon behaves: quiet, quick to stop, not patient with slow clients, alive whatever it is sent."""
 
 from __future__ import annotations
 

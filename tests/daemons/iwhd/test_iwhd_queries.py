@@ -1,4 +1,4 @@
-"""Costly queries harm nobody: a real daemon with large attributes, long expressions, and clients that leave."""
+"""Costly queries disturb no other request: a real daemon, large attributes, long expressions, clients that leave."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def test_providers_come_and_go(pair: Pair, tmp_path: Path) -> None:
         assert iwhd.request("PUT", "/b/_default/_policy", '#tier == "cold"').status == 201
         assert iwhd.request("PUT", "/b/k", b"x").status == 201
         eventually(lambda: (added / "b" / "k").exists(), "the copy is there")
-        # Another warehouse that is nobody's slave takes copies too.
+        # Another warehouse without a master takes copies too.
         peer = f"type=http&host=127.0.0.1&port={pair.master.port}&tier=cold"
         assert post("/_providers/peer", peer) == 200
         assert iwhd.request("PUT", "/b/peer", b"x" * 300_000).status == 201

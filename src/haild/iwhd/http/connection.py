@@ -27,7 +27,7 @@ class Connection(HttpConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """400 for what is no proper HTTP, but 404 for a method that nobody knows: wrong verbs are 404 here."""
+        """400 for malformed HTTP, but 404 for an unknown method: the contract answers every wrong verb so."""
         if isinstance(exc, BadHttpMethod) and self._speaks_http:
             status = 404
         response = web.StreamResponse(status=status, headers={"Server": "iwhd"})

@@ -1,4 +1,4 @@
-"""Who is answered at all: no foreign page, no foreign host, and only clients that log in where they must."""
+"""Which requests are answered at all: not those of foreign pages or for foreign hosts; a login where one is set."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class Values:
         try:
             row = self._connection.execute(query, address).fetchone()
         except UnicodeEncodeError:
-            return None  # an address that is not UTF-8 is nobody's
+            return None  # no object has an address that is not UTF-8
         if row is None:
             return None
         self._meter.take(row[1])

@@ -1,7 +1,7 @@
-"""The journal that keeps bodies and metadata agreeing: what is being done to the provider, noted before it is done.
+"""The journal that keeps bodies and metadata in agreement: it notes a change at the provider before it is made.
 
 An entry is committed before a body becomes visible or disappears, and removed in the transaction that changes
-the record. What is found at start was cut off in between, and is settled with the provider.
+the record. An entry found at start was cut off in between; the provider is asked what happened.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ PAGE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of an object. `etag` is None while it has no body; `locations` says who holds the body.
+    """What is known of an object. `etag` is None while it has no body; `locations` names the providers that
+    hold the body.
 
     `date`: when the body was put, epoch seconds. `sums`: checksums of its blocks, where known. `upstream`: the etag
     that the master had for it, if it is a copy of the master's.

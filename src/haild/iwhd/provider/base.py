@@ -58,7 +58,7 @@ class Publication:
 
 
 class Upload(abc.ABC):
-    """A body on its way in. It is visible to nobody before publish(), and then whole.
+    """A body being uploaded. No reader sees it before publish(), and then it is whole.
 
     The order is write (any number of times), prepare, publish. abort() may come at any time instead, also
     after a failure.
@@ -73,9 +73,9 @@ class Upload(abc.ABC):
 
     @abc.abstractmethod
     async def prepare(self) -> str:
-        """Make ready to publish. Returns a token by which Provider.settle finds the body again; raises ProviderError.
+        """Get ready to publish. Returns a token by which Provider.settle finds the body again; raises ProviderError.
 
-        A body held by the provider's host itself is durable now.
+        A body on this host is durable now.
         """
 
     @abc.abstractmethod
@@ -84,7 +84,7 @@ class Upload(abc.ABC):
 
     @abc.abstractmethod
     async def abort(self) -> None:
-        """Forget the body. Never raises ProviderError."""
+        """Discard the body. Never raises ProviderError."""
 
 
 @dataclass(slots=True)
@@ -107,17 +107,17 @@ class Body:
 
 
 class Provider(abc.ABC):
-    """A place that keeps bodies. All methods raise ProviderError or one of its subclasses, and nothing else."""
+    """A place that keeps bodies. Methods raise ProviderError or a subclass of it, nothing else."""
 
     types: ClassVar[tuple[str, ...]] = ()
     """The types that configurations call it by. The first is the name of its file, and that which clients can add
     (iwhd.md 5.3); the others begin with that and a hyphen."""
 
     needs: ClassVar[tuple[str, ...]] = ()
-    """The keys of a configuration that it cannot do without, besides name and type."""
+    """The keys that its configuration must have, besides name and type."""
 
     keeps_attributes: ClassVar[bool] = False
-    """Whether copies are to bring their attributes: another warehouse."""
+    """Whether it stores attributes, so that copies bring theirs: another warehouse does."""
 
     lost_body_status: ClassVar[int] = 404
     """HTTP status for a body that has a record but is not here."""
@@ -136,7 +136,7 @@ class Provider(abc.ABC):
         return self.settings.name
 
     async def recover(self, tokens: frozenset[str]) -> None:  # noqa: B027 - most have nothing to do
-        """Before the first request: discard what a killed daemon left, but for the uploads called `tokens`."""
+        """Before the first request: discard what a killed daemon left, except the uploads named by `tokens`."""
 
     async def close(self) -> None:  # noqa: B027 - most have nothing to do
         """Release connections; nothing is called afterwards."""
@@ -161,7 +161,7 @@ class Provider(abc.ABC):
     async def settle(self, publication: Publication) -> bool:
         """After publish() failed or the daemon died in it: True if that body is now visible and durable.
 
-        False if it is not and never will be. Asking again gives the same answer while nobody puts the object.
+        False if it is not and never will be. The answer stays the same until the object is put again.
         """
 
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""Bodies of unknown length on their way to a provider that must know it: through a temporary file."""
+"""Bodies of unknown length for a provider that must know the length: kept in a temporary file first."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def install(image: Path, key: str, directory: Path) -> None:
         description = Path(temporary) / f"{key}.xml"
         shutil.copyfile(image, copy)
         description.write_text(domain_description(key), encoding="utf-8")
-        # The description last: who finds it finds the image.
+        # The description last: a reader that finds it finds the image too.
         copy.replace(directory / key)
         description.replace(directory / description.name)
 

@@ -73,7 +73,7 @@ class Registration:
         if settings.type not in INVOCATIONS:
             raise NotRegistrableError(f"nothing registers images with type {settings.type}")
         if rest and settings.type == "s3":
-            raise ParameterError("a provider of type s3 has no site behind it")
+            raise ParameterError("a provider of type s3 leads to no other site")
         await self._run(settings, bucket, key, values)
 
     async def _forward(

@@ -32,8 +32,8 @@ class Buckets:
     async def create(self, bucket: str) -> None:
         """Create a bucket. Raises ExistsError, other ProviderErrors, DatabaseError.
 
-        One that the provider has but we have not (a crash came in between, or it was made by hand) is known
-        from then on, but reported to exist all the same.
+        A bucket that the provider has and we do not know (after a crash, or made by hand) is known from then on;
+        the caller still gets ExistsError.
         """
         provider = self._directory.primary
         async with self._locks.held(bucket, ""):

@@ -1,7 +1,7 @@
 """The providers of a running daemon: the primary, the others, and those added and deleted by clients.
 
-Changes are not kept over a restart, and the daemon's own location name is that of the first provider in the
-configuration for ever (iwhd.md 5.3).
+Changes end with the process. The daemon's own location name always is that of the first configured provider
+(iwhd.md 5.3).
 """
 
 from __future__ import annotations

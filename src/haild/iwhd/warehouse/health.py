@@ -1,7 +1,7 @@
 """The health check: a real round trip through the primary provider and through the metadata.
 
-It has a bucket of its own, of a name that only this daemon uses, and removes it again; the fixed names make
-the next check remove what a killed one left.
+It uses a bucket of its own, with a name that only this daemon uses, and removes it again. The name is always the
+same, so the next check removes what a killed one left.
 """
 
 from __future__ import annotations

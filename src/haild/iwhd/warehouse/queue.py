@@ -1,6 +1,7 @@
-"""What changes are to be repeated at the other providers: decided and noted in the transaction of the change.
+"""The replication queue: which changes the other providers still need.
 
-The queue is in the metadata database; haild.iwhd.warehouse.replication works it off.
+The queue is part of the metadata: an item is added in the transaction of the change itself. The replicator
+(haild.iwhd.warehouse.replication) does the work.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class ReplicationQueue:
         work.enqueue(connection, targets, "unset", bucket, key, name)
 
     def announce(self) -> None:
-        """Tell whoever works the queue off that it may have grown."""
+        """Wake the replicator: the queue may have grown."""
         self.news.set()
 
     async def length(self) -> int:

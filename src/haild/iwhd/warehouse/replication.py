@@ -1,7 +1,7 @@
-"""Works off the replication queue: one worker per target, with retries (iwhd.md section 10).
+"""Does the work of the replication queue: one worker per target, with retries (iwhd.md section 10).
 
-A target that is away delays its own work only, with growing pauses and without end. Work that a target refuses
-is tried again later while other work goes on, and given up after MAXIMUM_ATTEMPTS.
+A target that cannot be reached delays only its own work; it is tried again for ever, with growing pauses. Work that
+a target refuses is tried again while other work goes on, and given up after MAXIMUM_ATTEMPTS.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ class _FileUpload(Upload):
         with _translated():
             old = await asyncio.to_thread(_publish, self._staged, self._final)
         if old is not None:
-            # The system frees the old body when nobody has it open: after the answer.
+            # The system frees the old body at its last close: do that after the answer.
             asyncio.get_running_loop().run_in_executor(None, os.close, old)
 
     async def abort(self) -> None:
