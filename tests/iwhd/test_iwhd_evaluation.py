@@ -116,7 +116,8 @@ def test_a_costly_policy_copies_nothing(connection: sqlite3.Connection, monkeypa
 
 @settings(max_examples=60, deadline=None)
 @given(
-    values=st.dictionaries(st.sampled_from("abc"), st.binary(max_size=3), max_size=3), text=st.text("xyz", max_size=2)
+    values=st.dictionaries(st.sampled_from("abc"), st.binary(max_size=3), max_size=3),
+    text=st.text("xyz", min_size=1, max_size=2),
 )
 def test_stored_values_compare_as_they_are(values: dict[str, bytes], text: str) -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)

@@ -155,3 +155,32 @@ def test_metadata_of_the_first_version_are_taken_over(tmp_path: Path) -> None:
         assert iwhd.request("PUT", "/b/k", b"new").status == 201
         flip(tmp_path / "primary" / "b" / "k", 1)
         assert iwhd.request("GET", "/b/k").status == 500
+
+
+def refused(iwhd: Iwhd) -> tuple[int, str]:
+    """The exit status and the last line of the log of a daemon that does not start."""
+    iwhd.start(wait=False)
+    assert iwhd.process is not None
+    return iwhd.process.wait(20), iwhd.log.read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_database_that_is_gone(iwhd: Iwhd, empty: bool) -> None:
+    iwhd.stop()
+    database = iwhd.directory / "_db" / "iwhd.db"
+    database.unlink()
+    if empty:
+        database.touch()
+    status, said = refused(iwhd)
+    assert (status, "is gone" in said) == (65, True)
+    (iwhd.directory / "_db" / "witness").unlink()
+    iwhd.start()
+    assert iwhd.request("GET", "/b").status == 404
+
+
+def test_metadata_of_a_newer_release(iwhd: Iwhd) -> None:
+    iwhd.stop()
+    with contextlib.closing(sqlite3.connect(iwhd.directory / "_db" / "iwhd.db")) as connection, connection:
+        connection.execute("PRAGMA user_version = 99")
+    status, said = refused(iwhd)
+    assert (status, "newer release" in said, "nothing is damaged" in said) == (1, True, True)

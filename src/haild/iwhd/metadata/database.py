@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from haild.daemon.datadir import hold
-from haild.daemon.errors import StartError, refusal
+from haild.daemon.errors import DamagedDataError, StartError, refusal
 from haild.daemon.groupcommit import GroupCommit
 from haild.iwhd.metadata.schema import SCHEMA, UPGRADES, VERSION
 
 READERS: Final = 2
+
+WITNESS: Final = "witness"
+"""An empty file beside the database: it was made, and must be there."""
 
 _T = TypeVar("_T")
 
@@ -34,8 +37,10 @@ class Database:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = hold(directory, "iwhd")
+            _check_presence(directory, self._path)
             writer = _connect(self._path)
             _prepare(writer)
+            (directory / WITNESS).touch(mode=0o600)
         except (OSError, sqlite3.Error) as error:
             raise refusal(f"cannot keep metadata in {directory} (option -d names another)", error) from error
         self._loop = asyncio.get_running_loop()
@@ -96,6 +101,15 @@ class Database:
                 connection.execute("ROLLBACK")
 
 
+def _check_presence(directory: Path, path: Path) -> None:
+    """Raises DamagedDataError if there was a database in the directory and it is gone: we would start empty."""
+    if (directory / WITNESS).exists() and not (path.exists() and path.stat().st_size):
+        raise DamagedDataError(
+            f"the database {path} is gone, and with it all attributes and the list of what is stored; restore it. "
+            f"To begin without it, remove {directory / WITNESS}"
+        )
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     connection.execute("PRAGMA journal_mode=WAL")
@@ -107,7 +121,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
-        raise StartError(f"the metadata are of version {version}; this iwhd knows {VERSION} and earlier")
+        raise StartError(
+            f"a newer release made the metadata (their version is {version}, this release knows 1 to {VERSION}); "
+            "nothing is damaged: run that release, or a later one"
+        )
     if version < VERSION:
         steps = "".join(UPGRADES[each] for each in range(version, VERSION)) if version else SCHEMA
         connection.executescript(f"BEGIN;{steps}PRAGMA user_version={VERSION};COMMIT;")
