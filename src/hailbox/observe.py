@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from hailbox.engine.port import Container, Engine, Network, Volume
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
+from hailbox.model.config import SERVICES
 from hailbox.model.errors import UnknownStackError
 from hailbox.model.record import Record, newest
 
@@ -73,14 +74,31 @@ class Observed:
 
 
 def observe(engine: Engine, stack: str) -> Observed:
-    """Ask the engine for everything of that stack."""
+    """Ask the engine for everything of that stack.
+
+    A volume without any label of ours, but with the exact name of one of the stack's, is the stack's, too, if
+    anything else is: it was restored by hand, or made by the engine for a container whose volume was gone.
+    """
     labels = {names.STACK: stack}
-    return Observed(
-        stack,
-        tuple(engine.containers(labels)),
-        tuple(engine.volumes(labels)),
-        tuple(engine.networks(labels)),
-    )
+    containers, networks = engine.containers(labels), engine.networks(labels)
+    volumes = engine.volumes({})
+    found = [volume for volume in volumes if volume.labels.get(names.STACK) == stack]
+    if containers or networks or found:
+        found += [Volume(volume.name, meant) for volume in volumes if (meant := _meant(volume, stack))]
+    return Observed(stack, tuple(containers), tuple(found), tuple(networks))
+
+
+def _meant(volume: Volume, stack: str) -> dict[str, str]:
+    """The labels that a volume of that name would have; none if it has labels of ours, or is not the stack's."""
+    if any(label.startswith(names.PREFIX) for label in volume.labels):
+        return {}
+    if volume.name == names.credentials_volume(stack):
+        return {names.STACK: stack, names.KIND: names.CREDENTIALS}
+    replica = volume.name.removeprefix(names.data_volume(stack, ""))
+    service, _, number = replica.rpartition("-")
+    if replica == volume.name or service not in SERVICES or not (number.isascii() and number.isdecimal()):
+        return {}
+    return {names.STACK: stack, names.KIND: names.DATA, names.SERVICE: service, names.REPLICA: replica}
 
 
 def present(engine: Engine, stack: str) -> Observed:

@@ -18,7 +18,7 @@ from hailbox.observe import Observed, observe
 from hailbox.stack import lock, selection
 from hailbox.stack.choice import choose
 from hailbox.stack.recreate import discard_to_recreate, recreate
-from hailbox.stack.situation import prepare
+from hailbox.stack.situation import foresee, prepare
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
     """Discard the data of the services or replicas in `wanted` (none: of all), and bring the stack up.
 
     The credentials stay, so that what a user's programs were told remains true. Works from any state.
-    Raises UnknownServiceError, and what `up` raises.
+    Raises UnknownServiceError, and what `up` raises: what could make the coming `up` fail is asked first, and then
+    nothing is discarded.
     """
     with lock.exclusive(context):
         observed = observe(context.engine, context.stack)
@@ -48,6 +49,8 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
         )
         if dry_run:
             return ResetResult(removal, None)
+        with context.span("look before anything is discarded"):
+            planned = foresee(context, observed)
         if lostprocesses.end_suspected(context, observed):
             observed = observe(context.engine, context.stack)
         observed = _without_helpers(context, observed, partly=bool(wanted))
@@ -56,7 +59,7 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
         with ThreadPoolExecutor(max_workers=1) as pool:
             # What is to come can be worked out while the engine removes what has been.
             discarding = pool.submit(discard_to_recreate, context.engine, observed, volumes, containers)
-            situation = prepare(context, observed, leaving=containers)
+            situation = prepare(context, observed, leaving=containers, foreseen=planned)
             with context.span("discard"):
                 gone = discarding.result()
         return ResetResult(removal, bring_up(context, replicas, recreate(context, situation, gone)))

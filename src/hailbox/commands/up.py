@@ -15,7 +15,7 @@ from hailbox.helper import lostprocesses, settle
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.observe import Observed, observe
 from hailbox.probe.outcome import Outcome
-from hailbox.stack import converge, credentials, lock, plan
+from hailbox.stack import converge, credentials, lock, plan, taken
 from hailbox.stack.heal import Healer
 from hailbox.stack.plan import Plan
 from hailbox.stack.situation import Situation, look, prepare
@@ -67,6 +67,7 @@ def bring_up(context: Context, discarded: Collection[str] = (), situation: Situa
     changed = plan.outdated(planned, observed)
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
+        taken.refuse(context, planned, observed)
         usable = kept if ONE_SHOT not in changed else None
         planned, secrets = converge.converge(context, situation, usable)
     else:

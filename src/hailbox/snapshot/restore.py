@@ -22,6 +22,7 @@ from hailbox.snapshot.save import digests, discard_half_made
 from hailbox.stack import lock, plan
 from hailbox.stack.choice import choose
 from hailbox.stack.removal import discard
+from hailbox.stack.situation import foresee
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def restore(context: Context, name: str, *, dry_run: bool = False, verify: bool 
         context = _as_then(context, observed, snapshot)
         if verify:
             _verify(context, snapshot, plan.image_references(context, observed, choose(context, observed))[ONE_SHOT])
+        foresee(context, observed)
         settle.end_faults(context, observed)
         discard_half_made(context, observed)
         observed = _with_all_volumes(context, observe(context.engine, context.stack), snapshot)

@@ -12,7 +12,7 @@ from hailbox.helper import lostprocesses, settle
 from hailbox.model import names
 from hailbox.observe import Observed, observe
 from hailbox.probe import watch as probes
-from hailbox.stack import credentials, lock, plan, preflight
+from hailbox.stack import credentials, lock, plan, preflight, taken
 from hailbox.stack.choice import Choice, choose
 from hailbox.stack.plan import Plan
 
@@ -69,11 +69,32 @@ def look(context: Context) -> Situation | None:
     return Situation(observed, choice, planned, kept, (), ())
 
 
-def prepare(context: Context, observed: Observed | None = None, leaving: Collection[Container] = ()) -> Situation:
+def foresee(context: Context, observed: Observed) -> Plan:
+    """The plan for what comes after something is discarded, once all that could make it fail is known not to.
+
+    Raises, before anything is discarded, what `choice`, `images.build` and `ports` raise, NameTakenError,
+    NetworkTwiceError, and where Compose is needed ComposeMissingError or ComposeTooOldError.
+    """
+    preflight.check_engine(context.engine)
+    choice = choose(context, observed)
+    planned = plan.build(context, observed, choice, plan.image_references(context, observed, choice))
+    taken.refuse(context, planned, observed)
+    if plan.outdated(planned, observed):
+        context.engine.compose_version()
+    return planned
+
+
+def prepare(
+    context: Context,
+    observed: Observed | None = None,
+    leaving: Collection[Container] = (),
+    foreseen: Plan | None = None,
+) -> Situation:
     """Look at what there is, end all faults, have the images, and make the plan.
 
     observed: what the caller has already seen of the stack. leaving: containers that are being removed; their files
-    are not read. Raises what `preflight`, `choice`, `images.build` and `ports` raise.
+    are not read. foreseen: the plan, where the caller has it. Raises what `preflight`, `choice`, `images.build` and
+    `ports` raise.
     """
     engine = context.engine
     _mark_start(context)
@@ -105,10 +126,11 @@ def prepare(context: Context, observed: Observed | None = None, leaving: Collect
             observed = observe(engine, context.stack)
         restored = settle.of_kind(observed, names.RESTORE)
         observed = observed.without(restored)
-        with context.span("images"):
-            references = plan.image_references(context, observed, choice)
-        with context.span("plan"):
-            planned = plan.build(context, observed, choice, references)
+        if foreseen is None:
+            with context.span("images"):
+                references = plan.image_references(context, observed, choice)
+            with context.span("plan"):
+                foreseen = plan.build(context, observed, choice, references)
         with context.span("read credentials"):
             kept = reading.result() if reading else credentials.look(engine, observed)
-    return Situation(observed, choice, planned, kept, ended, tuple(restored))
+    return Situation(observed, choice, foreseen, kept, ended, tuple(restored))
