@@ -24,9 +24,10 @@ async def _filled(root: Path, *, large: bool = False, close: bool = True) -> Sto
     await store.add_inline(table, b"key", USER, b"content")
     if large:
         writer = store.writer()
-        writer.append([bytes(100_000)], True)
+        body = writer.append([bytes(100_000)], True)
+        assert body is not None
         store.reserve(table, b"large")
-        await store.add_file(table, b"large", USER, writer.finish())
+        await store.add_file(table, b"large", USER, body)
     if not close:
         return store
     store.close()
