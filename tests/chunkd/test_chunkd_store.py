@@ -16,7 +16,7 @@ import pytest
 from haild.chunkd import store as store_module
 from haild.chunkd.catalog import CatalogError
 from haild.chunkd.listing import LONG, write_listing
-from haild.chunkd.store import Refusal, Store
+from haild.chunkd.store import RefusedError, Store
 from haild.wire.chunk.listing import ListingParser
 from haild.wire.chunk.messages import ResponseCode
 
@@ -46,7 +46,7 @@ async def test_a_full_disk_takes_no_bodies_and_says_so_once(
     caplog.set_level(logging.WARNING)
     store.require_room(50 * 4096)
     for _ in range(3):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(RefusedError) as caught:
             store.require_room(51 * 4096)
         assert caught.value.code == ResponseCode.INTERNAL_ERROR
     store.require_room(0)
@@ -64,7 +64,7 @@ async def test_a_body_that_no_disk_would_take_is_refused_without_a_word(
         store_module.os, "statvfs", lambda _path: SimpleNamespace(f_blocks=1 << 18, f_frsize=4096, f_bavail=1 << 17)
     )
     for size in (1 << 29, 1 << 40, (1 << 62) - 1):
-        with pytest.raises(Refusal):
+        with pytest.raises(RefusedError):
             store.require_room(size)
         store.require_room(1 << 20)
     assert not caplog.records

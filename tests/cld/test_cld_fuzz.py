@@ -169,7 +169,7 @@ def test_handles_and_locks_have_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("tcp", [False, True])
 def test_new_sessions_have_a_limit(monkeypatch: pytest.MonkeyPatch, tcp: bool) -> None:
-    monkeypatch.setattr("haild.cld.service.MAXIMUM_SESSIONS", 20)
+    monkeypatch.setattr("haild.cld.machine.MAXIMUM_SESSIONS", 20)
     world = World()
     for _ in range(50):
         client = Original(world, tcp=tcp)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from haild.client.chunk import CheckState, ChunkError, Connection, Pool, ResponseCode, Rest
+from haild.client.chunk import CheckState, ChunkError, Connection, Pool, RemainingBody, ResponseCode
 from haild.wire.chunk.messages import MAGIC
 from support.chunkd_daemon import Daemon, running
 
@@ -66,7 +66,7 @@ async def test_round_trips(node: Connection, size: int) -> None:
     assert await (await node.get(b"copy")).read_all() == content
 
 
-def _receive(rest: Rest, count: int) -> bytes:
+def _receive(rest: RemainingBody, count: int) -> bytes:
     """`count` bytes, read from the socket past the client library."""
     found = b""
     with socket.socket(fileno=os.dup(rest.descriptor)) as taken:
@@ -84,7 +84,7 @@ async def test_the_rest_of_a_body_can_be_read_from_the_socket(node: Connection, 
         found, rests = b"", 0
         async with await node.get(b"k") as reader:
             async for piece in reader.pieces(1 << 20):
-                if isinstance(piece, Rest):
+                if isinstance(piece, RemainingBody):
                     rests += 1
                     count = {"all": piece.size, "some": 1000, "none": 0}[taken]
                     found += await asyncio.to_thread(_receive, piece, count)
@@ -103,7 +103,7 @@ async def test_a_rest_that_breaks_off_ends_the_connection(node: Connection) -> N
     async def read() -> None:
         async with await node.get(b"k") as reader:
             async for piece in reader.pieces(1 << 20):
-                if isinstance(piece, Rest):
+                if isinstance(piece, RemainingBody):
                     piece.failure = "gone"
 
     with pytest.raises(ConnectionError, match="gone"):

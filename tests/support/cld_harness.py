@@ -6,7 +6,7 @@ from typing import Any
 from haild.cld.changes import Changes, Table
 from haild.cld.files import Inode
 from haild.cld.locks import Lock
-from haild.cld.service import Service, Stored
+from haild.cld.machine import Machine, Stored
 from haild.cld.session import Datagrams, Handle, Peer, Stream
 from haild.wire.cld import messages as cld
 from haild.wire.cld import packet as cld_packet
@@ -53,8 +53,8 @@ class World:
         self.mail: dict[Any, list[bytes]] = {}
         self.service = self._service()
 
-    def _service(self) -> Service:
-        service = Service(
+    def _service(self) -> Machine:
+        service = Machine(
             secrets=self.secrets, rng=self.rng, wall=lambda: 1_262_304_000 + self.now, load=self.store.content
         )
         service.restore(self.store.load(), self.now)

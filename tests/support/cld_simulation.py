@@ -1,8 +1,8 @@
 """A server, clients, a network and clocks in virtual time, and everything that goes wrong between them.
 
-The server is the real `Service`, the clients are the real `Machine`. What is simulated: TCP and UDP with delays,
-losses, duplicates and partitions; processes that are killed, stopped and started; a store whose commits take time
-and may or may not have happened when the server is killed; clients' clocks that run up to 5 % fast or slow.
+The server and the clients are the real machines of `haild.cld` and `haild.client.cld`. Simulated: TCP and UDP with
+delays, losses, duplicates and partitions; processes that are killed, stopped and started; a store whose commits take
+time and may or may not have happened when the server is killed; clients' clocks that run up to 5 % fast or slow.
 
 After every event the simulation asks each client, by that client's own clock, whether it believes to hold the lock,
 records it, and raises TwoHoldersError if two do: `support.holders`.
@@ -16,8 +16,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from haild.cld import machine as server
 from haild.cld.changes import Changes
-from haild.cld.service import Service
 from haild.cld.session import Datagrams, Peer, Stream
 from haild.client.cld.machine import Answered, BackAgain, Happened, Lost, Machine, Outcome, Reconnect, State
 from haild.wire.cld import messages as cld
@@ -326,7 +326,7 @@ class Simulation:
         self.ticket = itertools.count()
         self.port = itertools.count(1)
         self.store = MemoryStore()
-        self.service: Service | None = None
+        self.service: server.Machine | None = None
         self.generation = 0
         self.paused = False
         self.backlog: list[tuple[Wire, bytes]] = []
@@ -368,7 +368,7 @@ class Simulation:
         self.committing = False
         self.paused = False
         self.backlog = []
-        service = Service(
+        service = server.Machine(
             secrets=None, rng=random.Random(self.rng.random()), wall=lambda: self.now, load=self.store.content
         )
         service.restore(self.store.load(), self.now)

@@ -24,7 +24,7 @@ from haild.chunkd.store import Store
 from haild.wire.chunk.messages import CheckState
 
 BITE: Final = 8 << 20
-"""Bytes that are read before somebody else's work gets a turn; a body is never split."""
+"""Bytes that are read before other work gets a turn; a body is never split."""
 BITE_OBJECTS: Final = 256
 LEAST_PAUSE: Final = 10.0
 """Seconds between two bites of the scrub, at least."""

@@ -20,7 +20,7 @@ DEFAULT_TIMEOUT: Final = 60.0
 DEFAULT_SCRUB_DAYS: Final = 7.0
 """Days in which the background scrub reads every object once."""
 
-_INFO_PATH = re.compile(r"/[A-Za-z0-9._/-]{1,255}")
+_INFO_PATH: Final = re.compile(r"/[A-Za-z0-9._/-]{1,255}")
 _TLS_VERSIONS: Final = {
     "1.0": ssl.TLSVersion.TLSv1,
     "1.1": ssl.TLSVersion.TLSv1_1,

@@ -1,4 +1,4 @@
-"""One client's TCP connection: bytes to requests, content to whoever handles the request, responses to bytes.
+"""One client's TCP connection: bytes to requests, the body to the handler of the request, responses to bytes.
 
 One request is handled at a time. While it is, further bytes wait in the decoder up to a limit and then in the
 kernel. Memory is bounded by HELD_LIMIT for each connection and by the Budget for all content under way.
@@ -63,7 +63,7 @@ class Handler(Protocol):
 
     @property
     def logged_in(self) -> bool:
-        """Until then no byte beyond the present request is received, for it may be START_TLS."""
+        """Before login no byte beyond the current request is received, because the request may be START_TLS."""
 
     def handle(self, request: Request) -> Coroutine[Any, Any, None] | None:
         """Handle a request at once, or return the coroutine that does."""
@@ -265,7 +265,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._transport
 
     async def content(self) -> tuple[list[bytes], bool]:
-        """Content of the present PUT that has arrived, at least a byte of it, and whether that was the end.
+        """The part of the current PUT's body that has arrived (at least one byte), and whether the body is complete.
 
         Raises ConnectionClosedError if the client goes before the end.
         """
@@ -276,10 +276,10 @@ class Connection(asyncio.BufferedProtocol):
         return pieces, not self._content_remaining
 
     async def pass_content(self, in_thread: InThread, take: Callable[[Sequence[bytes | memoryview], bool], T]) -> T:
-        """Have `take` called in a thread with content of the present PUT: with what has come, at least a byte of it,
-        and with what follows as long as it flows.
+        """Run `take` in a thread on the body of the current PUT: first on what has arrived (at least one byte), then
+        on the rest for as long as it keeps arriving.
 
-        `take` is told whether that was the end; what it returned at last is returned.
+        `take` is told whether the body is complete; the result of its last call is returned.
         Raises what `take` raises, and ConnectionClosedError if the client goes before the end.
         """
         pieces, last = await self.content()
@@ -295,13 +295,13 @@ class Connection(asyncio.BufferedProtocol):
         return result
 
     def _can_lend(self) -> bool:
-        """Whether the socket can be had as it is, and a thread for it."""
+        """Whether the plain socket can be lent to a thread, and a thread is free."""
         transport = self.transport
         plain = transport.get_extra_info("sslcontext") is None
         return plain and not transport.get_write_buffer_size() and flow.threads().free
 
     async def _lending(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call `function` in a thread, with the socket as its first argument; nobody else uses that meanwhile."""
+        """Call `function` in a thread with the socket as its first argument; only that thread uses it meanwhile."""
         transport = self.transport
         self._reading_paused = True  # until _balance
         transport.pause_reading()
@@ -313,7 +313,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._lent = None
 
     async def discard_content(self) -> None:
-        """Receive the rest of the content of the present PUT and forget it. Raises ConnectionClosedError."""
+        """Receive the rest of the current PUT's body and drop it. Raises ConnectionClosedError."""
         self._discarding = True
         self._release_pieces()
         self._balance()
@@ -360,7 +360,7 @@ class Connection(asyncio.BufferedProtocol):
             raise ConnectionClosedError from error
 
     async def _send_copy(self, file: IO[bytes], offset: int, count: int) -> None:
-        """The same through memory: for TLS, and for loops and file systems without sendfile."""
+        """Send the file through memory: for TLS, and for loops and file systems without sendfile."""
         loop = asyncio.get_running_loop()
         while count:
             size = min(count, UNSENT_LIMIT)

@@ -89,13 +89,13 @@ class Verified:
             self._seen.popitem(last=False)
 
     def holds(self, number: int, stamp: Stamp) -> bool:
-        """Whether that is so now, if the body has `stamp` now."""
+        """Whether the body with this stamp was verified less than VERIFIED_FOR seconds ago."""
         seen = self._seen.get(number)
         return seen is not None and seen[0] == stamp and self._clock() - seen[1] < VERIFIED_FOR
 
 
 class BodyFile:
-    """An open body. `close` it. All methods but `close` block on the file system, making one does too."""
+    """An open body; the caller closes it. The constructor and all methods but `close` block on the file system."""
 
     def __init__(self, stored: StoredObject, descriptor: int, checksums: bytes, verified: Verified) -> None:
         self.stored = stored

@@ -17,7 +17,7 @@ from haild.chunkd.check import Checker
 from haild.chunkd.connection import Connection, ConnectionClosedError
 from haild.chunkd.listing import write_listing
 from haild.chunkd.reading import BodyFile, DamagedError
-from haild.chunkd.store import INLINE_SIZE, Refusal, Store
+from haild.chunkd.store import INLINE_SIZE, RefusedError, Store
 from haild.wire import blockchecksums
 from haild.wire.chunk import messages as wire
 from haild.wire.chunk.messages import Operation, Request, RequestFlag, Response, ResponseCode, ResponseFlag
@@ -53,7 +53,7 @@ class Service:
 
 
 class Session:
-    """The state of one connection: who has logged in, and the current table."""
+    """The state of one connection: the user that has logged in, and the current table."""
 
     def __init__(self, service: Service, connection: Connection) -> None:
         self._service = service
@@ -83,7 +83,7 @@ class Session:
             return self._refuse(request, ResponseCode.INVALID_URI)
         try:
             return method(self, request)
-        except Refusal as refusal:
+        except RefusedError as refusal:
             return self._refuse(request, refusal.code)
         except DamagedError as error:
             return self._answering(request, self._raise(error))
@@ -123,7 +123,7 @@ class Session:
         try:
             await work
             return
-        except Refusal as refusal:
+        except RefusedError as refusal:
             code = refusal.code
         except DamagedError as error:
             found = await self._store.set_aside(error.stored)
@@ -172,26 +172,26 @@ class Session:
 
     def _required_table(self) -> int:
         if self._table is None:
-            raise Refusal(ResponseCode.INVALID_TABLE)
+            raise RefusedError(ResponseCode.INVALID_TABLE)
         return self._table
 
     def _open_table(self, request: Request) -> Work | None:
         create = bool(request.flags & RequestFlag.TABLE_CREATE)
         exclusive = bool(request.flags & RequestFlag.TABLE_EXCLUSIVE)
         if not request.key or request.key.startswith(RESERVED_TABLE) or (exclusive and not create):
-            raise Refusal(ResponseCode.INVALID_ARGUMENT)
+            raise RefusedError(ResponseCode.INVALID_ARGUMENT)
         table = self._store.find_table(request.key)
         if table is None and create:
             return self._answering(request, self._create_table(request, exclusive))
         if table is None or exclusive:
-            raise Refusal(ResponseCode.INVALID_ARGUMENT)
+            raise RefusedError(ResponseCode.INVALID_ARGUMENT)
         self._table = table
         return self._succeed(request)
 
     async def _create_table(self, request: Request, exclusive: bool) -> None:
         table, created = await self._store.create_table(request.key)
         if exclusive and not created:
-            raise Refusal(ResponseCode.INVALID_ARGUMENT)
+            raise RefusedError(ResponseCode.INVALID_ARGUMENT)
         self._table = table
         self._succeed(request)
 
@@ -256,7 +256,7 @@ class Session:
     def _get_part(self, request: Request) -> Work | None:
         stored = self._store.owned(self._required_table(), request.key, self._user)
         if request.offset > stored.size:
-            raise Refusal(ResponseCode.INVALID_SEEK)
+            raise RefusedError(ResponseCode.INVALID_SEEK)
         length, last = wire.part_range(stored.size, request.offset, request.data_length)
         flags = ResponseFlag.GET_PART_LAST if last else ResponseFlag.NONE
         if stored.in_file and length:
@@ -350,7 +350,7 @@ class Session:
             return self._refuse_and_close(request, ResponseCode.INVALID_KEY)
         table = self._required_table()
         if not request.key or request.source_key is None:
-            raise Refusal(ResponseCode.INVALID_KEY)
+            raise RefusedError(ResponseCode.INVALID_KEY)
         self._store.owned(table, request.source_key, self._user)
         self._store.reserve(table, request.key)
         return self._answering(request, self._copy_object(request, request.source_key, table))
@@ -369,9 +369,9 @@ class Session:
 
     def _check_start(self, request: Request) -> Work | None:
         if self._user not in self._service.check_users:
-            raise Refusal(ResponseCode.ACCESS_DENIED)
+            raise RefusedError(ResponseCode.ACCESS_DENIED)
         if not self._service.checker.start():
-            raise Refusal(ResponseCode.BUSY)
+            raise RefusedError(ResponseCode.BUSY)
         return self._succeed(request)
 
     def _check_status(self, request: Request) -> None:

@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Refusal(Exception):  # noqa: N818 - an outcome of the protocol, not a failure of the store
+class RefusedError(Exception):
     """The protocol's answer to a request that cannot be granted."""
 
     def __init__(self, code: ResponseCode) -> None:
@@ -127,14 +127,14 @@ class Store:
         return None if row is None else stored_object(row)
 
     def owned(self, table: int, key: bytes, user: bytes) -> StoredObject:
-        """The object under `key` that belongs to `user`. Raises Refusal."""
+        """The object under `key` that belongs to `user`. Raises RefusedError."""
         if not key:
-            raise Refusal(ResponseCode.INVALID_KEY)
+            raise RefusedError(ResponseCode.INVALID_KEY)
         found = self.find(table, key)
         if found is None:
-            raise Refusal(ResponseCode.NO_SUCH_KEY)
+            raise RefusedError(ResponseCode.NO_SUCH_KEY)
         if found.owner != user:
-            raise Refusal(ResponseCode.ACCESS_DENIED)
+            raise RefusedError(ResponseCode.ACCESS_DENIED)
         return found
 
     def inline_body(self, stored: StoredObject) -> bytes:
@@ -163,11 +163,11 @@ class Store:
     # Writing
 
     def reserve(self, table: int, key: bytes) -> None:
-        """Keep `key` for a PUT or CP under way, until `release`. Raises Refusal if it is taken."""
+        """Keep `key` for a PUT or CP under way, until `release`. Raises RefusedError if it is taken."""
         if not key:
-            raise Refusal(ResponseCode.INVALID_KEY)
+            raise RefusedError(ResponseCode.INVALID_KEY)
         if (table, key) in self._reserved or self.find(table, key) is not None:
-            raise Refusal(ResponseCode.KEY_EXISTS)
+            raise RefusedError(ResponseCode.KEY_EXISTS)
         self._reserved.add((table, key))
 
     def release(self, table: int, key: bytes) -> None:
@@ -175,17 +175,17 @@ class Store:
         self._reserved.discard((table, key))
 
     def require_room(self, size: int) -> None:
-        """Raise Refusal if a body of `size` bytes would use up what deleting and listing need of the disk."""
+        """Raise RefusedError if a body of `size` bytes would use up what deleting and listing need of the disk."""
         status = os.statvfs(self.root)
         reserve = min(LARGEST_RESERVE, int(status.f_blocks * status.f_frsize * RESERVED_SHARE))
         room = status.f_bavail * status.f_frsize - reserve
-        # Who asks for a terabyte is refused, but that says nothing of the disk, and can be asked a thousand times.
+        # A request for a terabyte is refused, but says nothing about the disk, and may come a thousand times.
         full = room < min(size, ORDINARY)
         if full != self._full:
             self._full = full
             logger.warning("the disk is full: nothing more is stored" if full else "there is room on the disk again")
         if room < size:
-            raise Refusal(ResponseCode.INTERNAL_ERROR)
+            raise RefusedError(ResponseCode.INTERNAL_ERROR)
 
     def writer(self) -> BodyWriter:
         """A writer for a new body file."""
@@ -219,9 +219,9 @@ class Store:
         return stored
 
     async def delete(self, table: int, key: bytes, user: bytes) -> None:
-        """Remove the object of `user` under `key`. Raises Refusal."""
+        """Remove the object of `user` under `key`. Raises RefusedError."""
         if not key:
-            raise Refusal(ResponseCode.INVALID_KEY)
+            raise RefusedError(ResponseCode.INVALID_KEY)
 
         def write(database: sqlite3.Connection) -> StoredObject:
             stored = _owned(database, table, key, user)
@@ -238,7 +238,7 @@ class Store:
         """
 
         def write(database: sqlite3.Connection) -> bool:
-            # It may have been deleted, or found damaged, by somebody else meanwhile.
+            # It may have been deleted, or found damaged, by another request meanwhile.
             copied = database.execute(_QUARANTINE, (int(time.time()), stored.id)).rowcount
             # Its row in content stays: the body, or the checksums by which to see what is damaged.
             database.execute("DELETE FROM objects WHERE id = ?", (stored.id,))
@@ -252,7 +252,7 @@ class Store:
         return True
 
     async def copy(self, table: int, source: bytes, key: bytes, user: bytes) -> None:
-        """Store the object under `source` under the reserved `key` as well, with a new mtime. Raises Refusal."""
+        """Store the object under `source` under the reserved `key` as well, with a new mtime. Raises RefusedError."""
         found = self.owned(table, source, user)
         if not found.in_file:
             await self.add_inline(table, key, user, self.inline_body(found))
@@ -292,10 +292,10 @@ FROM objects JOIN tables ON tables.id = objects.table_id WHERE objects.id = ?
 def _owned(database: sqlite3.Connection, table: int, key: bytes, user: bytes) -> StoredObject:
     row = database.execute(_SELECT, (table, key)).fetchone()
     if row is None:
-        raise Refusal(ResponseCode.NO_SUCH_KEY)
+        raise RefusedError(ResponseCode.NO_SUCH_KEY)
     stored = stored_object(row)
     if stored.owner != user:
-        raise Refusal(ResponseCode.ACCESS_DENIED)
+        raise RefusedError(ResponseCode.ACCESS_DENIED)
     return stored
 
 

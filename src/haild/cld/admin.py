@@ -12,27 +12,27 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from haild.cld.store import NAME
 from haild.wire.cld import extension as cld_extension
 from haild.wire.cld import messages as cld
 
-DIRECTORY = Path("/var/lib/cld")
+DIRECTORY: Final = Path("/var/lib/cld")
 """Where the database is in the images."""
-_MAPPED = "::ffff:"
+_MAPPED: Final = "::ffff:"
 
-_LOCKS = """
+_LOCKS: Final = """
 SELECT inodes.path, locks.held, locks.shared, locks.since, locks.sid, sessions.user, sessions.host, sessions.port
 FROM locks JOIN inodes ON inodes.inum = locks.inum JOIN sessions ON sessions.sid = locks.sid ORDER BY locks.number
 """
-_SESSIONS = """
+_SESSIONS: Final = """
 SELECT sessions.sid, user, transport, host, port, began,
     (SELECT count(*) FROM handles WHERE handles.sid = sessions.sid),
     (SELECT count(*) FROM locks WHERE locks.sid = sessions.sid AND held)
 FROM sessions ORDER BY began, sessions.sid
 """
-_FILES = """
+_FILES: Final = """
 SELECT path, flags, version, modified, ifnull(length(data), 0), inodes.inum
 FROM inodes LEFT JOIN contents ON contents.inum = inodes.inum ORDER BY path
 """

@@ -1,4 +1,4 @@
-"""Challenges to the holders of locks that others want; see the rule in `haild.cld.service`.
+"""Challenges to the holders of locks that others want; see the rule in `haild.cld.machine`.
 
 The holder is pinged at once. Its answer, or the proof of its death, comes within milliseconds; until then, but at
 most `PATIENCE` seconds, the answer to a TRYLOCK is put off, so that a restarted client gets its old lock at the first
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from haild.cld.operations import Operations, Request, Response
 from haild.cld.refusal import RefusedError
@@ -20,13 +21,13 @@ from haild.wire.cld import messages as cld
 from haild.wire.cld import packet as wire
 from haild.wire.cld.messages import Op
 
-PATIENCE = 0.25
-INTERVAL = 0.5
+PATIENCE: Final = 0.25
+INTERVAL: Final = 0.5
 """Seconds between challenges while a lock is waited for."""
-_TOGETHER = 0.1
+_TOGETHER: Final = 0.1
 """Seconds within which a challenge that was not answered yet serves all who ask."""
-_HINTS = 6
-_MAXIMUM_DEFERRED = 1000
+_HINTS: Final = 6
+_MAXIMUM_DEFERRED: Final = 1000
 
 
 @dataclass(slots=True)
@@ -37,7 +38,10 @@ class _Deferred:
 
 
 class Challenger:
-    """Knows who waits for a sign of life of whom. `respond` sends the response to a request that was kept waiting."""
+    """Knows which requests wait for a sign of life of which sessions.
+
+    `respond` sends the response to a request that was kept waiting.
+    """
 
     def __init__(
         self, registry: Registry, operations: Operations, respond: Callable[[Request, Response], None]
@@ -49,7 +53,7 @@ class Challenger:
         self._queue: deque[_Deferred] = deque()
         registry.on_end.append(self._ended)
 
-    # --- locks that are wanted
+    # Locks that are wanted
 
     def wanted(self, call: Request) -> None:
         """A LOCK was queued: challenge those in its way until it is granted."""
@@ -97,7 +101,7 @@ class Challenger:
         elif session.sid in self._by_holder or self._operations.awaited(session):
             self._challenge(session)
 
-    # --- lifelines
+    # Lifelines
 
     def new_lifeline(self, session: Session, body: bytes) -> None:
         """The client tells its lifeline; it counts once it has answered from the address of the connection."""
@@ -129,7 +133,7 @@ class Challenger:
         """Whether the session has told that address as its lifeline, on the connection that proves the host."""
         return bool(session.lifeline) and address[:2] == self._lifeline_of(session)[:2]
 
-    # --- parts
+    # Parts
 
     def _lifeline_of(self, session: Session) -> Datagrams:
         return Datagrams(session.address[1], session.lifeline)
@@ -157,7 +161,7 @@ class Challenger:
             return
         latest = session.outgoing.latest()
         if session.outgoing.in_fragments:
-            # Far outside the client's window: it is dropped there, unless there is nobody left to drop it.
+            # Far outside the client's window: it is dropped there, unless the client is gone.
             away = (session.outgoing.sequence + (1 << 63)) % wire.SEQUENCE_MODULUS
             registry.bare(session, session.peer, Op.PING, away)
         elif latest is not None:

@@ -65,7 +65,7 @@ class Changes:
         return key in self.tables[table]
 
     def take(self) -> Changes:
-        """Hand over what has gathered and begin anew."""
+        """Hand over what has gathered and start empty."""
         taken = Changes()
         taken.tables, self.tables = self.tables, taken.tables
         taken.weight, self.weight = self.weight, 0

@@ -7,17 +7,18 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from haild.backoff import retry_blocking
 from haild.cld.changes import Changes
-from haild.cld.service import Service
+from haild.cld.machine import Machine
 from haild.cld.session import Peer
 from haild.cld.store import Store
 
-OVERLOAD = 16 << 20
+OVERLOAD: Final = 16 << 20
 """Bytes of file contents waiting to be stored from which on nothing more is read from clients."""
 Output = list[tuple[Peer, bytes]]
-_RETRY_FOR = 5.0
+_RETRY_FOR: Final = 5.0
 """Seconds in which a failed commit is tried again before the daemon gives up: it must not answer without one."""
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 class Committer:
     """Stores the service's changes and releases its packets, in order."""
 
-    def __init__(self, service: Service, store: Store, release: Callable[[Output], None]) -> None:
+    def __init__(self, service: Machine, store: Store, release: Callable[[Output], None]) -> None:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._service = service
         self._store = store

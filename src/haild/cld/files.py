@@ -10,16 +10,17 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from haild.cld.changes import Changes, Table
 from haild.cld.refusal import RefusedError
 from haild.wire.cld import messages as cld
 from haild.wire.cld.messages import ErrorCode
 
-ROOT = 10
-_RESERVED = 50
-MAXIMUM_INODES = 100_000
-RESIDENT = 32 << 20
+ROOT: Final = 10
+_RESERVED: Final = 50
+MAXIMUM_INODES: Final = 100_000
+RESIDENT: Final = 32 << 20
 """Bytes of file contents that are kept in memory."""
 
 

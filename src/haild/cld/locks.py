@@ -1,7 +1,7 @@
 """Locks on inodes: who holds, who waits, who is next (cld.md section 10). No I/O, no sessions: owners are keys.
 
 Waiting locks do not conflict, so a shared request passes a waiting exclusive one (10.1). Waiters are served in the
-order of their requests; shared waiters directly behind one another together (10.3).
+order of their requests; shared waiters that follow one another directly together (10.3).
 """
 
 from __future__ import annotations

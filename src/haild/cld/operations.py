@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from haild.cld.changes import Changes, Table
 from haild.cld.files import FileTree, Inode, valid_path
@@ -18,11 +18,11 @@ from haild.cld.session import Handle, Session
 from haild.wire.cld import messages as cld
 from haild.wire.cld.messages import ErrorCode, EventMask, Op, OpenMode
 
-CHANGING = frozenset({Op.OPEN, Op.PUT, Op.CLOSE, Op.DEL, Op.LOCK, Op.TRYLOCK, Op.UNLOCK})
+CHANGING: Final = frozenset({Op.OPEN, Op.PUT, Op.CLOSE, Op.DEL, Op.LOCK, Op.TRYLOCK, Op.UNLOCK})
 """Requests that must not be executed twice."""
-MAXIMUM_HANDLES = 4096
+MAXIMUM_HANDLES: Final = 4096
 """Handles one session may have, and locks one handle."""
-MAXIMUM_TOTAL = 100_000
+MAXIMUM_TOTAL: Final = 100_000
 """Handles, and locks, of all sessions together."""
 
 Notify = Callable[[Owner, int], None]
@@ -91,7 +91,7 @@ class Operations:
         self._on_inode.setdefault(handle.inum, {})[handle.sid, handle.number] = handle
         self._handles += 1
 
-    # --- requests
+    # Requests
 
     def _nop(self, call: Request) -> Response:
         return _ok(call)
@@ -202,7 +202,7 @@ class Operations:
         self._grant(handle.inum)
         return _ok(call)
 
-    # --- sessions that end, locks that are wanted
+    # Sessions that end, locks that are wanted
 
     def release(self, session: Session) -> None:
         """Take away all handles and locks of a session and grant those who waited for them."""
@@ -244,7 +244,7 @@ class Operations:
         """Whether a handle holds a lock."""
         return any(lock.held for lock in self.locks.of(handle.inum, (handle.sid, handle.number)))
 
-    # --- parts
+    # Parts
 
     def _handle(self, session: Session, number: int) -> Handle:
         handle = session.handles.get(number)

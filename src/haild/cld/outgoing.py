@@ -4,7 +4,7 @@ On TCP all is sent at once and nothing repeated. On UDP at most `WINDOW` packets
 2 s after it was sent and every 5 s from then on, until it or a later one is acknowledged.
 
 An original client on UDP accepts only the packet it expects or one of the 25 before it, for as long as its session
-lives. So that a restarted server can go on, what it stores as acknowledged (`stored`) is kept close behind what it
+lives. So that a restarted server can go on, what it stores as acknowledged (`stored`) is kept close to what it
 sends: a restarted server begins there, and the client takes its packets for repeated ones until it has caught up.
 """
 
@@ -12,17 +12,18 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from haild.wire.cld import packet as wire
 from haild.wire.cld.messages import Op
 
-WINDOW = 8
-STORED_WINDOW = 24
+WINDOW: Final = 8
+STORED_WINDOW: Final = 24
 """Packets that may be sent beyond the stored acknowledgement; below the 25 an original client looks back."""
-MAXIMUM_QUEUE = 4096
+MAXIMUM_QUEUE: Final = 4096
 """Packets waiting for an acknowledgement or to be sent; a client that lets more gather is given up."""
-_FIRST_REPEAT = 2.0
-_REPEAT = 5.0
+_FIRST_REPEAT: Final = 2.0
+_REPEAT: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -84,7 +85,7 @@ class Outgoing:
             self.waiting.clear()
             return packets
         packets = []
-        # Nothing is sent behind the answer to NEW_SESS: repeated after it, that would turn the client's window back
+        # Nothing is sent after the answer to NEW_SESS: repeated after it, that would turn the client's window back
         # (5.2).
         while self.waiting and len(self.sent) < WINDOW and not self._greeting:
             entry = self.waiting[0]

@@ -8,6 +8,7 @@ import logging
 import math
 import random
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from haild.cld.changes import Changes, Table
 from haild.cld.locks import Owner
@@ -16,15 +17,15 @@ from haild.wire.cld import messages as cld
 from haild.wire.cld import packet as wire
 from haild.wire.cld.messages import Op
 
-ENDED = 15.0
+ENDED: Final = 15.0
 """Seconds an ended session is kept to repeat the answer to END_SESS."""
-MAXIMUM_QUEUED = 32_768
+MAXIMUM_QUEUED: Final = 32_768
 """Packets that wait in all sessions on UDP together; beyond that, who makes more than its share wait is given up."""
-_SHARE = 64
-MAXIMUM_PARTIAL = 32 << 20
+_SHARE: Final = 64
+MAXIMUM_PARTIAL: Final = 32 << 20
 """Bytes of messages that are not complete yet, of all sessions together."""
-_EVENTS_PER_PING = 4
-_TOGETHER = 0.25
+_EVENTS_PER_PING: Final = 4
+_TOGETHER: Final = 0.25
 """Seconds: ends of leases, PINGs and repeats wait for the next multiple of this, so that those of many sessions are
 seen to together. Most are not due any more by then, and to wake for each costs as much as to answer a request."""
 
@@ -51,7 +52,7 @@ class Registry:
         self._queued = 0
         self._partial = 0
 
-    # --- keys
+    # Keys
 
     def key(self, user: bytes) -> wire.Key | None:
         """The key of a user; None for a user that has none."""
@@ -68,7 +69,7 @@ class Registry:
             return None
         return self._keys.setdefault(user, wire.Key(secret))
 
-    # --- sending
+    # Sending
 
     def random_id(self) -> int:
         """64 random bits, for message and sequence ids."""
@@ -139,7 +140,7 @@ class Registry:
         self.send(session, Op.EVENT, cld.EventBody(handle, bits).encode())
         if session.ours or session.outgoing.reliable:
             return
-        # An original client never acknowledges an EVENT, only what comes behind it (5.2).
+        # An original client never acknowledges an EVENT, only what comes after it (5.2).
         session.events += 1
         if session.events >= _EVENTS_PER_PING:
             self.ping(session)
@@ -163,14 +164,14 @@ class Registry:
         while self._doomed:
             self.end(self._doomed.pop(), "does not take what is sent to it")
 
-    # --- storing
+    # Storing
 
     def save(self, session: Session) -> None:
         """Note that the session has to be stored."""
         if not session.ended:
             self._changes.put(Table.SESSIONS, (session.sid,), session.row())
 
-    # --- beginning and end
+    # Beginning and end
 
     def add(self, session: Session) -> None:
         """Enter a session."""
@@ -207,7 +208,7 @@ class Registry:
         self._count(session)
         self.disassemble(session)
 
-    # --- timers
+    # Timers
 
     def schedule(self, session: Session) -> None:
         """See to it that `due` returns the session when its next timer fires."""

@@ -1,4 +1,4 @@
-"""Runs a `Service` on the network: one port for UDP and TCP, one timer, one store."""
+"""Runs a `Machine` on the network: one port for UDP and TCP, one timer, one store."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from haild.cld import tcp, udp
 from haild.cld.committer import Committer, Output
+from haild.cld.machine import Machine
 from haild.cld.reflection import Reflection
-from haild.cld.service import Service
 from haild.cld.session import Datagrams, Stream
 from haild.cld.store import Store
 from haild.daemon import listen
 from haild.daemon.errors import StartError
 
-_ATTEMPTS = 50
-_SID = slice(8, 16)
-_TURN = 64
+_ATTEMPTS: Final = 50
+_SID: Final = slice(8, 16)
+_TURN: Final = 64
 """Packets that one connection may cause to be sent before others get their turn; the last answer may be longer."""
-_CONGESTION = 8192
+_CONGESTION: Final = 8192
 """Packets waiting to be sent from which on no connection gets a turn."""
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 class Server:
     """A running server. Made by `start`."""
 
-    def __init__(self, service: Service, store: Store) -> None:
+    def __init__(self, service: Machine, store: Store) -> None:
         self.port = 0
         self.service = service
         self.arriving = memoryview(bytearray(tcp.RECEIVE_SIZE))
@@ -55,7 +55,7 @@ class Server:
         """Open the store in `directory`, serve on `port` (0: any that is free). Raises StartError."""
         listen.allow_descriptors(tcp.MAXIMUM_CONNECTIONS + 64)
         store = Store(directory)
-        service = Service(secrets=secrets, rng=random.Random(), wall=time.time, load=store.content)  # noqa: S311
+        service = Machine(secrets=secrets, rng=random.Random(), wall=time.time, load=store.content)  # noqa: S311
         try:
             listener, datagrams = _bind(port)
         except OSError as error:
@@ -105,7 +105,7 @@ class Server:
             f"{len(self.service.tree)} files and directories, {locks} locks held"
         )
 
-    # --- from the network
+    # From the network
 
     def opened(self, connection: tcp.Connection) -> None:
         """A connection came."""
@@ -166,7 +166,7 @@ class Server:
         self.service.port_closed(data[_SID], peer, time.monotonic())
         self.flush()
 
-    # --- to the network
+    # To the network
 
     def flush(self) -> None:
         """Send what has gathered; if there is something to store, after everything that can be read now was read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from haild.cld.changes import Row
 from haild.cld.outgoing import Outgoing
@@ -14,9 +14,9 @@ from haild.wire.cld import messages as cld
 from haild.wire.cld import packet as wire
 from haild.wire.cld import xdr
 
-ANSWERS = 8
+ANSWERS: Final = 8
 """Answers kept per session: as many as a client of ours has requests on their way."""
-PING_INTERVAL = 20.0
+PING_INTERVAL: Final = 20.0
 
 
 class Datagrams(NamedTuple):
@@ -134,7 +134,7 @@ class Session:
         )
 
 
-_ANSWER = struct.Struct(">QI")
+_ANSWER: Final = struct.Struct(">QI")
 
 
 def move(session: Session, peer: Peer) -> None:

@@ -7,19 +7,20 @@ import sqlite3
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from haild.cld.changes import Changes, Row, Table
 from haild.cld.files import Inode
 from haild.cld.locks import Lock
-from haild.cld.service import Stored
+from haild.cld.machine import Stored
 from haild.cld.session import Handle
 from haild.daemon.datadir import hold
 from haild.daemon.errors import refusal
 from haild.daemon.groupcommit import make_room
 
-NAME = "cld.sqlite"
-_VERSION = 1
-_SCHEMA = """
+NAME: Final = "cld.sqlite"
+_VERSION: Final = 1
+_SCHEMA: Final = """
 CREATE TABLE inodes (inum INTEGER PRIMARY KEY, version INTEGER, created INTEGER, modified INTEGER, flags INTEGER,
     path BLOB);
 CREATE TABLE contents (inum INTEGER PRIMARY KEY, data BLOB);
@@ -32,7 +33,7 @@ CREATE TABLE locks (number INTEGER PRIMARY KEY, inum INTEGER, sid BLOB, handle I
 """
 
 
-_GROUPS = (64, 16, 4, 1)
+_GROUPS: Final = (64, 16, 4, 1)
 """Rows in one statement. Python hands the interpreter over at every statement: a row each would let a commit wait for
 the loop as often as it has rows."""
 
@@ -49,8 +50,8 @@ def _delete(table: Table, count: int) -> str:
     return f"DELETE FROM {table.label} WHERE ({', '.join(table.key)}) IN (VALUES {keys})"  # noqa: S608
 
 
-_PUT = {(table, count): _put(table, count) for table in Table for count in _GROUPS}
-_DELETE = {(table, count): _delete(table, count) for table in Table for count in _GROUPS}
+_PUT: Final = {(table, count): _put(table, count) for table in Table for count in _GROUPS}
+_DELETE: Final = {(table, count): _delete(table, count) for table in Table for count in _GROUPS}
 
 
 def _execute(

@@ -7,27 +7,27 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from haild.cld.session import Stream
 from haild.wire.cld import packet as cld_packet
 
-MAXIMUM_CONNECTIONS = 10_000
-SILENT = 60.0
+MAXIMUM_CONNECTIONS: Final = 10_000
+SILENT: Final = 60.0
 """Seconds a connection may be without a session at first."""
-LINGER = 300.0
+LINGER: Final = 300.0
 """Seconds a connection is kept when its session has ended: a client of the reference does not survive a close by the
 server before it has given up by itself, which it does after 120 s (cld.md 1.2)."""
-MAXIMUM_BACKLOG = 2 << 20
+MAXIMUM_BACKLOG: Final = 2 << 20
 """Bytes that may wait for a client that does not read."""
-MAXIMUM_SLOW = 32
+MAXIMUM_SLOW: Final = 32
 """Connections whose clients do not read what they asked for; beyond that the next one is given up at once."""
-SLOW = 30.0
+SLOW: Final = 30.0
 """Seconds such a client has until it is given up."""
-_SEND_BUFFER = 512 << 10
-RECEIVE_SIZE = 64 << 10
+_SEND_BUFFER: Final = 512 << 10
+RECEIVE_SIZE: Final = 64 << 10
 """Bytes received at a time."""
-_PROOFS = (ConnectionResetError, BrokenPipeError)
+_PROOFS: Final = (ConnectionResetError, BrokenPipeError)
 
 
 class Owner(Protocol):

@@ -12,23 +12,24 @@ import logging
 import socket
 import struct
 from collections.abc import Callable
+from typing import Final
 
 from haild.cld.session import Datagrams
 from haild.daemon import listen
 
-MAXIMUM_DATAGRAM = 4096
-_BURST = 256
+MAXIMUM_DATAGRAM: Final = 4096
+_BURST: Final = 256
 """Datagrams read before others get their turn."""
-_RECEIVE_BUFFER = 4 << 20
-_IP_RECVERR = 11
-_IPV6_RECVERR = 25
-_IP_PKTINFO = 8
-_IN_PKTINFO = struct.Struct("@I4s4s")
-_IN6_PKTINFO = struct.Struct("@16sI")
-_EXTENDED_ERROR = struct.Struct("@IBBBBII")
-_ORIGIN_ICMP = 2
-_ORIGIN_ICMP6 = 3
-_PORT_UNREACHABLE = {(_ORIGIN_ICMP, 3, 3), (_ORIGIN_ICMP6, 1, 4)}
+_RECEIVE_BUFFER: Final = 4 << 20
+_IP_RECVERR: Final = 11
+_IPV6_RECVERR: Final = 25
+_IP_PKTINFO: Final = 8
+_IN_PKTINFO: Final = struct.Struct("@I4s4s")
+_IN6_PKTINFO: Final = struct.Struct("@16sI")
+_EXTENDED_ERROR: Final = struct.Struct("@IBBBBII")
+_ORIGIN_ICMP: Final = 2
+_ORIGIN_ICMP6: Final = 3
+_PORT_UNREACHABLE: Final = {(_ORIGIN_ICMP, 3, 3), (_ORIGIN_ICMP6, 1, 4)}
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Endpoint:
             except BlockingIOError:
                 return
             except OSError:
-                # May be the pending error of an earlier packet, to somebody else: once more.
+                # May be the pending error of an earlier packet to another client: try once more.
                 self._failed = True
                 continue
             return

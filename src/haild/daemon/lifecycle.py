@@ -15,10 +15,11 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from haild.transfer import memory
 
-STOP_DEADLINE = 1.0
+STOP_DEADLINE: Final = 1.0
 """Seconds from SIGTERM until what still runs is cut off."""
 
 logger = logging.getLogger(__name__)

@@ -7,10 +7,11 @@ import logging.handlers
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from haild.daemon.plaintext import PlainFormatter
 
-_SYSLOG_SOCKET = Path("/dev/log")
+_SYSLOG_SOCKET: Final = Path("/dev/log")
 
 
 def configure(program: str, *, to_stderr: bool, debug: bool) -> None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from haild.backoff import retry_blocking
 from haild.wire import xmltree
@@ -18,10 +19,10 @@ from haild.wire.numbers import decimal
 
 __all__ = ["Element", "SettingsError", "await_file", "decimal", "load", "parse", "port_number"]
 
-MAXIMUM_SIZE = 1 << 20
+MAXIMUM_SIZE: Final = 1 << 20
 """Bytes; a configuration is a few hundred."""
 
-_PROLOGUE = b"<settings>"
+_PROLOGUE: Final = b"<settings>"
 
 
 class SettingsError(Exception):

@@ -45,7 +45,7 @@ class Channel(asyncio.Protocol):
     def is_quiet(self) -> bool:
         """Whether nothing has arrived, not even the end of the connection; asks the socket itself.
 
-        The event loop may not have come to see yet what a node did while nobody was waiting for it.
+        The event loop may not have seen yet what a node did while no request was waiting.
         """
         if not self.alive or self._size or self._transport is None:
             return False

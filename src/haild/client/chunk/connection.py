@@ -19,7 +19,7 @@ from haild.wire.chunk.messages import CheckState, Operation, RequestFlag, Respon
 STALL: Final = 30.0
 """Seconds that a single read or write may wait for the node."""
 JOINED: Final = 1 << 16
-"""Bytes of the largest first piece that is copied behind the request, to be sent with it."""
+"""Bytes of the largest first piece that is copied after the request, to be sent with it."""
 READ_SIZE: Final = 1 << 18
 """Bytes of the largest block a Reader gives."""
 
@@ -178,7 +178,7 @@ class Connection:
         return [listed async for listed in self.iterate_listing()]
 
     async def iterate_listing(self) -> AsyncIterator[ListedObject]:
-        """The same as `listing`, as it arrives."""
+        """The entries of `listing`, as they arrive."""
         response = await self._ask(Operation.LIST)
         remaining = response.data_length
         parser = ListingParser()
@@ -225,7 +225,7 @@ class Connection:
             return not self._channel.alive
         except OSError:
             return True
-        self._channel.abort()  # bytes that nobody asked for
+        self._channel.abort()  # bytes that were not asked for
         return True
 
     async def close(self) -> None:
@@ -343,7 +343,7 @@ class Put:
 
 
 @dataclass(slots=True)
-class Rest:
+class RemainingBody:
     """`size` bytes of an object that have not been received yet, to be read from the socket `descriptor`.
 
     `stall`: seconds that the node may be silent. Whoever reads says in `taken` how many bytes it got,
@@ -382,10 +382,10 @@ class Reader:
             self._connection._busy = False
         return block
 
-    async def pieces(self, smallest: int) -> AsyncGenerator[bytes | Rest, None]:
-        """What has arrived as blocks; then what is still to come as a Rest if that is at least `smallest` bytes.
+    async def pieces(self, smallest: int) -> AsyncGenerator[bytes | RemainingBody, None]:
+        """The blocks that have arrived, then a RemainingBody if at least `smallest` bytes are still to come.
 
-        A Rest, or what its receiver leaves of it, may be left alone: it comes as blocks then.
+        The receiver may ignore the RemainingBody or take part of it; what it leaves arrives as blocks.
         """
         lendable = True
         while self._remaining:
@@ -394,11 +394,11 @@ class Reader:
                 yield await anext(self)
                 continue
             lendable = False
-            rest = Rest(descriptor, self._remaining, self._connection._channel.stall)
+            rest = RemainingBody(descriptor, self._remaining, self._connection._channel.stall)
             yield rest
             self._settle(rest)
 
-    def _settle(self, rest: Rest) -> None:
+    def _settle(self, rest: RemainingBody) -> None:
         self._remaining -= rest.taken
         if rest.failure:
             self._connection.abort()

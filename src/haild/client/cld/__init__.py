@@ -5,9 +5,9 @@
     await session.lock(handle)
 
 A session of this client has a lease (10 s by default). Against a server of ours the session outlives the loss of its
-connection and a restart of the server; it fences itself before its lease ends, so that nobody else can hold a lock
-while this side believes to hold it: see `haild.client.cld.machine` for the rule and `haild.cld.service` for the
-argument. Who acts on the strength of a lock looks at `Session.valid` immediately before.
+connection and a restart of the server. It fences itself before its lease ends, so that no other client can hold a
+lock while this side believes to hold it: see `haild.client.cld.machine` for the rule and `haild.cld.machine` for the
+argument. Before acting on the strength of a lock, check `Session.valid`.
 
 Errors: see `haild.client.cld.errors`.
 """

@@ -94,7 +94,7 @@ async def _query(server: Address, name: str) -> list[dns.Service]:
 
 
 async def _ask_over_tcp(server: Address, query: bytes) -> bytes:
-    """Query and answer each go behind their length there (RFC 1035, section 4.2.2)."""
+    """Query and answer each follow their length there (RFC 1035, section 4.2.2)."""
     reader, writer = await asyncio.open_connection(*server)
     try:
         writer.write(len(query).to_bytes(2, "big") + query)

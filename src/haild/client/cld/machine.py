@@ -17,31 +17,32 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from haild.wire.cld import extension, xdr
 from haild.wire.cld import messages as cld
 from haild.wire.cld import packet as wire
 from haild.wire.cld.messages import ErrorCode, Op
 
-FENCE = 0.8
+FENCE: Final = 0.8
 """Part of the lease after which the client itself gives up a session that it could not renew."""
-RENEW = 0.4
+RENEW: Final = 0.4
 """Part of the lease after which a quiet session is renewed, or a little earlier: see `TOGETHER`."""
-TOGETHER = 0.01
+TOGETHER: Final = 0.01
 """Part of the lease: leases are renewed at multiples of it by the caller's clock. Where that is the same for all
 sessions of a host, their renewals come to the server in groups; to wake for one costs it more than to answer it."""
-WINDOW = 8
+WINDOW: Final = 8
 """Requests on their way at once; a server remembers that many answers for a client that resumes."""
-_REPEAT_REFERENCE = 5.0
-_REPEAT = 1.0
-_RESUME_REPEAT = (0.1, 0.2, 0.4, 0.5)
-_PADDING = 512
+_REPEAT_REFERENCE: Final = 5.0
+_REPEAT: Final = 1.0
+_RESUME_REPEAT: Final = (0.1, 0.2, 0.4, 0.5)
+_PADDING: Final = 512
 """Bytes of body of NEW_SESS and RESUME over UDP, ignored by servers (cld.md section 4). A server of ours sends an
 address that is not proven no more than came from it (`haild.cld.reflection`): 512 are room for 40 handles in the
 answer to RESUME."""
-_SILENCE = 0.25
+_SILENCE: Final = 0.25
 """Part of the lease a request may wait for its answer before the way to the server is taken for broken."""
-_UNSEQUENCED = frozenset({ErrorCode.SESS_INVAL, ErrorCode.SESS_EXISTS, ErrorCode.SIG_INVAL})
+_UNSEQUENCED: Final = frozenset({ErrorCode.SESS_INVAL, ErrorCode.SESS_EXISTS, ErrorCode.SIG_INVAL})
 
 
 class State(Enum):
@@ -135,7 +136,7 @@ class Machine:
         self._renewals: set[int] = set()
         self._last_sent = 0.0
 
-    # --- what the caller asks for
+    # What the caller asks for
 
     def start(self, now: float) -> None:
         """Ask for the session. Answered like a request, with the message id that is returned by `special_xid`."""
@@ -189,7 +190,7 @@ class Machine:
         """Give the session up."""
         self._lose(ErrorCode.TIMEOUT, reason)
 
-    # --- time
+    # Time
 
     def deadline(self) -> float | None:
         """When `tick` is to be called at the latest; None once the session is lost."""
@@ -248,7 +249,7 @@ class Machine:
             return _REPEAT_REFERENCE
         return _SILENCE * self.lease if self._reliable else min(_REPEAT, _SILENCE * self.lease)
 
-    # --- sending
+    # Sending
 
     def _packets(self, message: wire.Message) -> list[bytes]:
         packets = wire.fragments(self.sid, self._user, message, self._sequence)
@@ -305,7 +306,7 @@ class Machine:
         packet = wire.Packet(self.sid, self._user, wire.Order.ONLY, 0, Op.ACK, b"", sequence)
         return wire.seal(packet, self._key)
 
-    # --- receiving
+    # Receiving
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one packet as it came. What is not a packet of this session is ignored."""

@@ -28,7 +28,7 @@ SMALLEST = 1 << 20
 
 logger = logging.getLogger(__name__)
 
-Piece = bytes | chunk.Rest
+Piece = bytes | chunk.RemainingBody
 
 Failures = (OSError, chunk.ChunkError)
 _BAD_COPY = (chunk.ResponseCode.NO_SUCH_KEY, chunk.ResponseCode.INTERNAL_ERROR)
@@ -186,7 +186,7 @@ class Placement:
     async def pass_on(
         self, stored: StoredBody, offset: int, length: int, *, smallest: int = SMALLEST
     ) -> AsyncGenerator[Piece, None]:
-        """The same for a receiver that can read from a socket itself: the rest of a large body may come as a Rest.
+        """Pieces for a receiver that can read from a socket itself: of a large body, the rest may be a RemainingBody.
 
         `smallest`: how many bytes of a whole body must still be to come for that.
         """
@@ -200,7 +200,7 @@ class Placement:
                     pieces = _pieces(node, body, end, smallest) if whole else _stretch(node, body, position, end)
                     async with contextlib.aclosing(pieces):
                         async for piece in pieces:
-                            if isinstance(piece, chunk.Rest):
+                            if isinstance(piece, chunk.RemainingBody):
                                 yield piece
                                 position += piece.taken
                             else:
@@ -309,7 +309,7 @@ async def _pieces(node: Node, body: int, size: int, smallest: int) -> AsyncGener
 
 
 async def _blocks(pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
-    """Pieces among which there is no Rest."""
+    """Pieces among which there is no RemainingBody."""
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
             if isinstance(piece, bytes):

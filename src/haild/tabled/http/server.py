@@ -241,7 +241,7 @@ async def _send(request: http.Request, answer: Answer, request_id: str) -> None:
 
 
 async def _write(request: http.Request, piece: Piece) -> None:
-    """Send a piece. A Rest that ends early is left to the stream that gave it, which may find the bytes elsewhere."""
+    """Send a piece. If a RemainingBody ends early, its stream goes on, and may find the bytes elsewhere."""
     if isinstance(piece, bytes):
         await request.write(piece)
     elif splice.can_take(request.transport):

@@ -18,15 +18,15 @@ TAIL: Final = b"</ListVolumeResult>\r\n"
 MAXIMUM_ENTRY: Final = 16384
 """Bytes of one Contents element: a key of 1,024 bytes of which each takes six when escaped, and the rest."""
 
-_NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"}
-_ESCAPES = {ord(character): text for character, text in _NAMED.items()} | {
+_NAMED: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"}
+_ESCAPES: Final = {ord(character): text for character, text in _NAMED.items()} | {
     code: f"&#x{code:x};" for code in (*range(1, 9), 11, 12, *range(14, 32), *range(127, 133), *range(134, 160))
 }
-_PLAIN = re.compile(rb"[ !#$%(-;=?-~]*")
-_REFERENCE = re.compile(rb"&(?:#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|apos|quot));")
-_UNNAMED = {text[1:-1].encode(): character.encode() for character, text in _NAMED.items()}
-_CONTENTS = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
-_VALUE = re.compile(rb"<(Name|LastModified|ETag|Size|Owner)>([^<]*)</\1>")
+_PLAIN: Final = re.compile(rb"[ !#$%(-;=?-~]*")
+_REFERENCE: Final = re.compile(rb"&(?:#x([0-9A-Fa-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|apos|quot));")
+_UNNAMED: Final = {text[1:-1].encode(): character.encode() for character, text in _NAMED.items()}
+_CONTENTS: Final = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
+_VALUE: Final = re.compile(rb"<(Name|LastModified|ETag|Size|Owner)>([^<]*)</\1>")
 
 
 @dataclass(frozen=True, slots=True)

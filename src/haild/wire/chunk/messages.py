@@ -32,10 +32,10 @@ NO_HASH: Final = bytes(20)
 TLS_SIGNATURE: Final = b"START-TLS"
 """What stands in the signature field of START_TLS."""
 
-_REQUEST = struct.Struct("<8sBBH4sQ64s")
-_RESPONSE = struct.Struct("<8sBB2x4sQ20s4x")
-_TIMED_RESPONSE = struct.Struct("<8sBB2x4sQ20s4xQ")
-_OFFSET = struct.Struct("<Q")
+_REQUEST: Final = struct.Struct("<8sBBH4sQ64s")
+_RESPONSE: Final = struct.Struct("<8sBB2x4sQ20s4x")
+_TIMED_RESPONSE: Final = struct.Struct("<8sBB2x4sQ20s4xQ")
+_OFFSET: Final = struct.Struct("<Q")
 _UNSIGNED_SIZE: Final = 24
 _NO_SIGNATURE: Final = bytes(64)
 

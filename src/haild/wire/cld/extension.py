@@ -2,18 +2,18 @@
 
 * A client of ours says so in its session id, which is eight opaque bytes to everybody else (cld.md 3.1): three
   bytes of magic, the lease it asks for in whole seconds, four random bytes.
-* A server of ours that meets such a session id adds a `Grant` behind the body of its NEW_SESS response. Bytes after
-  the last field of a body are ignored by everybody else (section 4), and nobody else asks for them.
+* A server of ours that meets such a session id adds a `Grant` after the body of its NEW_SESS response. Bytes after
+  the last field of a body are ignored by all other clients (section 4), which never ask for them.
 * Only when both have thus recognised each other, RESUME is used: the client sends it, on a new connection or after
-  silence, to go on with its session; both sequences start anew with it, requests that were not answered are
+  silence, to go on with its session; both sequences start again with it, requests that were not answered are
   sent again with their old message ids, and those that had been executed get their old answer. The response is a
   `Resumed`: what the session still owns. Sent by the server without a sequence id of its own (as 8.5 says), RESUME
   asks the client for that.
-* A NOP with a `Lifeline` behind it tells the number of a UDP port that the client keeps open for as long as it
+* A NOP with a `Lifeline` as its body tells the number of a UDP port that the client keeps open for as long as it
   believes in its session, on the address its connection comes from. The server tests it with a PING; once it was
   answered, a port found closed is proof that the client is gone, also when there is no connection left to tell
   (after a restart of the server).
-* A NOP with a `RENEWAL` behind it, on UDP, is answered outside the server's sequence (as 8.5 says of errors), and
+* A NOP with a `RENEWAL` as its body, on UDP, is answered outside the server's sequence (as 8.5 says of errors), and
   again if it comes again: nothing has to be acknowledged. A server that does not know it answers as to any NOP.
 """
 
@@ -21,21 +21,22 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Final
 
 from haild.wire.cld import xdr
 
-DEFAULT_LEASE = 10.0
+DEFAULT_LEASE: Final = 10.0
 """Seconds a session of our clients lives without contact."""
-MAXIMUM_LEASE = 120
-_SID_MAGIC = b"\xe8hb"
-_MAGIC = 0x68627831
-_LIFELINE_MAGIC = 0x68627832
-RENEWAL = b"hbx3"
+MAXIMUM_LEASE: Final = 120
+_SID_MAGIC: Final = b"\xe8hb"
+_MAGIC: Final = 0x68627831
+_LIFELINE_MAGIC: Final = 0x68627832
+RENEWAL: Final = b"hbx3"
 """Body of a NOP whose answer needs no place in the server's sequence."""
-_GRANT = struct.Struct(">II")
-_LIFELINE = struct.Struct(">II")
-_OWNED = struct.Struct(">QI")
-_GENERIC_SIZE = 12
+_GRANT: Final = struct.Struct(">II")
+_LIFELINE: Final = struct.Struct(">II")
+_OWNED: Final = struct.Struct(">QI")
+_GENERIC_SIZE: Final = 12
 
 
 def make_sid(lease: float, randomness: bytes) -> bytes:

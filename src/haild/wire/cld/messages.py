@@ -10,18 +10,19 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from typing import Final
 
 from haild.wire.cld import xdr
 
-DEFAULT_PORT = 8081
-MAXIMUM_DATA = 131072
+DEFAULT_PORT: Final = 8081
+MAXIMUM_DATA: Final = 131072
 """Bytes of a file or a directory."""
-MAXIMUM_PATH = 256
-MAXIMUM_BODY = 196608
+MAXIMUM_PATH: Final = 256
+MAXIMUM_BODY: Final = 196608
 """Bytes of a reassembled message."""
-SESSION_TIMEOUT = 60.0
+SESSION_TIMEOUT: Final = 60.0
 """Seconds without contact after which a server of the reference ends a session (8.2)."""
-CLIENT_TIMEOUT = 120.0
+CLIENT_TIMEOUT: Final = 120.0
 """Seconds without a packet after which a client of the reference gives up its session (8.3)."""
 
 
@@ -94,17 +95,17 @@ class EventMask(IntFlag):
     SESS_FAILED = 0x10
 
 
-LOCK_SHARED = 0x01
+LOCK_SHARED: Final = 0x01
 """Lock flag: shared; without it exclusive (6.5)."""
-INODE_DIRECTORY = 0x01
+INODE_DIRECTORY: Final = 0x01
 """Inode flag (6.5)."""
 
-_GENERIC = struct.Struct(">IQ")
-_OPEN_REPLY = struct.Struct(">IQQ")
-_OPEN = struct.Struct(">II")
-_LOCK = struct.Struct(">QI")
-_EVENT = struct.Struct(">QI")
-_METADATA = struct.Struct(">IQQQQQI")
+_GENERIC: Final = struct.Struct(">IQ")
+_OPEN_REPLY: Final = struct.Struct(">IQQ")
+_OPEN: Final = struct.Struct(">II")
+_LOCK: Final = struct.Struct(">QI")
+_EVENT: Final = struct.Struct(">QI")
+_METADATA: Final = struct.Struct(">IQQQQQI")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,29 +10,29 @@ import hmac
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from haild.wire.cld import messages as cld
 from haild.wire.cld import xdr
 
-MAXIMUM_CHUNK = 1024
+MAXIMUM_CHUNK: Final = 1024
 """Body bytes in one packet (3.5)."""
-MAXIMUM_FRAME = 4096
-MAXIMUM_USER = 31
-SEQUENCE_MODULUS = 1 << 64
+MAXIMUM_FRAME: Final = 4096
+MAXIMUM_USER: Final = 31
+SEQUENCE_MODULUS: Final = 1 << 64
 
-_MAGIC = b"tkp1cDLC"
-_MAGIC_BIG_ENDIAN = b"CLDc1pkt"
-_FRAME_MAGIC = b"CLD1"
-_FOOTER = 28
-_MAC = 20
-_FIXED = struct.Struct(">8s8sI")
-_WORD = struct.Struct(">I")
-_XID_OP = struct.Struct(">QI")
-_SEQUENCE = struct.Struct("<Q")
-_USER_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
-_INNER = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_MAGIC: Final = b"tkp1cDLC"
+_MAGIC_BIG_ENDIAN: Final = b"CLDc1pkt"
+_FRAME_MAGIC: Final = b"CLD1"
+_FOOTER: Final = 28
+_MAC: Final = 20
+_FIXED: Final = struct.Struct(">8s8sI")
+_WORD: Final = struct.Struct(">I")
+_XID_OP: Final = struct.Struct(">QI")
+_SEQUENCE: Final = struct.Struct("<Q")
+_USER_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class PacketError(ValueError):
@@ -205,7 +205,7 @@ class Reassembly:
 
 
 def frame(packet: bytes, direction: Direction) -> bytes:
-    """The packet behind the 8-byte header it has on TCP (1.2)."""
+    """The packet with the 8-byte header that it has on TCP (1.2)."""
     return _FRAME_MAGIC + (direction | len(packet) << 8).to_bytes(4, "little") + packet
 
 

@@ -7,10 +7,11 @@ the reference's decoder does not check it either.
 from __future__ import annotations
 
 import struct
+from typing import Final
 
-_WORD = struct.Struct(">I")
-_HYPER = struct.Struct(">Q")
-_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+_WORD: Final = struct.Struct(">I")
+_HYPER: Final = struct.Struct(">Q")
+_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
 class XdrError(ValueError):

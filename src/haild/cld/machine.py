@@ -38,6 +38,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from haild.cld.challenge import Challenger
 from haild.cld.changes import Changes, Row, Table
@@ -54,14 +55,14 @@ from haild.wire.cld import packet as wire
 from haild.wire.cld import xdr
 from haild.wire.cld.messages import ErrorCode, Op
 
-MAXIMUM_SESSIONS = 10_000
-MAXIMUM_PER_STREAM = 64
-_MAXIMUM_EARLY = 64
-_SORT = 0.2
+MAXIMUM_SESSIONS: Final = 10_000
+MAXIMUM_PER_STREAM: Final = 64
+_MAXIMUM_EARLY: Final = 64
+_SORT: Final = 0.2
 """Seconds in which the packets an original client repeats after a restart are gathered and put in order."""
-_LATE = 1.0
-_SID = slice(8, 16)
-_STORE_AFTER = 8
+_LATE: Final = 1.0
+_SID: Final = slice(8, 16)
+_STORE_AFTER: Final = 8
 """Acknowledged packets after which the acknowledgement is stored."""
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Stored:
-    """What a store holds, for `Service.restore`. Locks are in the order of their numbers."""
+    """What a store holds, for `Machine.restore`. Locks are in the order of their numbers."""
 
     inodes: Iterable[Inode]
     sessions: Iterable[tuple[bytes, Row]]
@@ -77,7 +78,7 @@ class Stored:
     locks: Iterable[Lock]
 
 
-class Service:
+class Machine:
     """The whole server but its I/O. Every call takes the time: seconds of a clock that never goes back."""
 
     def __init__(
@@ -125,7 +126,7 @@ class Service:
             else:
                 self.changes.delete(Table.LOCKS, (lock.number,))
 
-    # --- packets
+    # Packets
 
     def receive(self, data: bytes, peer: Peer, now: float) -> None:
         """Take one packet from the network (8.5)."""
@@ -210,7 +211,7 @@ class Service:
         ahead = wire.newer(packet.sequence, session.expected)
         renewal = session.ours and not session.ended and isinstance(peer, Datagrams) and _renews(packet)
         if renewal and ahead <= 0:
-            # As often as it is asked: if an answer is lost, nobody repeats it.
+            # Answered as often as it comes, because a lost answer is not repeated.
             answer = cld.Generic(ErrorCode.OK, packet.xid).encode()
             self.registry.bare(session, peer, packet.op, packet.sequence, answer)
         if ahead < 0 or (ahead > 0 and not isinstance(peer, Stream)):
@@ -268,7 +269,7 @@ class Service:
             self.registry.save(session)
         self.registry.pump(session)
 
-    # --- sessions
+    # Sessions
 
     def _new_session(self, packet: wire.Packet, peer: Peer, key: wire.Key) -> None:
         registry = self.registry
@@ -321,7 +322,7 @@ class Service:
         body = cld.Generic(ErrorCode.OK, packet.xid).encode() + cld_extension.Resumed(owned).encode()
         registry.send(session, Op.RESUME, body)
 
-    # --- messages
+    # Messages
 
     def _message(self, session: Session, message: wire.Message) -> None:
         xid, op, body = message
@@ -363,7 +364,7 @@ class Service:
             call.session.remember(call.xid, response.op, response.body)
             self.registry.save(call.session)
 
-    # --- what the network tells
+    # What the network tells
 
     def stream_closed(self, stream: Stream, now: float) -> None:
         """A TCP connection came to its end by its client's doing: proof of death of its sessions."""
@@ -404,7 +405,7 @@ class Service:
             return session.proven
         return self.challenger.announced(session, address)
 
-    # --- time
+    # Time
 
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
@@ -442,7 +443,7 @@ class Service:
         if session.sid in self.registry.sessions:
             self.registry.schedule(session)
 
-    # --- storing
+    # Storing
 
     def stored(self, batch: Changes) -> None:
         """Changes that were taken have been stored."""
