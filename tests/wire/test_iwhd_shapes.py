@@ -107,6 +107,19 @@ def test_everything_is_escaped(bucket: str, key: str) -> None:
     assert entry.findtext("provider/password") == key
 
 
+def test_a_terminal_obeys_nothing_in_a_list() -> None:
+    name = "a\x9b31m\u202eb\u2066\u200b\ufeff\U000e0041"
+    documents = (
+        xml_objects([Listed(name, name)]),
+        json_objects([Listed(name, name)]),
+        "".join(iwhdxml.root([Link("bucket", name)])),
+        "".join(iwhdjson.providers([ProviderEntry(name, "fs", password=name)])),
+    )
+    for document in documents:
+        assert document.isascii()
+        assert "31m" in document
+
+
 @pytest.mark.parametrize("text", ["", "a\tb", "\x00", "\x7f", "\ud800", "\uffff"])
 def test_not_a_name(text: str) -> None:
     assert not is_name(text)

@@ -54,7 +54,8 @@ def _ec2(settings: ProviderSettings, bucket: str, key: str, values: Values, dire
             path.write_text(values[name], encoding="utf-8")
             files.append(str(path))
         else:
-            files.append(_needed(name, settings.attributes.get(name)))
+            # A file that a client's own provider names could be any file of this host.
+            files.append(_needed(name, settings.attributes.get(name) if settings.configured else None))
     return [
         bucket,
         key,

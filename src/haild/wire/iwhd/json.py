@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from haild.wire.iwhd.listing import Link, Listed, ProviderEntry
+from haild.wire.iwhd.listing import HARMFUL, Link, Listed, ProviderEntry
 from haild.wire.iwhd.target import VERSION, path_of
 
 
 def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    quoted = json.dumps(text, ensure_ascii=False)
+    return HARMFUL.sub(lambda match: json.dumps(match[0])[1:-1], quoted)
 
 
 def _element(members: Iterable[tuple[str, str]], indent: str) -> str:

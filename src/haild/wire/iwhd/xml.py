@@ -8,18 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from xml.sax.saxutils import escape, quoteattr
 
-from haild.wire.iwhd.listing import Link, Listed, ProviderEntry
+from haild.wire.iwhd.listing import HARMFUL, Link, Listed, ProviderEntry
 from haild.wire.iwhd.target import VERSION, path_of
 
 
 def _attribute(text: str) -> str:
     quoted: str = quoteattr(text, _QUOTES)
-    return quoted
+    return _plain(quoted)
 
 
 def _text(text: str) -> str:
     escaped: str = escape(text)
-    return escaped
+    return _plain(escaped)
+
+
+def _plain(text: str) -> str:
+    """Harmful characters as references (XML 1.0, 4.1)."""
+    return HARMFUL.sub(lambda match: f"&#x{ord(match[0]):x};", text)
 
 
 # quoteattr would switch to single quotes for a text that holds double ones.
