@@ -157,6 +157,22 @@ def test_metadata_of_the_first_version_are_taken_over(tmp_path: Path) -> None:
         assert iwhd.request("GET", "/b/k").status == 500
 
 
+def test_scrub_finds_all_of_it(iwhd: Iwhd) -> None:
+    for number in range(3):
+        assert iwhd.request("PUT", f"/b/o{number}", CONTENT).status == 201
+        assert iwhd.request("PUT", f"/b/o{number}/color", b"red").status == 201
+    assert iwhd.request("GET", "/b/o1").body == CONTENT
+    clean = iwhd.request("POST", "/", "op=scrub", FORM)
+    assert (clean.status, clean.text) == (200, "4 bodies and 3 attributes read, 0 damaged\n")
+    flip(iwhd.directory / "primary" / "b" / "o1", 2_999_999)
+    (iwhd.directory / "primary" / "b" / "o2").unlink()
+    with contextlib.closing(sqlite3.connect(iwhd.directory / "_db" / "iwhd.db")) as connection, connection:
+        connection.execute("UPDATE attribute SET value = ? WHERE value = ? AND object = 4", (b"rot", b"red"))
+    *lines, last = iwhd.request("POST", "/", "op=scrub", FORM).text.splitlines()
+    assert last == "4 bodies and 3 attributes read, 3 damaged"
+    assert ["b/o1" in lines[0], "color of b/o1" in lines[1], "o2" in lines[2]] == [True, True, True]
+
+
 def refused(iwhd: Iwhd) -> tuple[int, str]:
     """The exit status and the last line of the log of a daemon that does not start."""
     iwhd.start(wait=False)

@@ -108,8 +108,8 @@ async def _read(site: Site, request: web.BaseRequest, reading: Reading) -> Reply
             raise RequestError(416, headers={"Content-Range": f"bytes */{record.size}"}) from error
     async with contextlib.AsyncExitStack() as stack:
         try:
-            place = {} if part is None else {"offset": part.offset, "length": part.length}
-            body = await stack.enter_async_context(reading.open(**place))
+            opening = reading.open() if part is None else reading.open(part.offset, part.length)
+            body = await stack.enter_async_context(opening)
         except MissingError as error:
             logger.warning("get of %s/%s: %s", reading.bucket, reading.key, error)
             raise RequestError(404 if record is None else site.directory.primary.lost_body_status) from error

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from aiohttp import web
 
+from haild.daemon.plaintext import printable
 from haild.iwhd import provider
 from haild.iwhd.configuration import from_values
 from haild.iwhd.http import reply
@@ -19,6 +20,7 @@ from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 from haild.iwhd.warehouse.health import UnhealthyError
+from haild.iwhd.warehouse.scrub import Scrubbed, scrub
 from haild.wire.iwhd.form import Form
 from haild.wire.iwhd.listing import Link, ProviderEntry
 from haild.wire.iwhd.target import Target, path_of
@@ -46,14 +48,28 @@ async def get_root(site: Site, request: web.BaseRequest, _target: Target) -> Rep
 
 
 async def post_root(site: Site, request: web.BaseRequest, _target: Target) -> Reply:
-    """The control operation `rep_status`."""
+    """The control operations `rep_status` and, our addition, `scrub`."""
     form = await site.bodies.form(request)
     operation = form.get("op")
     if operation is None:
         raise RequestError(400, "missing op")
+    if operation == b"scrub":
+        return Reply(200, _scrubbed(site, request), "text/plain; charset=utf-8")
     if operation != b"rep_status":
         raise RequestError(400, "unknown op")
     return reply.text(f"{await site.queue.length()} requests\n")
+
+
+async def _scrubbed(site: Site, request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """A line for each damaged body or attribute, then what was read. Ends when the client leaves."""
+    result = Scrubbed()
+    async for trouble in scrub(site.database, site.objects, result):
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        if trouble:
+            logger.error("scrub: %s", trouble)
+            yield f"{printable(trouble)}\n".encode()
+    yield f"{result.bodies} bodies and {result.attributes} attributes read, {result.damaged} damaged\n".encode()
 
 
 async def get_health(site: Site, _request: web.BaseRequest, _target: Target) -> Reply:

@@ -42,6 +42,8 @@ class Expected:
 
     size: int
     sums: bytes | None = None
+    afresh: bool = False
+    """Whether an earlier check does not count."""
 
 
 @dataclass(frozen=True, slots=True)

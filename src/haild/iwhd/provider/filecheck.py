@@ -52,6 +52,7 @@ class FileCheck:
         self._file = file
         self._what = what
         self._sums = expected.sums
+        self._afresh = expected.afresh
         self._verifications = verifications
         status = os.fstat(file.fileno())
         self._size = status.st_size
@@ -63,7 +64,7 @@ class FileCheck:
     @property
     def is_needed(self) -> bool:
         """Whether there is anything to check."""
-        return self._sums is not None and not self._verifications.holds(self._stamp, self._sums)
+        return self._sums is not None and (self._afresh or not self._verifications.holds(self._stamp, self._sums))
 
     def __call__(self, offset: int, count: int) -> None:
         """Raises DamagedError unless the `count` bytes from `offset` on are what was put. Reads the file."""

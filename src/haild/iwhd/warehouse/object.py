@@ -354,13 +354,15 @@ class Reading:
     is_known: bool
 
     @contextlib.asynccontextmanager
-    async def open(self, offset: int = 0, length: int | None = None) -> AsyncIterator[Body]:
+    async def open(self, offset: int = 0, length: int | None = None, *, afresh: bool = False) -> AsyncIterator[Body]:
         """`length` bytes (None: the rest) of the body from `offset` on, record or not.
+
+        afresh: check it although that was done a short time ago.
 
         Raises ChangedError, DamagedError, other ProviderErrors.
         """
         record = self.record
-        expected = None if record is None else Expected(record.size, record.sums)
+        expected = None if record is None else Expected(record.size, record.sums, afresh=afresh)
         provider = self.objects.primary
         async with contextlib.AsyncExitStack() as stack:
             try:
