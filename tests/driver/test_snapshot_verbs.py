@@ -311,6 +311,26 @@ def test_a_killed_restore_is_finished_by_the_next_command(fake: FakeEngine, cont
     assert again or wrote_behind_it
 
 
+def test_a_frozen_helper_is_let_go_on(fake: FakeEngine, context: Context) -> None:
+    """A user may pause all containers, that of a killed restore included."""
+    save(context, "seed")
+    write(fake, 2)
+
+    def kill(moment: str) -> None:
+        if moment == "after start_container" and restoring(fake):
+            raise KilledError(moment)
+
+    fake.interrupt = kill
+    with pytest.raises(KilledError):
+        restore(context, "seed")
+    fake.interrupt = lambda moment: None
+    for helper in [c for c in fake.all_containers.values() if names.HELPER in c.labels]:
+        fake.all_containers[helper.id] = replace(helper, state=ContainerState.PAUSED)
+    assert up(context).working
+    assert data(fake) == {1}
+    assert helpers(fake) == []
+
+
 def test_a_half_restored_stack_is_not_saved_and_reset_gives_the_data_up(fake: FakeEngine, context: Context) -> None:
     save(context, "seed")
     write(fake, 2)

@@ -1,6 +1,7 @@
 """Which process is a stray, and its end: real processes, shown to the program in a /proc of the test's."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,11 +44,14 @@ class Proc:
         (self.root / name / "stat").write_text(f"7 ({program}) S 1{' 0' * 17} {began} 0 0\n")
 
     def process(
-        self, cgroup: str, root: str = VOLUME, *, device: str = "254:0", space: str = "own"
+        self, cgroup: str, root: str = VOLUME, *, device: str = "254:0", space: str = "own", engine: str = "/docker"
     ) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(["sleep", "60"])
         self.children.append(child)
-        self.add(str(child.pid), cgroup, [(root, "/var/lib/chunkd")], device=device, space=space)
+        identifier = re.findall(r"[0-9a-f]{64}", cgroup)[-1:]
+        started = [(f"{engine}/containers/{known}/hostname", "/etc/hostname") for known in identifier]
+        mounted = [(root, "/var/lib/chunkd"), *(started if engine else ())]
+        self.add(str(child.pid), cgroup, mounted, device=device, space=space)
         return child
 
 
@@ -108,3 +112,19 @@ def test_a_process_that_has_gone_meanwhile_is_no_error(proc: Proc) -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(child.pid, 0)
     assert strayagent.end(proc.root, [], []) == []
+
+
+@pytest.mark.parametrize("engine", ["", "/podman", f"/docker/volumes/x/_data/containers/{OUTER}"])
+def test_a_process_that_another_engine_started_is_spared(proc: Proc, engine: str) -> None:
+    """It may be a backup, in a container of podman or nerdctl, with our volume mounted by its path."""
+    child = proc.process(f"/libpod-{FORGOTTEN}", engine=engine)
+    assert strayagent.end(proc.root, [RUNNING], [KNOWN]) == []
+    assert child.poll() is None
+
+
+def test_a_container_that_was_removed_is_known_by_what_its_process_keeps(proc: Proc) -> None:
+    child = proc.process(f"/docker/{FORGOTTEN}", engine="")
+    path = proc.root / str(child.pid) / "mountinfo"
+    gone = f"/docker/containers/{FORGOTTEN}/hostname//deleted"
+    path.write_text(path.read_text() + f"99 75 254:0 {gone} /etc/hostname rw - ext4 /dev/vda rw\n")
+    assert [stray["pid"] for stray in strayagent.end(proc.root, [RUNNING], [KNOWN])] == [child.pid]

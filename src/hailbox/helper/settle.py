@@ -140,6 +140,8 @@ def end_restores(context: Context, restored: Iterable[Container]) -> None:
     """Remove the helpers that have restored a snapshot, once the old content is gone. Raises HelperFailedError."""
     engine = context.engine
     for helper in restored:
+        if helper.state is ContainerState.PAUSED:
+            engine.unpause_container(helper.id)
         engine.kill_container(helper.id, signal=names.GO)
         if engine.await_exit(helper.id, deadline=_RESTORE_DEADLINE) != 0:
             volumes = {volume: f"/volumes/{volume}" for volume in helper.mounts}
@@ -163,7 +165,13 @@ def _make_ready(engine: Engine, helper: Container) -> Iterator[bytes]:
 
     Each line begins with its time and a blank; the lines end with the helper.
     """
-    earlier = sum(1 for _ in engine.logs(helper.id)) if helper.state is ContainerState.EXITED else 0
+    if helper.state is ContainerState.PAUSED:
+        # Its patience may have ended while it was frozen: it begins again.
+        engine.unpause_container(helper.id)
+        engine.kill_container(helper.id)
+        engine.await_exit(helper.id, deadline=_STOP_TIMEOUT * 10)
+    ended = helper.state in (ContainerState.EXITED, ContainerState.PAUSED)
+    earlier = sum(1 for _ in engine.logs(helper.id)) if ended else 0
     if helper.state is not ContainerState.RUNNING:
         engine.start_container(helper.id)
     lines = engine.logs(helper.id, follow=True)

@@ -1,9 +1,10 @@
-"""The program of the helper that ends stray processes; it runs in a container and has the standard library only.
+"""The program of the helper that ends lost processes; it runs in a container and has the standard library only.
 
 It sees all processes of the engine's host, and has the data volumes of a stack mounted below `/volumes`. A process is
-a stray if it has one of these mounted, too, and is in a container with a process name space of its own, but in none
-of those that the engine says run; in one that it knows, only if the process is older than the engine, for it may be
-about to run. It is sent SIGKILL, and waited for. Prints, as JSON, a list of what was found.
+lost if it has one of these mounted, too, and is in a container with a process name space of its own that this engine
+has started, but in none of those that the engine says run; in one that it knows, only if the process is older than
+the engine, for it may be about to run. Processes of other engines' containers are never touched. A lost process is
+sent SIGKILL, and waited for. Prints, as JSON, a list of what was found.
 """
 
 from __future__ import annotations
@@ -48,6 +49,18 @@ def engine_began(proc: Path) -> int:
     return min(found, default=0)
 
 
+def started_by_us(process: Path, volumes: Collection[str], containers: Collection[str]) -> bool:
+    """Whether the engine whose volumes those are has started the process, in one of those containers.
+
+    An engine keeps a container's host name beside its volumes, and mounts it there: `ROOT/containers/ID/hostname`
+    beside `ROOT/volumes/NAME/_data`, on one device. Another engine's root, or a mount made by hand, is not that.
+    """
+    roots = {source.rsplit("/volumes/", 1)[0] for source in volumes if source.endswith("/_data")}
+    wanted = {f"{root}/containers/{identifier}/hostname" for root in roots for identifier in containers}
+    # The kernel marks what was removed since (proc(5)).
+    return any(source.removesuffix("//deleted") in wanted for source, _ in mounts(process))
+
+
 def look(
     process: Path, volumes: dict[str, str], running: Collection[str], known: Collection[str], engine: int
 ) -> dict[str, Any] | None:
@@ -57,6 +70,8 @@ def look(
     if not containers or set(containers) & set(running):
         return None
     if set(containers) & set(known) and began(process) >= engine:
+        return None
+    if not started_by_us(process, volumes, containers):
         return None
     for source, _ in mounts(process):
         if source in volumes:
