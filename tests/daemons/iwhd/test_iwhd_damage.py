@@ -14,6 +14,8 @@ import pytest
 from haild.iwhd.metadata.schema import SCHEMA, UPGRADES
 from support.iwhd_daemon import FORM, Iwhd, eventually, fs, running
 
+pytestmark = pytest.mark.slow
+
 CONTENT = os.urandom(3_000_000)
 
 

@@ -14,6 +14,8 @@ import pytest
 from haild.iwhd.metadata import records
 from support.iwhd_daemon import Answer, Iwhd, eventually, fs, memory_peak, processor_seconds, running
 
+pytestmark = pytest.mark.slow
+
 LARGE = (4 << 20) - 1
 COSTLY = "||".join(['$a=="x"'] * 6500)
 

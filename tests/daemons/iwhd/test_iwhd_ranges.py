@@ -13,6 +13,8 @@ import pytest
 from support.iwhd_daemon import Answer, Iwhd, fs, running
 from support.iwhd_stack import S3Service, s3_service
 
+pytestmark = pytest.mark.slow
+
 CONTENT = os.urandom(5_000_000)
 
 

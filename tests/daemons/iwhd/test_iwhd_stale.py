@@ -10,6 +10,8 @@ import pytest
 
 from support.iwhd_daemon import FORM, Iwhd, eventually, fs, running
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Sites:
