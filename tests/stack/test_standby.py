@@ -74,7 +74,7 @@ def test_a_stand_by_takes_over(stack: Stack) -> None:
     s3 = clients(stack, env, 3)
     iwhd = env["IWHD_URL"]
     subprocess.run(["curl", "-sS", "--fail", "-X", "PUT", f"{iwhd}/images"], check=True)
-    s3["tabled-2"].create_bucket(Bucket="b")
+    s3["tabled-2"].create_bucket(Bucket="bucket")
     # A client that knows only one address, with the settings that boto3 has by default.
     plain = boto3.client(
         "s3",
@@ -82,7 +82,7 @@ def test_a_stand_by_takes_over(stack: Stack) -> None:
         aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
     )
-    found = [s3history.Worker(list(s3.values()), "b", f"w{number}", parts=number == 0) for number in range(3)]
+    found = [s3history.Worker(list(s3.values()), "bucket", f"w{number}", parts=number == 0) for number in range(3)]
     for worker in found:
         worker.start()
     some_answers(found, 20)
@@ -93,7 +93,7 @@ def test_a_stand_by_takes_over(stack: Stack) -> None:
     assert master(stack) == "tabled-1"
     stack.container("tabled-1").kill()
     died = time.monotonic()
-    plain.put_object(Bucket="b", Key="plain", Body=b"not noticed")
+    plain.put_object(Bucket="bucket", Key="plain", Body=b"not noticed")
     print(f"after a kill: {time.monotonic() - died:.2f} s")
     assert time.monotonic() - died < LEASE
     some_answers(found, 20)
@@ -110,7 +110,7 @@ def test_a_stand_by_takes_over(stack: Stack) -> None:
 
     @eventually(LEASE + 50)
     def taken_over() -> None:
-        s3["tabled-1"].put_object(Bucket="b", Key="plain", Body=b"without the other")
+        s3["tabled-1"].put_object(Bucket="bucket", Key="plain", Body=b"without the other")
 
     taken_over()
     print(f"after a pause: {time.monotonic() - paused:.1f} s")
@@ -119,10 +119,10 @@ def test_a_stand_by_takes_over(stack: Stack) -> None:
     some_answers(found, 20)
     for worker in found:
         worker.finish()
-    s3["tabled-1"].delete_object(Bucket="b", Key="plain")
+    s3["tabled-1"].delete_object(Bucket="bucket", Key="plain")
     assert master(stack) == "tabled-1"
     for client in clients(stack, env, 30).values():
-        s3history.check(found, client, "b")
+        s3history.check(found, client, "bucket")
     eventually(20)(put_image)(iwhd, os.urandom(100_000))
     assert stack.run("status").status == 0
     no_secret_is_told(stack, env)

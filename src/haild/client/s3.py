@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -15,6 +16,8 @@ from haild.client.http import RefusedError, ServiceClient, document_of
 from haild.wire.s3 import sigv2, sigv4
 
 Signature = Literal["v2", "v4"]
+
+_S3_NAME: Final = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:(?:-+|\.)[a-z0-9]+)*")
 
 
 class S3Client(ServiceClient):
@@ -39,7 +42,9 @@ class S3Client(ServiceClient):
     def _signed(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, str]:
         now = datetime.now(UTC)
         complete = {"Host": self._authority, **headers}
-        if self._signature == "v2":
+        # With version 2 tabled takes the bucket names of 2010, which S3 and version 4 have not.
+        old_name = method == "PUT" and target.count("/") == 1 and not _S3_NAME.fullmatch(target[1:])
+        if self._signature == "v2" or old_name:
             complete["Date"] = format_datetime(now, usegmt=True)
             complete["Authorization"] = sigv2.sign_headers(
                 method, target, complete, key=self._key, secret=self._secret

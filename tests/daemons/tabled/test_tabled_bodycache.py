@@ -162,7 +162,7 @@ def damage(stack: Stack) -> None:
 
 def damage_is_noticed(stack: Stack) -> bool:
     try:
-        read(stack.client(), "b", "k")
+        read(stack.client(), "bucket", "k")
     except ClientError as error:
         return error.response["Error"]["Code"] == "InternalError"
     return False
@@ -172,19 +172,19 @@ def damage_is_noticed(stack: Stack) -> bool:
 def test_damage_is_hidden_for_no_longer_than_was_said(tmp_path: Path) -> None:
     with serving(tmp_path) as stack:
         s3 = stack.client()
-        s3.create_bucket(Bucket="b")
-        s3.put_object(Bucket="b", Key="k", Body=b"sound")
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="k", Body=b"sound")
         damage(stack)
-        assert read(s3, "b", "k") == b"sound"
+        assert read(s3, "bucket", "k") == b"sound"
         wait_for(lambda: damage_is_noticed(stack), "the node is asked again", FRESH + 5)
 
 
 def test_with_the_cache_off_each_read_asks_the_node(tmp_path: Path) -> None:
     with serving(tmp_path, settings="<BodyCache>0</BodyCache>") as stack:
         s3 = stack.client()
-        s3.create_bucket(Bucket="b")
-        s3.put_object(Bucket="b", Key="k", Body=b"sound")
-        assert read(s3, "b", "k") == b"sound"
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="k", Body=b"sound")
+        assert read(s3, "bucket", "k") == b"sound"
         damage(stack)
         assert damage_is_noticed(stack)
 
@@ -193,12 +193,12 @@ def test_a_node_that_comes_back_empty_is_asked(tmp_path: Path) -> None:
     """As behind `hailbox reset chunkd`: what was discarded is gone at once."""
     with serving(tmp_path) as stack:
         s3 = stack.client()
-        s3.create_bucket(Bucket="b")
-        s3.put_object(Bucket="b", Key="k", Body=b"discarded")
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="k", Body=b"discarded")
         stack.chunkd[0].kill()
         shutil.rmtree(tmp_path / "chunk1")
         (tmp_path / "chunk1").mkdir()
         stack.chunkd[0].start()
         wait_for(lambda: stack.log(stack.tabled).count(" is up") == 2, "the node is back")
         with pytest.raises(ClientError):
-            read(s3, "b", "k")
+            read(s3, "bucket", "k")

@@ -95,17 +95,17 @@ def restart(stack: Stack, process: Process, end: Callable[[], object]) -> None:
 @pytest.mark.parametrize("stack", [(3, "<RepairDelay>1</RepairDelay>")], indirect=True)
 def test_a_lost_node_is_replaced_and_a_wiped_one_is_filled_again(stack: Stack) -> None:
     s3 = stack.client()
-    s3.create_bucket(Bucket="b")
+    s3.create_bucket(Bucket="bucket")
     bodies = {f"k{number}": os.urandom(100_000 * number + 1) for number in range(4)}
     for key, body in bodies.items():
-        s3.put_object(Bucket="b", Key=key, Body=body)
+        s3.put_object(Bucket="bucket", Key=key, Body=body)
     assert copies(stack) == 12
     # One of three is lost: two copies are all there can be, and everything can be read and written.
     stack.chunkd[0].kill()
     wait_for(lambda: "is down" in stack.log(stack.tabled), "the loss is noticed")
     for key, body in bodies.items():
-        assert s3.get_object(Bucket="b", Key=key)["Body"].read() == body
-    s3.put_object(Bucket="b", Key="new", Body=b"while one is away")
+        assert s3.get_object(Bucket="bucket", Key=key)["Body"].read() == body
+    s3.put_object(Bucket="bucket", Key="new", Body=b"while one is away")
     # It comes back with an empty disk: its copies are made anew.
     for path in sorted((stack.directory / "chunk1").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -116,15 +116,15 @@ def test_a_lost_node_is_replaced_and_a_wiped_one_is_filled_again(stack: Stack) -
         process.kill()
     wait_for(lambda: stack.log(stack.tabled).count("is down") >= 3, "the other two are gone")
     for key, body in bodies.items():
-        assert s3.get_object(Bucket="b", Key=key)["Body"].read() == body
+        assert s3.get_object(Bucket="bucket", Key=key)["Body"].read() == body
 
 
 @pytest.mark.parametrize("stack", [(2, "<RepairDelay>60</RepairDelay>")], indirect=True)
 def test_a_damaged_body_is_read_from_the_other_copy_and_repaired(stack: Stack) -> None:
     s3 = stack.client()
-    s3.create_bucket(Bucket="b")
+    s3.create_bucket(Bucket="bucket")
     body = os.urandom(600_000)
-    s3.put_object(Bucket="b", Key="k", Body=body)
+    s3.put_object(Bucket="bucket", Key="k", Body=body)
     for path in (stack.directory / "chunk1" / "bodies").rglob("*"):
         if path.is_file():
             content = bytearray(path.read_bytes())
@@ -132,7 +132,7 @@ def test_a_damaged_body_is_read_from_the_other_copy_and_repaired(stack: Stack) -
             path.chmod(0o600)
             path.write_bytes(content)
     for _ in range(12):  # the copies are taken in turn at random
-        assert s3.get_object(Bucket="b", Key="k")["Body"].read() == body
+        assert s3.get_object(Bucket="bucket", Key="k")["Body"].read() == body
 
     def repaired() -> bool:
         files = [p for p in (stack.directory / "chunk1" / "bodies").rglob("*") if p.is_file()]

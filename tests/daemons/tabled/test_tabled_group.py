@@ -33,7 +33,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         second = stack.add_tabled("two")
         wait_for(lambda: "stand-by" in stack.log(second), "the second one waits")
         stack.wait_serving(second)
-        stack.client().create_bucket(Bucket="b")
+        stack.client().create_bucket(Bucket="bucket")
         yield stack
     finally:
         for process in stack.tableds:
@@ -74,7 +74,7 @@ def answer(s3: Any, bucket: str, key: str) -> s3history.Content:
 
 def workers(stack: Stack, *processes: Process, count: int = 3) -> list[s3history.Worker]:
     clients = [impatient(stack, process) for process in processes]
-    found = [s3history.Worker(list(clients), "b", f"w{number}", parts=False) for number in range(count)]
+    found = [s3history.Worker(list(clients), "bucket", f"w{number}", parts=False) for number in range(count)]
     for worker in found:
         worker.start()
     return found
@@ -88,25 +88,25 @@ def some_answers(found: list[s3history.Worker], more: int) -> None:
 def test_a_stand_by_serves_everything_through_the_master(stack: Stack) -> None:
     s3 = stack.client(process=stack.tableds[1])
     body = os.urandom(3_000_000)
-    s3.put_object(Bucket="b", Key="k", Body=body)
-    assert s3history.read(stack.client(), "b", "k") == body
-    assert s3history.read(s3, "b", "k") == body
-    url = s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
+    s3.put_object(Bucket="bucket", Key="k", Body=body)
+    assert s3history.read(stack.client(), "bucket", "k") == body
+    assert s3history.read(s3, "bucket", "k") == body
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "k"})
     assert str(stack.tableds[1].port) in url
 
 
 def test_clients_of_the_stand_by_do_not_notice_the_masters_death(stack: Stack) -> None:
     first, second = stack.tableds
     s3 = patient(stack, second)
-    s3.put_object(Bucket="b", Key="before", Body=b"x")
+    s3.put_object(Bucket="bucket", Key="before", Body=b"x")
     first.kill()
     died = time.monotonic()
-    s3.put_object(Bucket="b", Key="after", Body=b"y")
+    s3.put_object(Bucket="bucket", Key="after", Body=b"y")
     assert time.monotonic() - died < LEASE
-    assert s3history.read(s3, "b", "before") == b"x"
+    assert s3history.read(s3, "bucket", "before") == b"x"
     first.start()
     stack.wait_serving(first)
-    assert s3history.read(stack.client(process=first), "b", "after") == b"y"
+    assert s3history.read(stack.client(process=first), "bucket", "after") == b"y"
 
 
 def test_the_master_dies_under_load(stack: Stack) -> None:
@@ -119,7 +119,7 @@ def test_the_master_dies_under_load(stack: Stack) -> None:
     for worker in found:
         worker.finish()
     assert s3history.longest_pause(found, died) < LEASE
-    s3history.check(found, stack.client(process=second), "b")
+    s3history.check(found, stack.client(process=second), "bucket")
 
 
 @pytest.mark.parametrize("moment", range(6 if os.environ.get("HAILBOX_FULL") else 1))
@@ -143,9 +143,9 @@ def test_a_master_that_is_stopped_and_goes_on(stack: Stack, moment: int) -> None
     for worker in found:
         worker.finish()
     for process in (second, first):
-        s3history.check(found, stack.client(process=process), "b")
+        s3history.check(found, stack.client(process=process), "bucket")
     # And back: what the first one takes over is what the second one had.
     second.kill()
-    assert answer(patient(stack, first), "b", "none") is None
+    assert answer(patient(stack, first), "bucket", "none") is None
     assert answer(patient(stack, first), "kept", "k") == b"replaced"
-    s3history.check(found, stack.client(process=first), "b")
+    s3history.check(found, stack.client(process=first), "bucket")

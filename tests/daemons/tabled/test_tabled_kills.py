@@ -85,12 +85,14 @@ def test_killed_at_any_moment(tmp_path: Path, members: int) -> None:
         stack.wait_nodes()
         if members > 1:
             stack.wait_serving(stack.add_tabled("two"))
-        stack.client().create_bucket(Bucket="b")
+        stack.client().create_bucket(Bucket="bucket")
 
         def clients() -> list[Any]:
             return [stack.client(process=one, connect_timeout=2, read_timeout=15) for one in stack.tableds]
 
-        workers = [s3history.Worker(clients(), "b", f"w{number}", parts=number == 0) for number in range(WORKERS)]
+        workers = [
+            s3history.Worker(clients(), "bucket", f"w{number}", parts=number == 0) for number in range(WORKERS)
+        ]
         for worker in workers:
             worker.start()
         kills = _kill(stack, choice, time.monotonic() + SECONDS)
@@ -103,9 +105,9 @@ def test_killed_at_any_moment(tmp_path: Path, members: int) -> None:
             process.start()
         stack.wait_serving()
         wait_for(lambda: _readable(stack, workers), "all nodes are found again", 60)
-        s3history.check(workers, stack.client(), "b")
+        s3history.check(workers, stack.client(), "bucket")
         check_copies(stack)
-        s3history.check(workers, stack.client(), "b")
+        s3history.check(workers, stack.client(), "bucket")
         answered = sum(len(worker.answered) for worker in workers)
         unsure = sum(len(worker.retired) for worker in workers)
         print(f"{kills} killed, {answered} requests answered, {unsure} keys left in doubt")
@@ -153,7 +155,7 @@ def _readable(stack: Stack, workers: list[s3history.Worker]) -> bool:
     try:
         for worker in workers:
             for key in worker.possible:
-                s3history.read(s3, "b", key)
+                s3history.read(s3, "bucket", key)
     except s3history.FAILURES:
         return False
     return True

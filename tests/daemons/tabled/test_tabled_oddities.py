@@ -100,7 +100,7 @@ def test_odd_requests(stack: Stack) -> None:
     print(f"HAILBOX_SEED={seed}")
     choice = random.Random(seed)
     s3: Any = stack.client()
-    s3.create_bucket(Bucket="b")
+    send(stack, "PUT", "/b", {}, b"")
     s3.put_object(Bucket="b", Key="k", Body=b"hello")
     upload = s3.create_multipart_upload(Bucket="b", Key="parts", ChecksumAlgorithm="CRC32")["UploadId"]
     for _ in range(REQUESTS):

@@ -167,11 +167,11 @@ def test_clients_that_go_away_leave_nothing_behind(stack: Stack, bucket: str) ->
 def test_damage_in_mid_body_is_made_good_from_the_other_copy(tmp_path: Path) -> None:
     with serving(tmp_path, 2, "<RepairDelay>60</RepairDelay>") as stack:
         s3 = stack.client()
-        s3.create_bucket(Bucket="b")
-        s3.put_object(Bucket="b", Key="k", Body=BODY)
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="k", Body=BODY)
         damage(large_files(stack, 1)[0])
         for _ in range(TRIES):
-            assert s3.get_object(Bucket="b", Key="k")["Body"].read() == BODY
+            assert s3.get_object(Bucket="bucket", Key="k")["Body"].read() == BODY
             if "cannot give body" in stack.log(stack.tabled):
                 break
         else:
@@ -182,15 +182,15 @@ def test_damage_in_mid_body_is_made_good_from_the_other_copy(tmp_path: Path) -> 
 def test_damage_that_cannot_be_made_good_breaks_the_answer_off(tmp_path: Path) -> None:
     with serving(tmp_path) as stack:
         s3 = stack.client()
-        s3.create_bucket(Bucket="b")
-        s3.put_object(Bucket="b", Key="k", Body=BODY)
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="k", Body=BODY)
         damage(large_files(stack, 1)[0])
-        with Reader(stack, "/b/k") as reader:
+        with Reader(stack, "/bucket/k") as reader:
             assert (reader.status, reader.headers["Content-Length"]) == (200, str(SIZE))
             got = reader.file.read()  # up to the end of the connection
             assert got
             assert BODY[: SIZE - 1_000_000].startswith(got)
-        assert s3.list_objects_v2(Bucket="b")["KeyCount"] == 1
+        assert s3.list_objects_v2(Bucket="bucket")["KeyCount"] == 1
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])

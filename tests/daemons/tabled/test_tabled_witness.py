@@ -35,13 +35,13 @@ def start(stack: Stack) -> None:
 
 def put(stack: Stack, key: str) -> None:
     s3: Any = stack.client()
-    s3.create_bucket(Bucket="b")
-    s3.put_object(Bucket="b", Key=key, Body=b"x")
+    s3.create_bucket(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key=key, Body=b"x")
 
 
 def keys(stack: Stack) -> list[str]:
     s3: Any = stack.client()
-    return [entry["Key"] for entry in s3.list_objects_v2(Bucket="b").get("Contents", ())]
+    return [entry["Key"] for entry in s3.list_objects_v2(Bucket="bucket").get("Contents", ())]
 
 
 def tdbadm(stack: Stack, mode: str) -> subprocess.CompletedProcess[str]:

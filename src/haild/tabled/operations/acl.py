@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from haild.tabled.operations import admission
 from haild.tabled.operations.answer import Answer, xml
 from haild.tabled.operations.call import Call
@@ -45,16 +47,25 @@ async def _wanted(call: Call, present: acl.Acl) -> acl.Acl:
 
 
 async def _read(call: Call, present: acl.Acl) -> acl.Acl:
-    acl.refuse_grants(call.headers)
-    name = call.headers.get("x-amz-acl")
     body = b""
     if call.has_body:
         body = await call.upload().read(DOCUMENT_LIMIT)
-    if name is not None:
-        if body:
-            raise S3Error("InvalidRequest", "A canned ACL and a document do not go together.")
-        return acl.canned(name, present.owner, call.bucket.owner)
-    if not body:
-        # 2010's tabled took a request with neither as private.
-        return acl.canned("", present.owner)
-    return acl.from_document(body, present.owner)
+    if not body:  # 2010's tabled took a request with neither as private
+        return await from_headers(call, call.headers, present.owner)
+    if "x-amz-acl" in call.headers or any(name.lower().startswith("x-amz-grant-") for name in call.headers):
+        raise S3Error("UnexpectedContent", "This request does not support content")
+    return await _known(call, acl.from_document(body, present.owner))
+
+
+async def from_headers(call: Call, headers: Mapping[str, str], owner: str) -> acl.Acl:
+    """The list for something of `owner` that x-amz-acl or x-amz-grant-* headers ask for. Raises S3Error."""
+    bucket = call.found_bucket
+    return await _known(call, acl.from_headers(headers, owner, bucket.owner if bucket is not None else ""))
+
+
+async def _known(call: Call, listed: acl.Acl) -> acl.Acl:
+    """The list, if all users whom it names exist: a slip of the pen shall not pass."""
+    for user in sorted(acl.users(listed)):
+        if await call.metadata.password(user) is None:
+            raise acl.unknown_user(user)
+    return listed

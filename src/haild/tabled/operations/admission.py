@@ -31,6 +31,7 @@ async def admit(request: Request, identity: Identity, action: str, permission: s
     everyone = permission == AUTHENTICATED
     headers = s3headers.effective(request.headers, request.query)
     unsupported.refuse(headers)
+    unsupported.refuse_conditions(request.method, action, headers)
     call = Call(
         services=request.services,
         method=request.method,

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from haild.tabled.metadata.port import BucketExistsError
 from haild.tabled.metadata.records import Bucket
+from haild.tabled.operations import acl as accesslists
 from haild.tabled.operations import listing
 from haild.tabled.operations.answer import Answer, xml
 from haild.tabled.operations.call import REGION, Call
-from haild.tabled.s3 import acl, objectlock, publicaccess
+from haild.tabled.s3 import acl, addressing, objectlock, publicaccess
 from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.errors import S3Error
 from haild.wire.numbers import decimal
@@ -71,13 +72,14 @@ def _entry(bucket: Bucket, region: str) -> str:
 
 async def create_bucket(call: Call) -> Answer:
     """PUT bucket. A CreateBucketConfiguration is accepted and ignored."""
-    acl.refuse_grants(call.headers)
+    if call.identity.version != 2:  # clients of 2010 have the rule of their time (tabled.md section 6)
+        addressing.check_new_bucket_name(call.address.bucket)
     if call.has_body:
         body = await call.upload().read(1 << 16)
         if body:
             read_document(body, "CreateBucketConfiguration")
     name = call.address.bucket
-    rights = acl.canned(call.headers.get("x-amz-acl", ""), call.user)
+    rights = await accesslists.from_headers(call, call.headers, call.user)
     settings = _first_settings(call.headers, rights)
     new = Bucket(name, call.now, rights, "Enabled" if objectlock.SETTING in settings else "")
     try:
@@ -85,6 +87,9 @@ async def create_bucket(call: Call) -> Answer:
     except BucketExistsError:
         there = await call.metadata.bucket(name)
         if there is not None and there.owner == call.user:
+            if call.services.region == REGION:  # as S3 does there alone: the bucket stays, its list is set again
+                await call.metadata.set_bucket_acl(name, rights)
+                return Answer(headers={"Location": f"/{name}"})
             text = "Your previous request to create the named bucket succeeded and you already own it."
             raise S3Error("BucketAlreadyOwnedByYou", text, fields={"BucketName": name}) from None
         text = "The requested bucket name is not available."

@@ -91,7 +91,7 @@ async def copy_object(call: Call) -> Answer:
     source = parse_source(call.headers["x-amz-copy-source"])
     if call.headers.get("Content-Length", "0") != "0":
         raise S3Error("InvalidRequest", "A copy has no body.")
-    given = objects.attributes(call)
+    given = await objects.attributes(call)
     algorithm = checksums.algorithm_of(call.headers)
     new_headers = _directive(call.headers, "x-amz-metadata-directive")
     new_tags = _directive(call.headers, "x-amz-tagging-directive")

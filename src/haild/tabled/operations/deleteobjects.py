@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from haild.tabled.metadata.port import Check
-from haild.tabled.metadata.records import Deletion, ObjectRecord
+from haild.tabled.metadata.records import Deletion
 from haild.tabled.operations import locking
+from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, xml
 from haild.tabled.operations.call import Call, access_denied
-from haild.tabled.s3 import addressing
+from haild.tabled.s3 import addressing, conditions
 from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
@@ -25,7 +26,7 @@ DOCUMENT_LIMIT = 4 << 20
 class _Wanted:
     key: str
     version: str
-    etag: str
+    conditions: conditions.Deletion | None
 
 
 async def delete_objects(call: Call) -> Answer:
@@ -55,7 +56,9 @@ def read_wanted(root: s3xml.Element) -> Iterable[_Wanted]:
         key = item.first("Key")
         if key is None or not key.text:
             raise S3Error("MalformedXML", "An Object needs a Key.")
-        yield _Wanted(key.text, item.value("VersionId"), item.value("ETag").strip('"'))
+        given = (item.first(name) for name in ("ETag", "Size", "LastModifiedTime"))
+        found = conditions.Deletion.of(*(None if element is None else element.text for element in given))
+        yield _Wanted(key.text, item.value("VersionId"), found)
 
 
 async def _delete(call: Call, item: _Wanted) -> Deletion | S3Error:
@@ -63,23 +66,14 @@ async def _delete(call: Call, item: _Wanted) -> Deletion | S3Error:
         addressing.check_key(item.key)
         if not call.may(f"s3:DeleteObject{'Version' if item.version else ''}", "WRITE", item.key):
             return access_denied()
-        check = _check(item.etag)
+        check: Check | None = None
+        if item.conditions is not None:
+            check = objects.deletion_check(item.conditions, item.version)
         if item.version:
             check = locking.guard(call, item.key, check)
         return await call.metadata.delete_object(call.bucket.name, item.key, item.version, check)
     except S3Error as error:
         return error
-
-
-def _check(etag: str) -> Check | None:
-    if not etag:
-        return None
-
-    def check(present: ObjectRecord | None) -> None:
-        if present is None or present.etag != etag:
-            raise S3Error("PreconditionFailed", "The ETag is another one.")
-
-    return check
 
 
 def _deleted(item: _Wanted, deletion: Deletion) -> str:

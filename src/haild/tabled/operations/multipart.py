@@ -36,7 +36,8 @@ _SOURCE_RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})")
 
 async def create_upload(call: Call) -> Answer:
     """POST ?uploads."""
-    given = objects.attributes(call)
+    given = await objects.attributes(call)
+    await objects.check_early(call)
     wanted = await sealing.wanted(call)
     lock = await locking.wanted(call, has_body=False)
     algorithm, kind = _checksum_wanted(call)
@@ -116,6 +117,9 @@ async def upload_part(call: Call) -> Answer:
     """PUT ?partNumber&uploadId, with a body or from another object."""
     number = _part_number(call)
     upload = await find(call)
+    for name in ("If-Match", "If-None-Match"):
+        if name in call.headers:
+            raise S3Error("NotImplemented", "Parts have no conditions; the completion of their upload has.")
     if "x-amz-copy-source" in call.headers:
         return await _copy_part(call, upload, number)
     wanted = _wanted(call, upload)

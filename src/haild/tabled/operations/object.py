@@ -10,6 +10,7 @@ from typing import TypeVar
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import Check, StorageError
 from haild.tabled.metadata.records import NULL_VERSION, ObjectRecord, Segment, StoredBody
+from haild.tabled.operations import acl as accesslists
 from haild.tabled.operations import admission, expiration, locking, sealing
 from haild.tabled.operations.answer import Answer, quoted
 from haild.tabled.operations.call import Call
@@ -43,15 +44,13 @@ class Attributes:
     tags: tuple[tuple[str, str], ...]
 
 
-def attributes(call: Call, headers: Mapping[str, str] | None = None) -> Attributes:
+async def attributes(call: Call, headers: Mapping[str, str] | None = None) -> Attributes:
     """Read and check the headers that are kept or must be refused. Raises S3Error."""
     headers = call.headers if headers is None else headers
-    acl.refuse_grants(call.headers)
-    owner = call.identity.user or call.bucket.owner
-    rights = acl.canned(headers.get("x-amz-acl", ""), owner, call.bucket.owner)
+    rights = await accesslists.from_headers(call, headers, call.identity.user or call.bucket.owner)
     rules = call.rules.get(call.bucket.name)
     if rules is not None:
-        rights = rules.of_new_object(rights, headers.get("x-amz-acl", ""))
+        rights = rules.of_new_object(rights, None if rights.own is not None else headers.get("x-amz-acl", ""))
     return Attributes(
         s3headers.kept(headers) | storageclass.kept(headers), rights, tags.parse(headers.get("x-amz-tagging", ""))
     )
@@ -102,18 +101,24 @@ def _unless_overtaken(check: Check) -> Check:
     return again
 
 
+async def check_early(call: Call) -> Check | None:
+    """The condition of a write; if it does not hold even now, the body need not be read. Raises S3Error."""
+    check = write_check(call)
+    if check is None:
+        return None
+    present = await call.metadata.object(call.address.bucket, call.key)
+    check(None if present is None or present.marker else present)
+    return _unless_overtaken(check)
+
+
 async def put_object(call: Call) -> Answer:
     """PUT object."""
     if "partNumber" in call.query or "versionId" in call.query:
         raise S3Error("InvalidArgument", "This operation takes neither a part number nor a version id.")
-    given = attributes(call)
+    given = await attributes(call)
     wanted = await sealing.wanted(call)
     lock = await locking.wanted(call)
-    check = write_check(call)
-    if check is not None:  # refuse before the body is read where that is possible already
-        present = await call.metadata.object(call.address.bucket, call.key)
-        check(None if present is None or present.marker else present)
-        check = _unless_overtaken(check)
+    check = await check_early(call)
     upload = call.upload(default=checksums.DEFAULT)
     stored = await store_body(call, upload, wanted)
     checksum = upload.checksums | {"type": "FULL_OBJECT"}
@@ -315,20 +320,26 @@ async def content(
         start += segment.length
 
 
+def deletion_check(wanted: conditions.Deletion, version: str) -> Check:
+    """The conditions of a deletion, to be checked in its transaction."""
+
+    def check(present: ObjectRecord | None) -> None:
+        if present is None:
+            raise S3Error(
+                "NoSuchVersion" if version else "NoSuchKey", "What the conditions are about does not exist."
+            )
+        wanted.check(present.etag, present.size, present.modified)
+
+    return check
+
+
 async def delete_object(call: Call) -> Answer:
     """DELETE object or a version of it: 204 also where there is none."""
     if "partNumber" in call.query:
         raise S3Error("InvalidArgument", "This operation does not take a part number.")
     version = call.query.get("versionId", "")
-    check: Check | None = None
-    if "If-Match" in call.headers:
-        wanted = call.headers["If-Match"]
-
-        def still(present: ObjectRecord | None) -> None:
-            if present is None or not conditions.etag_matches(wanted, present.etag):
-                raise S3Error("PreconditionFailed", "If-Match does not hold.")
-
-        check = still
+    wanted = conditions.Deletion.from_headers(call.headers)
+    check = None if wanted is None else deletion_check(wanted, version)
     if version:
         check = locking.guard(call, call.key, check)
     deletion = await call.metadata.delete_object(call.address.bucket, call.key, version, check)

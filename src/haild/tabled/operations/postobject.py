@@ -19,12 +19,13 @@ from haild.http.form import Event as FormEvent
 from haild.http.form import FormEnd, FormError, FormParser, PartBegin, PartEnd
 from haild.tabled.bodies.spool import NoRoomError, SpoolFile
 from haild.tabled.encryption.spec import Wanted
+from haild.tabled.metadata.port import Check
 from haild.tabled.metadata.records import ObjectRecord
 from haild.tabled.operations import foreign, locking, sealing, unsupported
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call, access_denied
-from haild.tabled.s3 import addressing, postpolicy
+from haild.tabled.s3 import addressing, checksums, postpolicy
 from haild.tabled.s3 import tags as s3tags
 from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.authentication import Identity
@@ -39,6 +40,7 @@ BLOCK: Final = 1 << 18
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """What no header may have: all other fields become headers, or are compared with words."""
 _ANY_TEXT: Final = frozenset({"key", "policy", "tagging"})
+_AS_SENT: Final = frozenset({"policy", "signature", "x-amz-signature", "x-amz-credential", "awsaccesskeyid"})
 _NOBODY: Final = secrets.token_hex(20)
 
 
@@ -110,8 +112,8 @@ async def post_object(call: Call) -> Answer:
     call.before_reading()
     await form.read_fields()
     fields = form.fields
-    if "key" in fields:
-        fields["key"] = fields["key"].replace("${filename}", form.filename)
+    for name in fields.keys() - _AS_SENT:  # before the policy is checked: what it allows is what results
+        fields[name] = fields[name].replace("${filename}", form.filename)
     identity, least, most = await _identify(call, fields)
     if identity.user is None:
         await foreign.refuse(call)
@@ -149,8 +151,6 @@ async def _identify(call: Call, fields: Mapping[str, str]) -> tuple[Identity, in
     password = await call.metadata.password(user)
     if not postpolicy.verify(fields, _NOBODY if password is None else password) or password is None:
         raise S3Error("SignatureDoesNotMatch", "The signature of the policy is not right.")
-    if "policy" not in fields:
-        raise S3Error("AccessDenied", "A signed form needs a policy.")
     policy = postpolicy.parse(fields["policy"])
     policy.check({**fields, "bucket": call.address.bucket}, call.now)
     return Identity(user), policy.least, MAXIMUM_OBJECT if policy.most is None else min(policy.most, MAXIMUM_OBJECT)
@@ -172,6 +172,7 @@ class _Given:
     lock: Mapping[str, str]
     tags: tuple[tuple[str, str], ...]
     promised: dict[str, str]
+    check: Check | None
 
 
 async def _understand(call: Call, fields: Mapping[str, str]) -> _Given:
@@ -181,17 +182,28 @@ async def _understand(call: Call, fields: Mapping[str, str]) -> _Given:
             raise S3Error("InvalidArgument", f"The field {name!r} has control characters.")
     headers = {("x-amz-acl" if name == "acl" else name): value for name, value in fields.items()}
     unsupported.refuse(fields)
-    given = objects.attributes(call, headers)
+    given = await objects.attributes(call, headers)
     wanted = await sealing.wanted(call, headers)
     lock = await locking.wanted(call, headers)
     tags = s3tags.read(read_document(fields["tagging"].encode(), "Tagging")) if "tagging" in fields else given.tags
-    return _Given(given, wanted, lock, tags, {n: v for n, v in headers.items() if n.startswith("x-amz-checksum-")})
+    promised = {name: value for name, value in headers.items() if name.startswith(checksums.HEADER_PREFIX)}
+    algorithm = checksums.algorithm_of(headers)
+    if algorithm and checksums.HEADER_PREFIX + algorithm not in promised:
+        raise S3Error("InvalidRequest", f"The form names {algorithm} and has no x-amz-checksum-{algorithm}.")
+    if "content-md5" in fields:
+        promised["Content-MD5"] = fields["content-md5"]
+    return _Given(given, wanted, lock, tags, promised, await objects.check_early(call))
 
 
 async def _store(call: Call, given: _Given, spooled: SpoolFile) -> ObjectRecord:
     size = spooled.written
     upload = Upload(
-        {**given.promised, "Content-Length": str(size)}, Identity(None), spooled, lambda: None, call.block
+        {**given.promised, "Content-Length": str(size)},
+        Identity(None),
+        spooled,
+        lambda: None,
+        call.block,
+        default=checksums.DEFAULT,
     )
     stored = await objects.store_body(call, upload, given.wanted)
     record = ObjectRecord(
@@ -206,13 +218,15 @@ async def _store(call: Call, given: _Given, spooled: SpoolFile) -> ObjectRecord:
         tags=given.tags,
         encryption=given.wanted.encryption,
         lock=given.lock,
+        checksum=upload.checksums | {"type": "FULL_OBJECT"},
     )
-    return replace(record, version=await objects.commit(call, record, stored))
+    return replace(record, version=await objects.commit(call, record, stored, given.check))
 
 
 def _answer(call: Call, fields: Mapping[str, str], record: ObjectRecord) -> Answer:
     location = f"http://{call.headers.get('Host', '')}/{quote(f'{record.bucket}/{record.key}')}"
-    headers = {"ETag": quoted(record.etag), "Location": location, **objects.version_header(call, record.version)}
+    headers = checksums.headers_of(record.checksum)
+    headers |= {"ETag": quoted(record.etag), "Location": location, **objects.written_version(record.version)}
     redirect = fields.get("success_action_redirect") or fields.get("redirect") or ""
     if redirect and urlsplit(redirect).scheme in ("http", "https") and not any(ord(c) < 33 for c in redirect):
         more = urlencode({"bucket": record.bucket, "key": record.key, "etag": quoted(record.etag)})
@@ -220,7 +234,7 @@ def _answer(call: Call, fields: Mapping[str, str], record: ObjectRecord) -> Answ
         return Answer(303, headers)
     if fields.get("success_action_status") == "201":
         answer = xml(
-            s3xml.document(
+            s3xml.bare_document(
                 "PostResponse",
                 s3xml.element("Location", location),
                 s3xml.element("Bucket", record.bucket),

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 
-ANONYMOUS = "*"
-AUTHENTICATED = "@"
-"""Grantees that are not users: everybody, and every authenticated user. Neither is a possible user name."""
+ANONYMOUS: Final = "*"
+AUTHENTICATED: Final = "@"
+LOG_DELIVERY: Final = "&"
+"""Grantees that are not users: everyone, every authenticated user, and S3's log delivery."""
 
-PERMISSIONS = ("READ", "WRITE", "READ_ACP", "WRITE_ACP")
-_GROUP_URI = {
+MOST_GRANTS: Final = 100
+PERMISSIONS: Final = ("READ", "WRITE", "READ_ACP", "WRITE_ACP")
+_OWNERS_ALWAYS: Final = ("READ_ACP", "WRITE_ACP")
+"""What an owner may do whatever the list says."""
+_GRANT_HEADERS: Final = {
+    "x-amz-grant-full-control": "FULL_CONTROL",
+    "x-amz-grant-read": "READ",
+    "x-amz-grant-write": "WRITE",
+    "x-amz-grant-read-acp": "READ_ACP",
+    "x-amz-grant-write-acp": "WRITE_ACP",
+}
+_GRANTEE: Final = re.compile(r'\s*(id|uri|emailaddress)\s*=\s*(?:"([^"]*)"|([^",\s]+))\s*', re.IGNORECASE)
+_GROUP_URI: Final = {
     ANONYMOUS: "http://acs.amazonaws.com/groups/global/AllUsers",
     AUTHENTICATED: "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
+    LOG_DELIVERY: "http://acs.amazonaws.com/groups/s3/LogDelivery",
 }
-_XSI = "http://www.w3.org/2001/XMLSchema-instance"
-_CANNED: dict[str, tuple[tuple[str, str], ...]] = {
+_XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
+_CANNED: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "private": (),
     "public-read": ((ANONYMOUS, "READ"),),
     "public-read-write": ((ANONYMOUS, "READ"), (ANONYMOUS, "WRITE")),
     "authenticated-read": ((AUTHENTICATED, "READ"),),
+    "aws-exec-read": (),
+    "log-delivery-write": ((LOG_DELIVERY, "WRITE"), (LOG_DELIVERY, "READ_ACP")),
     "bucket-owner-read": (),
     "bucket-owner-full-control": (),
 }
@@ -30,15 +47,21 @@ _CANNED: dict[str, tuple[tuple[str, str], ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Acl:
-    """Who owns a bucket or object, and the grants beyond the owner's full control."""
+    """Who owns a bucket or object, and the grants to others.
+
+    `own`: what a list that was set grant by grant grants the owner; None: full control, as by default.
+    """
 
     owner: str
     grants: tuple[tuple[str, str], ...] = ()
+    own: tuple[str, ...] | None = None
 
     def allows(self, user: str | None, permission: str) -> bool:
         """True if `user` (None: anonymous) has `permission`. Public grants hold for everybody."""
         if user is not None and user == self.owner:
-            return True
+            own = ("FULL_CONTROL",) if self.own is None else (*self.own, *_OWNERS_ALWAYS)
+            if permission in own or "FULL_CONTROL" in own:
+                return True
         for grantee, granted in self.grants:
             fits = grantee == ANONYMOUS or (user is not None and grantee in (AUTHENTICATED, user))
             if fits and granted in (permission, "FULL_CONTROL"):
@@ -61,15 +84,72 @@ def canned(name: str, owner: str, bucket_owner: str = "") -> Acl:
     return Acl(owner, grants)
 
 
-def refuse_grants(names: Iterable[str]) -> None:
-    """Raise NotImplemented for x-amz-grant-* headers (tabled.md 17.1)."""
-    if any(name.lower().startswith("x-amz-grant-") for name in names):
-        raise S3Error("NotImplemented", "x-amz-grant-* headers are not implemented.")
+def from_headers(headers: Mapping[str, str], owner: str, bucket_owner: str = "") -> Acl:
+    """The list that x-amz-acl or x-amz-grant-* headers ask for; private without any. Raises S3Error.
+
+    Users that the grants name are not looked up here (`users`).
+    """
+    given = [(permission, headers[name]) for name, permission in _GRANT_HEADERS.items() if name in headers]
+    if not given:
+        return canned(headers.get("x-amz-acl", ""), owner, bucket_owner)
+    if "x-amz-acl" in headers:
+        raise S3Error("InvalidRequest", "Specifying both Canned ACLs and Header Grants is not allowed")
+    return _listed(owner, [(grantee, permission) for permission, text in given for grantee in _grantees(text)])
+
+
+def _grantees(text: str) -> Iterator[str]:
+    position = 0
+    while position <= len(text):
+        match = _GRANTEE.match(text, position)
+        if not match or (match.end() < len(text) and text[match.end()] != ","):
+            raise S3Error("InvalidArgument", "Argument format not recognized")
+        value = match[2] if match[2] is not None else match[3]
+        yield _group(value) if match[1].lower() == "uri" else _user_id(value)
+        position = match.end() + 1
+
+
+def _group(uri: str) -> str:
+    for name, known in _GROUP_URI.items():
+        if uri == known:
+            return name
+    raise S3Error("InvalidArgument", "Invalid group uri", fields={"ArgumentName": "uri", "ArgumentValue": uri})
+
+
+def _user_id(user: str) -> str:
+    if not user or user in _GROUP_URI or any(character.isspace() for character in user):
+        raise unknown_user(user)
+    return user
+
+
+def unknown_user(user: str) -> S3Error:
+    """There is no such user to grant anything to."""
+    if "@" in user:
+        text = "The e-mail address you provided does not match any account on record."
+        return S3Error("UnresolvableGrantByEmailAddress", text)
+    return S3Error(
+        "InvalidArgument", "Invalid id", fields={"ArgumentName": "CanonicalUser/ID", "ArgumentValue": user}
+    )
+
+
+def _listed(owner: str, grants: list[tuple[str, str]]) -> Acl:
+    """A list of these grants and no others. Raises MalformedACLError."""
+    unique = list(dict.fromkeys(grants))
+    if len(unique) > MOST_GRANTS:
+        raise S3Error("MalformedACLError", f"An ACL has at most {MOST_GRANTS} grants.")
+    own = tuple(permission for grantee, permission in unique if grantee == owner)
+    others = tuple(grant for grant in unique if grant[0] != owner)
+    return Acl(owner, others, None if own == ("FULL_CONTROL",) else own)
+
+
+def users(acl: Acl) -> set[str]:
+    """The users other than the owner whom the list names."""
+    return {grantee for grantee, _ in acl.grants} - set(_GROUP_URI)
 
 
 def to_text(acl: Acl) -> str:
-    """A compact form for the database: owner, then `grantee permission` lines."""
-    return "\n".join([acl.owner, *(f"{grantee} {permission}" for grantee, permission in acl.grants)])
+    """A compact form for the database: owner, then `grantee permission` lines; the owner's own without grantee."""
+    own = [] if acl.own is None else [f" {','.join(acl.own)}"]
+    return "\n".join([acl.owner, *own, *(f"{grantee} {permission}" for grantee, permission in acl.grants)])
 
 
 def from_text(text: str) -> Acl:
@@ -77,13 +157,17 @@ def from_text(text: str) -> Acl:
     if "\n" not in text:
         return Acl(text)
     owner, *lines = text.split("\n")
+    own = None
+    if lines and lines[0].startswith(" "):
+        own = tuple(filter(None, lines.pop(0)[1:].split(",")))
     grants = tuple((grantee, permission) for grantee, _, permission in (line.partition(" ") for line in lines))
-    return Acl(owner, grants)
+    return Acl(owner, grants, own)
 
 
 def document(acl: Acl) -> bytes:
     """The AccessControlPolicy document: one Grant for each permission."""
-    grants = [(acl.owner, "FULL_CONTROL"), *acl.grants]
+    own = ("FULL_CONTROL",) if acl.own is None else acl.own
+    grants = [*((acl.owner, permission) for permission in own), *acl.grants]
     parts = [_grant(grantee, permission) for grantee, permission in grants]
     return s3xml.document(
         "AccessControlPolicy", s3xml.owner(acl.owner), "<AccessControlList>", *parts, "</AccessControlList>"
@@ -117,14 +201,9 @@ def from_document(body: bytes, owner: str) -> Acl:
     if named is None or named.value("ID") != owner:
         raise S3Error("AccessDenied", "The owner of a bucket or object cannot be changed.")
     listed = root.first("AccessControlList")
-    grants: list[tuple[str, str]] = []
-    for grant in listed.all("Grant") if listed else ():
-        grantee, permission = _read_grant(grant)
-        if grantee != owner and (grantee, permission) not in grants:
-            grants.append((grantee, permission))
-    if len(grants) > 100:
-        raise S3Error("MalformedACLError", "An ACL has at most 100 grants.")
-    return Acl(owner, tuple(grants))
+    if listed is None:
+        raise S3Error("MalformedACLError", "There is no AccessControlList.")
+    return _listed(owner, [_read_grant(grant) for grant in listed.all("Grant")])
 
 
 def _read_grant(grant: s3xml.Element) -> tuple[str, str]:
@@ -134,11 +213,5 @@ def _read_grant(grant: s3xml.Element) -> tuple[str, str]:
         raise S3Error("MalformedACLError", "A grant needs a grantee and a permission.")
     uri = grantee.value("URI")
     if uri:
-        for name, known in _GROUP_URI.items():
-            if uri == known:
-                return name, permission
-        raise S3Error("NotImplemented", "Only the groups AllUsers and AuthenticatedUsers are known.")
-    user = grantee.value("ID")
-    if not user or any(character.isspace() for character in user) or user in _GROUP_URI:
-        raise S3Error("MalformedACLError", "A grantee is named by ID or URI.")
-    return user, permission
+        return _group(uri), permission
+    return _user_id(grantee.value("ID") or grantee.value("EmailAddress")), permission

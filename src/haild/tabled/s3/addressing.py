@@ -13,6 +13,9 @@ MAXIMUM_KEY = 1024
 """Bytes of a key in UTF-8."""
 
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_NEW_BUCKET_NAME = re.compile(r"[a-z0-9]+(?:(?:-+|\.)[a-z0-9]+)*")
+_RESERVED_BEGINNINGS = ("xn--", "sthree-", "amzn-s3-demo-")
+_RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 _FOUR_NUMBERS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
@@ -34,6 +37,14 @@ class Address:
 def check_bucket_name(name: str) -> None:
     """Raise InvalidBucketName unless `name` follows the rule of tabled.md section 6."""
     if not _BUCKET_NAME.fullmatch(name) or _FOUR_NUMBERS.search(name):
+        raise S3Error("InvalidBucketName", "The specified bucket is not valid.", fields={"BucketName": name})
+
+
+@lru_cache(maxsize=1024)
+def check_new_bucket_name(name: str) -> None:
+    """Raise InvalidBucketName unless S3 takes the name for a new bucket (S3 user guide, "Bucket naming rules")."""
+    reserved = name.startswith(_RESERVED_BEGINNINGS) or name.endswith(_RESERVED_ENDS)
+    if not _NEW_BUCKET_NAME.fullmatch(name) or not 3 <= len(name) <= 63 or reserved or _FOUR_NUMBERS.fullmatch(name):
         raise S3Error("InvalidBucketName", "The specified bucket is not valid.", fields={"BucketName": name})
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from haild.tabled.s3.dates import parse_date
 from haild.tabled.s3.errors import S3Error
+from haild.wire.numbers import decimal
 
 _RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.IGNORECASE)
 _ETAG = re.compile(r'\s*(\*|(?:W/)?"[^"]*"|[^",\s]+)\s*(?:,|$)')
@@ -73,11 +75,42 @@ def check_write(headers: Mapping[str, str], etag: str | None) -> None:
             raise S3Error("NoSuchKey", "The specified key does not exist.")
         if not etag_matches(wanted, etag):
             raise S3Error("PreconditionFailed", "If-Match does not hold.", fields={"Condition": "If-Match"})
-    if unwanted is not None:
-        if unwanted.strip() != "*":
-            raise S3Error("NotImplemented", "If-None-Match of a write must be *.")
-        if etag is not None:
-            raise S3Error("PreconditionFailed", "The object exists.", fields={"Condition": "If-None-Match"})
+    if unwanted is not None and etag is not None and etag_matches(unwanted, etag):
+        raise S3Error("PreconditionFailed", "The object exists.", fields={"Condition": "If-None-Match"})
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The conditions of a deletion (S3 API, DeleteObject and ObjectIdentifier); None is no condition."""
+
+    etag: str | None = None
+    size: int | None = None
+    modified: float | None = None
+    """Seconds since 1970, whole ones."""
+
+    @classmethod
+    def of(cls, etag: str | None, size: str | None, modified: str | None) -> Deletion | None:
+        """From the texts of a request; None without any. Raises InvalidArgument."""
+        if etag is None and size is None and modified is None:
+            return None
+        number = None if size is None else decimal(size.strip(), 0, 1 << 62)
+        moment = None if modified is None else parse_date(modified.strip())
+        if (size is not None and number is None) or (modified is not None and moment is None):
+            raise S3Error("InvalidArgument", "A size is a number, and a time one of HTTP or ISO 8601.")
+        return cls(etag, number, None if moment is None else float(int(moment)))
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str]) -> Deletion | None:
+        """From the headers of a DELETE; None without any. Raises InvalidArgument."""
+        names = ("If-Match", "x-amz-if-match-size", "x-amz-if-match-last-modified-time")
+        return cls.of(*(headers.get(name) for name in names))
+
+    def check(self, etag: str, size: int, modified: float) -> None:
+        """Raise PreconditionFailed unless what is there fits."""
+        fits = self.etag is None or etag_matches(self.etag, etag)
+        fits = fits and self.size in (None, size) and self.modified in (None, float(int(modified)))
+        if not fits:
+            raise _failed()
 
 
 def byte_range(header: str | None, size: int) -> tuple[int, int] | None:

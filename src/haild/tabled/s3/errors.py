@@ -78,6 +78,8 @@ _STATUS = {
     "SlowDown": 503,
     "TooManyBuckets": 400,
     "ValidationError": 400,
+    "UnexpectedContent": 400,
+    "UnresolvableGrantByEmailAddress": 400,
     "XAmzContentChecksumMismatch": 400,
     "XAmzContentSHA256Mismatch": 400,
 }

@@ -9,14 +9,15 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from haild.tabled.s3.dates import parse_date
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import sigv2, sigv4
 
-_SIZE = re.compile("[0-9]{1,18}")
-_FREE = frozenset(("policy", "file", "x-amz-signature", "signature", "awsaccesskeyid", "submit"))
+_EXPIRATION: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_SIZE: Final = re.compile("[0-9]{1,18}")
+_FREE: Final = frozenset(("policy", "file", "x-amz-signature", "signature", "awsaccesskeyid", "submit"))
 """Fields that no condition need name; so are those that start with x-ignore-."""
 
 
@@ -62,16 +63,19 @@ def parse(encoded: str) -> PostPolicy:
         raise _malformed("it is not JSON in base64.") from None
     if not isinstance(document, dict) or not isinstance(document.get("conditions"), list):
         raise _malformed("it needs expiration and conditions.")
-    expires = parse_date(str(document.get("expiration", "")))
+    text = str(document.get("expiration", ""))
+    expires = parse_date(text) if _EXPIRATION.fullmatch(text) else None
     if expires is None:
         raise _malformed("expiration is not a date.")
     exact: list[tuple[str, str]] = []
     prefixes: list[tuple[str, str]] = []
-    least, most = 0, None
+    least = 0
+    most: int | None = None
     for condition in document["conditions"]:
         kind, name, value = _condition(condition)
         if kind == "content-length-range":
-            least, most = int(name), int(value)
+            least = max(least, int(name))
+            most = int(value) if most is None else min(most, int(value))
         else:
             (exact if kind == "eq" else prefixes).append((name, value))
     return PostPolicy(tuple(exact), tuple(prefixes), least, most, expires)
@@ -91,11 +95,39 @@ def _condition(condition: Any) -> tuple[str, str, str]:
     raise _malformed("a condition is not one of those that exist.")
 
 
+_SIGNED_BY: Final = {
+    "x-amz-signature": ("policy", "x-amz-algorithm", "x-amz-credential"),
+    "signature": ("policy", "awsaccesskeyid"),
+}
+"""By the field of a signature, what else a form that has it must have."""
+_OF_SIGNATURES: Final = (
+    ("x-amz-signature", ("x-amz-algorithm", "x-amz-credential")),
+    ("signature", ("policy", "awsaccesskeyid")),
+)
+"""Fields of a signature, and those that make no sense without it."""
+
+
 def claimed_key(fields: Mapping[str, str]) -> str:
-    """The access key that the fields name; empty for an anonymous form. Raises S3Error."""
-    if "x-amz-signature" in fields:
-        return fields.get("x-amz-credential", "").partition("/")[0]
-    return fields.get("awsaccesskeyid", "") if "signature" in fields else ""
+    """The access key that the fields name; empty for an anonymous form. Raises InvalidArgument."""
+    signature = next((name for name in _SIGNED_BY if name in fields), "")
+    if not signature:
+        for name, others in _OF_SIGNATURES:
+            if any(other in fields for other in others):
+                raise _missing(name)
+        return ""
+    for name in _SIGNED_BY[signature]:
+        if name not in fields:
+            raise _missing(name)
+    if signature == "signature":
+        return fields["awsaccesskeyid"]
+    return fields["x-amz-credential"].partition("/")[0]
+
+
+def _missing(name: str) -> S3Error:
+    text = (
+        f"Bucket POST must contain a field named '{name}'.  If it is specified, please check the order of the fields."
+    )
+    return S3Error("InvalidArgument", text, fields={"ArgumentName": name})
 
 
 def verify(fields: Mapping[str, str], secret: str) -> bool:

@@ -18,6 +18,7 @@ from haild.wire.xmltree import Element, MalformedXMLError
 __all__ = [
     "Element",
     "MalformedXMLError",
+    "bare_document",
     "document",
     "element",
     "encoded",
@@ -72,6 +73,11 @@ def element(name: str, text: object) -> str:
 def document(name: str, *parts: str) -> bytes:
     """A whole document: declaration, and the root `name` in the S3 namespace around `parts`."""
     return f'{DECLARATION}<{name} xmlns="{NAMESPACE}">{"".join(parts)}</{name}>\n'.encode()
+
+
+def bare_document(name: str, *parts: str) -> bytes:
+    """A whole document whose root is in no namespace, as the answer to a form is."""
+    return f"{DECLARATION}<{name}>{''.join(parts)}</{name}>\n".encode()
 
 
 def owner(user: str, name: str = "Owner") -> str:
