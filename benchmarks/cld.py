@@ -32,9 +32,9 @@ ROUNDS = 5
 LOCK = OpenMode.LOCK | OpenMode.CREATE
 HOLDER = """
 import asyncio, sys
-from haild.client import cld_machine
+from haild.client.cld import machine as cld_machine
 from haild.client.cld import OpenMode, Session
-from haild.client.cld_machine import RENEW
+from haild.client.cld.machine import RENEW
 
 async def main():
     port, transport = int(sys.argv[1]), sys.argv[2]

@@ -138,7 +138,7 @@ def test_image_deleted_under_a_running_stack(shared: Stack, fault_table: FaultTa
 LOCKER = """
 import asyncio, sys
 from haild.client.cld import Session
-from haild.wire.cld import OpenMode
+from haild.wire.cld.messages import OpenMode
 async def main():
     host, port = sys.argv[1].split(":")
     session = await Session.connect(host, int(port), user=sys.argv[2], secret=sys.argv[3].encode())

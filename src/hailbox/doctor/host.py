@@ -101,5 +101,6 @@ def leftovers(engine: Engine) -> Looked:
     first = found[0].partition(":")[0].removeprefix("stack ")
     return Check("leftovers", False, "; ".join(found)), LeftoversError(
         f"something is left of what is no stack any more: {'; '.join(found)}",
-        f"remove it with: hailbox --stack {first} destroy; or make a stack of it again: hailbox --stack {first} up",
+        f"make a stack of it again: hailbox --stack {first} up; or, if you do not need its data, remove it: "
+        f"hailbox --stack {first} destroy",
     )
