@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import hailbox
 from hailbox.context import Context
 from hailbox.diagnosis import evidence, words
 from hailbox.diagnosis.evidence import Evidence
 from hailbox.engine.port import ContainerState
 from hailbox.helper import volumecheck
-from hailbox.helper.volumecheck import Trouble
+from hailbox.helper.volumecheck import Trouble, Volume
 from hailbox.model import names
 from hailbox.model.errors import (
     ClockSkewError,
@@ -25,11 +26,13 @@ from hailbox.model.errors import (
     HailboxError,
     NetworkGoneError,
     NotWorkingError,
+    OtherReleaseError,
     OutOfMemoryError,
     StackError,
     UnresponsiveError,
     VolumeFullError,
     VolumeReadOnlyError,
+    WrongOwnerError,
 )
 from hailbox.probe.outcome import Outcome, Reached
 
@@ -115,6 +118,13 @@ def diagnose(patient: Patient) -> HailboxError:
 def permanent(patient: Patient) -> StackError | None:
     """The error for a cause that no start of the daemon removes, as its exit status tells; None if there is none."""
     status = patient.evidence.exit_status
+    if status == evidence.DATA_IN_USE:
+        return _in_use(patient)
+    if not status or patient.evidence.container is None:
+        return None
+    seen = volumecheck.look(patient.context, patient.evidence.observed, patient.evidence.container)
+    if patient.image_is_ours and (foreign := _not_for_us(patient, seen)):
+        return foreign
     if status == evidence.DAMAGED_DATA:
         return patient.tell(
             DataDamagedError,
@@ -122,10 +132,28 @@ def permanent(patient: Patient) -> StackError | None:
             f"discard its data and start it empty: {patient.command(f'reset {patient.replica}')}",
             quote=True,
         )
-    if status == evidence.DATA_IN_USE:
-        return _in_use(patient)
-    if status == evidence.CANNOT_WRITE:
-        return cannot_write(patient)
+    return _unwritable(patient, seen.trouble) if status == evidence.CANNOT_WRITE else None
+
+
+def _not_for_us(patient: Patient, seen: Volume) -> StackError | None:
+    """The error for data that is whole, but not for our daemons as it is."""
+    container = patient.evidence.container
+    service = container.labels.get(names.SERVICE, "") if container else ""
+    _, latest = volumecheck.DATABASES.get(service, ("", 0))
+    if seen.version is not None and seen.version > latest > 0:
+        return patient.tell(
+            OtherReleaseError,
+            f"does not start, as its data is of a later release of hailbox: its database has version {seen.version}, "
+            f"and hailbox {hailbox.__version__} knows versions up to {latest}; nothing is damaged",
+            "run the hailbox that made it, or a later one: pip install --upgrade hailbox; "
+            f"then: {patient.command('up')}",
+        )
+    if seen.owner is not None and seen.owner != volumecheck.OWNER:
+        return patient.tell(
+            WrongOwnerError,
+            f"does not start, as its data belongs to user {seen.owner}, and it runs as user {volumecheck.OWNER}",
+            f"give the data back to it: {patient.command('up')}",
+        )
     return None
 
 
@@ -151,9 +179,13 @@ def cannot_write(patient: Patient) -> StackError | None:
     found = patient.evidence
     if found.container is None:
         return None
-    trouble = volumecheck.look(patient.context, found.observed, found.container)
+    trouble = volumecheck.look(patient.context, found.observed, found.container).trouble
     if trouble is None and not patient.image_is_ours:
         trouble = words.trouble(patient.context.engine, found.container)
+    return _unwritable(patient, trouble)
+
+
+def _unwritable(patient: Patient, trouble: Trouble | None) -> StackError | None:
     up = f"then run: {patient.command('up')}"
     if trouble is Trouble.FULL:
         return patient.tell(

@@ -48,6 +48,8 @@ says what is wrong and one that says what to do next.
     │   │   ├── DataInUseError             data-in-use
     │   │   └── UnresponsiveError          unresponsive
     │   ├── DataDamagedError           data-damaged
+    │   ├── OtherReleaseError          other-release
+    │   ├── WrongOwnerError            wrong-owner
     │   ├── SnapshotDamagedError       snapshot-damaged
     │   ├── FaultFailedError           fault-failed
     │   ├── CommandFailedError         command-failed
@@ -361,6 +363,18 @@ class SnapshotDamagedError(StackError):
     """What a snapshot holds is not what was saved."""
 
     code = "snapshot-damaged"
+
+
+class OtherReleaseError(StackError):
+    """The data of a service was made by a later release of hailbox."""
+
+    code = "other-release"
+
+
+class WrongOwnerError(StackError):
+    """The data of a service belongs to another user than it runs as."""
+
+    code = "wrong-owner"
 
 
 class FaultFailedError(StackError):

@@ -15,9 +15,9 @@ from hailbox.diagnosis import evidence, roots
 from hailbox.diagnosis.replica import Patient, cannot_write, clock_skew, permanent
 from hailbox.diagnosis.roots import Case
 from hailbox.engine.port import ContainerState
-from hailbox.helper import lostprocesses
+from hailbox.helper import lostprocesses, volumecheck
 from hailbox.model.catalog import ONE_SHOT
-from hailbox.model.errors import DataInUseError, HailboxError
+from hailbox.model.errors import DataInUseError, HailboxError, WrongOwnerError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe
 from hailbox.probe import patience
@@ -54,6 +54,8 @@ class Healer:
     tried: list[str] = field(default_factory=list)
     _held: bool = False
     """Whether a daemon had ended, at the last look, because another process has its data."""
+    _given_back: set[str] = field(default_factory=set)
+    """Replicas whose data was given back to the user that they run as."""
     _looked: bool = False
     """Whether lost processes were looked for."""
 
@@ -99,10 +101,22 @@ class Healer:
             followers = [other.replica for other in sick if other is not outcome]
             seen = evidence.collect(self.context, observed, outcome)
             found = permanent(Patient(self.context, seen, followers, self.tried))
-            held = held or isinstance(found, DataInUseError)
-            if found is not None and not isinstance(found, DataInUseError):
+            if isinstance(found, WrongOwnerError) and outcome.replica not in self._given_back:
+                self._give_back(outcome.replica, observed)
+            elif isinstance(found, DataInUseError):
+                held = True
+            elif found is not None:
                 raise found
         return held
+
+    def _give_back(self, replica: str, observed: Observed) -> None:
+        """Mend the owner of a replica's data, and start its daemon again."""
+        self._given_back.add(replica)
+        self.tried.append(f"return of the data of {replica} to its owner")
+        self.context.tell(replica, Phase.HEALING, "its data belongs to another user: giving it back")
+        for container in observed.of(replica):
+            volumecheck.give_back(self.context, observed, container)
+            self.context.engine.restart_container(container.id, stop_timeout=_STOP_TIMEOUT)
 
     def _refuse_unwritable(self, outcomes: Mapping[str, Outcome], replicas: list[str], observed: Observed) -> None:
         """Raise the error if a volume itself cannot be written: a new container would not be able to, either."""
