@@ -7,6 +7,7 @@ import http.client
 import os
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -165,14 +166,37 @@ def test_scrub_finds_all_of_it(iwhd: Iwhd) -> None:
         assert iwhd.request("PUT", f"/b/o{number}/color", b"red").status == 201
     assert iwhd.request("GET", "/b/o1").body == CONTENT
     clean = iwhd.request("POST", "/", "op=scrub", FORM)
-    assert (clean.status, clean.text) == (200, "4 bodies and 3 attributes read, 0 damaged\n")
+    assert (clean.status, clean.text) == (200, "4 bodies and 3 attributes read, 0 damaged, 0 of these mended\n")
     flip(iwhd.directory / "primary" / "b" / "o1", 2_999_999)
     (iwhd.directory / "primary" / "b" / "o2").unlink()
     with contextlib.closing(sqlite3.connect(iwhd.directory / "_db" / "iwhd.db")) as connection, connection:
         connection.execute("UPDATE attribute SET value = ? WHERE value = ? AND object = 4", (b"rot", b"red"))
     *lines, last = iwhd.request("POST", "/", "op=scrub", FORM).text.splitlines()
-    assert last == "4 bodies and 3 attributes read, 3 damaged"
+    assert last == "4 bodies and 3 attributes read, 3 damaged, 0 of these mended"
     assert ["b/o1" in lines[0], "color of b/o1" in lines[1], "o2" in lines[2]] == [True, True, True]
+
+
+def is_copied(iwhd: Iwhd, key: str) -> bool:
+    return iwhd.request("POST", f"/b/{key}", "op=check&depot=copy", FORM).status == 200
+
+
+def test_scrub_mends_from_a_good_copy(iwhd: Iwhd) -> None:
+    assert iwhd.request("PUT", "/b/_default/_policy", b"1").status == 201
+    for key in ("rotten", "lost", "both"):
+        assert iwhd.request("PUT", f"/b/{key}", CONTENT).status == 201
+        eventually(partial(is_copied, iwhd, key), "it is copied")
+    primary, copy = (iwhd.directory / name / "b" for name in ("primary", "copy"))
+    flip(primary / "rotten", 2_000_000)
+    (primary / "lost").unlink()
+    flip(primary / "both", 1)
+    flip(copy / "both", 2)
+    *lines, last = iwhd.request("POST", "/", "op=scrub", FORM).text.splitlines()
+    assert last == "4 bodies and 0 attributes read, 3 damaged, 2 of these mended"
+    assert ["mended from provider copy" in line for line in lines] == [True, True, False]
+    for key in ("rotten", "lost"):
+        assert iwhd.request("GET", f"/b/{key}").body == CONTENT
+    assert iwhd.request("GET", "/b/both").status == 500
+    assert not list((iwhd.directory / "primary" / ".iwhd" / "uploads").iterdir())
 
 
 def refused(iwhd: Iwhd) -> tuple[int, str]:

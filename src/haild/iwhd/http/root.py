@@ -20,7 +20,7 @@ from haild.iwhd.metadata import records
 from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 from haild.iwhd.warehouse.health import UnhealthyError
-from haild.iwhd.warehouse.scrub import Scrubbed, scrub
+from haild.iwhd.warehouse.scrub import Scrubbed, Scrubber
 from haild.wire.iwhd.form import Form
 from haild.wire.iwhd.listing import Link, ProviderEntry
 from haild.wire.iwhd.target import Target, path_of
@@ -61,15 +61,16 @@ async def post_root(site: Site, request: web.BaseRequest, _target: Target) -> Re
 
 
 async def _scrubbed(site: Site, request: web.BaseRequest) -> AsyncIterator[bytes]:
-    """A line for each damaged body or attribute, then what was read. Ends when the client leaves."""
+    """A line for each damaged body or attribute, then the counts. Ends when the client leaves."""
     result = Scrubbed()
-    async for trouble in scrub(site.database, site.objects, result):
+    async for trouble in Scrubber(site.database, site.directory, site.objects).scrub(result):
         if request.transport is None or request.transport.is_closing():
             raise ConnectionResetError("the client is gone")
         if trouble:
             logger.error("scrub: %s", trouble)
             yield f"{printable(trouble)}\n".encode()
-    yield f"{result.bodies} bodies and {result.attributes} attributes read, {result.damaged} damaged\n".encode()
+    counts = f"{result.bodies} bodies and {result.attributes} attributes read"
+    yield f"{counts}, {result.damaged} damaged, {result.mended} of these mended\n".encode()
 
 
 async def get_health(site: Site, _request: web.BaseRequest, _target: Target) -> Reply:

@@ -195,8 +195,10 @@ class Objects:
         )
         try:
             await self._settle(put.bucket, put.key)
+            if put.replaces is not None:
+                await self._check_replaced(put)
             intent = await self._database.write(begin)
-        except (ProviderError, DatabaseError):
+        except (ProviderError, DatabaseError, ChangedError):
             await put.upload.abort()
             raise
         try:
@@ -206,6 +208,11 @@ class Objects:
             self._settle_later(intent)
             raise UnavailableError(str(error)) from error
         return published
+
+    async def _check_replaced(self, put: PendingPut) -> None:
+        record = await self._database.read(partial(records.find, bucket=put.bucket, key=put.key))
+        if record is None or record.etag != put.replaces:
+            raise ChangedError
 
     async def _publish_or_settle(self, put: PendingPut, intent: Intent) -> bool:
         self._changes.note(put.bucket, put.key)
@@ -336,7 +343,7 @@ class Changes:
 
 
 class ChangedError(Exception):
-    """The body was replaced between the reading of its record and of itself: begin again."""
+    """The body was replaced after its record was read: begin again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +407,8 @@ class PendingPut:
         self.key = key
         self.date = date
         self.upstream = upstream
+        self.replaces: str | None = None
+        """The etag of the only body that this one may take the place of; None: of any."""
         self.size = 0
 
     async def take(self, pieces: AsyncIterable[bytes]) -> Stored:
