@@ -37,7 +37,7 @@ class Scrubber:
         self._objects = objects
 
     async def scrub(self, result: Scrubbed) -> AsyncIterator[str]:
-        """Read every body at the primary provider and every attribute, counted in `result`; mend what copies can mend.
+        """Read all bodies at the primary provider and all attributes, counted in `result`; mend what copies can mend.
 
         Yields a line for each that is damaged or cannot be read, and an empty one after each object. What is put,
         deleted or replaced meanwhile may be left out. Raises DatabaseError.
