@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from haild.client.cld import Address
-from haild.client.cld.discovery import DiscoveryError, find_servers, name_servers, service_name
+from haild.client.cld.addresses import DiscoveryError, service_name
+from haild.client.cld.discovery import find_servers, name_servers
 from support.ports import free_port
 
 
@@ -85,7 +88,7 @@ async def test_an_answer_too_long_for_a_datagram_is_asked_for_over_tcp(name_serv
     name_server.records = [(8081, f"{'long' * 10}.example.invalid")] * 9 + [(8082, "127.0.0.1")]
     assert await find_servers("node.example.com", servers=_address(name_server)) == [("127.0.0.1", 8082)]
     name_server.broken = True
-    with pytest.raises(DiscoveryError, match="ends too early"):
+    with pytest.raises(DiscoveryError, match="EOF"):
         await find_servers("node.example.com", servers=_address(name_server))
 
 
@@ -94,7 +97,7 @@ async def test_a_temporary_failure_is_asked_again(name_server: NameServer) -> No
     name_server.failures = 3
     assert await find_servers("a.b", servers=_address(name_server)) == [("127.0.0.1", 8081)]
     name_server.failures = 100
-    with pytest.raises(DiscoveryError, match="code 2"):
+    with pytest.raises(DiscoveryError, match="SERVFAIL"):
         await find_servers("a.b", servers=_address(name_server))
 
 
@@ -109,5 +112,11 @@ async def test_no_record_and_no_domain(name_server: NameServer) -> None:
 def test_name_servers_of_the_host(tmp_path: Path) -> None:
     file = tmp_path / "resolv.conf"
     file.write_text("# comment\nsearch x\nnameserver 192.0.2.1\nnameserver 2001:db8::1\n")
-    assert name_servers(file) == ["192.0.2.1", "2001:db8::1"]
-    assert name_servers(tmp_path / "missing") == ["127.0.0.1"]
+    assert name_servers(file) == [("192.0.2.1", 53), ("2001:db8::1", 53)]
+    assert name_servers(tmp_path / "missing") == [("127.0.0.1", 53)]
+
+
+def test_only_a_daemon_that_is_told_no_address_loads_the_resolver() -> None:
+    text = "import sys, haild.chunkd.registration, haild.tabled.daemon; print('dns' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
