@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hailbox.cli import progress, render
 from hailbox.commands.config import settings
 from hailbox.commands.open import address
+from hailbox.commands.preview import preview
 from hailbox.commands.restart import restart
 from hailbox.commands.run import run as run_with_stack
 from hailbox.commands.status import wait
@@ -16,11 +18,12 @@ from hailbox.commands.up import up
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import ContainerState
 from hailbox.model import names
-from hailbox.model.config import Config, Limits, Override
+from hailbox.model.config import Build, Config, Limits, Override
 from hailbox.model.errors import NotWorkingError, UnknownServiceError, UnknownStackError, UsageError
+from hailbox.model.progress import Phase, Progress
 from hailbox.stack.configfile import Loaded
 from support.cli_program import run
-from support.fakestack import MakeContext, container_of, set_state
+from support.fakestack import MakeContext, Removals, container_of, set_state
 
 
 def test_restart_takes_services_and_replicas_and_leaves_the_others(
@@ -158,3 +161,39 @@ def test_options_come_from_the_environment_too(tmp_path: Path) -> None:
     refused = run(tmp_path, "wait", variables={"HAILBOX_WAIT_TIMEOUT": "-1"})
     assert refused.status == 2
     assert run(tmp_path, "wait", "--timeout", "0", variables={"HAILBOX_TIMEOUT": "-1"}).status != 2
+
+
+def test_a_dry_run_of_up_says_what_up_then_does(
+    fake: FakeEngine, make_context: MakeContext, tmp_path: Path, removals: Removals
+) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    own = {"iwhd": Override(build=Build(str(tmp_path)))}
+    images, before = dict(fake.all_images), list(fake.all_containers)
+    foreseen = preview(make_context(profile="fs", services=own))
+    assert [image.partition(":")[0] for image in foreseen.images] == ["hailbox-own/test-iwhd"]
+    assert (fake.all_images, list(fake.all_containers)) == (images, before)
+    done = up(make_context(profile="fs", services=own))
+    assert set(done.changed) == set(foreseen.changed)
+    assert foreseen.images[0] in fake.all_images
+    nothing = preview(make_context())
+    assert (nothing.images, nothing.changed, nothing.lost) == ((), (), ())
+    assert render.preview(nothing) == "stack test, profile fs: an up would change nothing"
+    assert preview(make_context(scale={"iwhd": 2})).changed
+    assert removals.containers == []
+
+
+def test_progress_as_json_is_an_object_on_each_line(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = progress.choose(silent=True, form=progress.Form.JSON)
+    reporter.report(Progress("tabled-1", Phase.WORKING, 1.23456, 'a "word"'))
+    reporter.report(Progress("x", Phase.FAILED, 2.0))
+    assert [json.loads(line) for line in capsys.readouterr().err.splitlines()] == [
+        {"subject": "tabled-1", "phase": "working", "seconds": 1.235, "detail": 'a "word"'},
+        {"subject": "x", "phase": "failed", "seconds": 2.0, "detail": ""},
+    ]
+
+
+def test_the_form_of_progress_can_be_chosen(tmp_path: Path) -> None:
+    ended = run(tmp_path, "status", "--progress", "xml")
+    assert (ended.status, ended.error()[0]) == (2, "bad-usage")
+    assert isinstance(progress.choose(silent=False, form=progress.Form.NONE), progress.Silent)
+    assert isinstance(progress.choose(silent=True, form=progress.Form.PLAIN), progress.Plain)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import typer
 
 from hailbox.cli import STARTED, interruption, output, progress, render
-from hailbox.cli.options import Debug, File, Json, LongFile, Quiet, Stack, with_variable
+from hailbox.cli.options import Debug, File, Json, LongFile, Quiet, Stack, Steps, with_variable
 from hailbox.cli.output import Invocation
+from hailbox.cli.progress import Form
 from hailbox.model import names
 from hailbox.model.errors import HailboxError, InternalError, UsageError
 
@@ -27,8 +28,15 @@ if TYPE_CHECKING:
     from hailbox.model.config import Config
     from hailbox.stack.configfile import Loaded
 
-_COMMON: Final = {"stack": Stack, "file": File, "json": Json, "quiet": Quiet, "debug": Debug}
-_DEFAULTS: Final[dict[str, Any]] = {"stack": None, "file": None, "json": False, "quiet": False, "debug": False}
+_COMMON: Final = {"stack": Stack, "file": File, "json": Json, "quiet": Quiet, "debug": Debug, "progress": Steps}
+_DEFAULTS: Final[dict[str, Any]] = {
+    "stack": None,
+    "file": None,
+    "json": False,
+    "quiet": False,
+    "debug": False,
+    "progress": Form.AUTO,
+}
 
 
 class ContextFor(Protocol):
@@ -68,6 +76,7 @@ class Choices:
     json: bool = False
     quiet: bool = False
     debug: bool = False
+    progress: Form = Form.AUTO
 
 
 before_command: Final = Choices()
@@ -189,7 +198,7 @@ def _common_options(own: Sequence[inspect.Parameter]) -> dict[str, Any]:
     details = [detail for parameter in own for detail in typing.get_args(parameter.annotation)]
     taken = {word for detail in details for word in getattr(detail, "param_decls", None) or ()}
     found: dict[str, Any] = {
-        key: with_variable("", key, kind) if key in ("json", "quiet", "debug") else kind
+        key: with_variable("", key, kind) if key in ("json", "quiet", "debug", "progress") else kind
         for key, kind in _COMMON.items()
     }
     if "--file" in taken or any(parameter.name == "file" for parameter in own):
@@ -214,7 +223,7 @@ def _run(
     if "invocation" in inspect.signature(function).parameters:
         options = options | {"invocation": invocation}
     try:
-        with progress.choose(silent=common.quiet or common.json) as reporter:
+        with progress.choose(silent=common.quiet or common.json, form=common.progress) as reporter:
             shown = function(context_for, **options)
         if common.json:
             output.result(invocation, shown.data, shown.error)

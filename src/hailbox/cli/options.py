@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.models import OptionInfo
 
+from hailbox.cli.progress import Form
 from hailbox.model.config import PORT_NUMBERS, REPLICA_COUNTS
 from hailbox.model.errors import UsageError
 
@@ -18,6 +19,10 @@ Stack = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, also for errors.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and what was asked for.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Steps = Annotated[
+    Form, typer.Option("--progress", help="How to tell of each step on standard error; json: an object on a line.")
+]
+
 FILE_HELP: Final = "Choices from this file, not from the hailbox.yaml here or above [HAILBOX_FILE]."
 File = Annotated[str | None, typer.Option("--file", "-f", metavar="FILE", help=FILE_HELP)]
 LongFile = Annotated[str | None, typer.Option("--file", metavar="FILE", help=FILE_HELP)]
@@ -44,7 +49,7 @@ Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", he
 Timings = Annotated[bool, typer.Option("--timings", help="Show where the time went, step by step.")]
 
 
-_SHARED: Final = (Json, Quiet, Debug, File, LongFile, Profile, Scale, Port, Timings)
+_SHARED: Final = (Json, Quiet, Debug, File, LongFile, Profile, Scale, Port, Timings, Steps)
 
 
 def with_variable(command: str, name: str, annotation: Any) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import threading
+from enum import StrEnum
 from types import TracebackType
 from typing import Final, Self
 
@@ -14,6 +16,15 @@ from hailbox.model.progress import Phase, Progress
 
 _NARROWEST: Final = 20
 """Columns that a line needs to say which subject it is about."""
+
+
+class Form(StrEnum):
+    """What `--progress` may ask for."""
+
+    AUTO = "auto"
+    PLAIN = "plain"
+    JSON = "json"
+    NONE = "none"
 
 
 class Silent:
@@ -44,6 +55,23 @@ def _size() -> tuple[int, int]:
         if size.columns > 0 and size.lines > 0:
             return size.columns, size.lines
     return 80, 24
+
+
+class Lines(Silent):
+    """A JSON object on a line for each step, for programs (`--progress json`)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def report(self, progress: Progress) -> None:
+        event = {
+            "subject": progress.subject,
+            "phase": progress.phase.value,
+            "seconds": round(progress.seconds, 3),
+            "detail": progress.detail,
+        }
+        with self._lock, contextlib.suppress(OSError):  # its reader has gone; the work goes on
+            print(json.dumps(event), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Plain(Silent):
@@ -88,9 +116,13 @@ class Live(Silent):
         self._drawn = len(self._latest)
 
 
-def choose(*, silent: bool) -> Silent:
-    """The reporter that fits where standard error goes."""
-    if silent:
+def choose(*, silent: bool, form: Form = Form.AUTO) -> Silent:
+    """The reporter that the user asked for, else the one that fits where standard error goes."""
+    if form is Form.JSON:
+        return Lines()
+    if form is Form.PLAIN:
+        return Plain()
+    if silent or form is Form.NONE:
         return Silent()
     # A dumb terminal knows no sequences, and on a narrow one a line says too little of itself.
     able = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and _size()[0] >= _NARROWEST

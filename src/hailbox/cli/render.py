@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # what a command does not need it does not load
     from hailbox.commands.build import BuildResult
     from hailbox.commands.down import Removal
     from hailbox.commands.ls import StackSummary
+    from hailbox.commands.preview import Preview
     from hailbox.commands.reset import ResetResult
     from hailbox.commands.result import StackResult
     from hailbox.doctor.report import Report
@@ -124,6 +125,15 @@ def report(result: Report) -> str:
     for finding in result.findings[1:]:
         lines += [f"also: {finding.problem} [{finding.code}]", f"  → {finding.remedy}"]
     return "\n".join(lines)
+
+
+def preview(result: Preview) -> str:
+    """What an `up` would do."""
+    lines = [f"stack {result.stack}, profile {result.profile}: an up would"]
+    lines += [f"  build {reference}" for reference in result.images]
+    lines += [f"  make or re-create {name}" for name in result.changed]
+    lines += [f"  start {name} empty: its data is gone" for name in result.lost]
+    return "\n".join(lines if len(lines) > 1 else [f"{lines[0]} change nothing"])
 
 
 def build(result: BuildResult) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib import resources
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hailbox.context import Context
 from hailbox.model import overrides
@@ -15,7 +16,7 @@ from hailbox.model.errors import ImageError, UnknownServiceError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed
 
-_PROGRAM: Final = "reload.py"
+_PROGRAM: Final = Path(__file__).parents[1] / "helper" / "programs" / "reload.py"
 
 
 def chosen(context: Context, observed: Observed, profile: Profile) -> overrides.Recorded:
@@ -34,39 +35,51 @@ def chosen(context: Context, observed: Observed, profile: Profile) -> overrides.
     return {name: entry for name, entry in found.items() if name in known}
 
 
-def build(context: Context, found: overrides.Recorded) -> dict[str, str]:
-    """Build the images that the user has directories for; returns references by service or replica.
+@dataclass(frozen=True)
+class OwnImage:
+    """An image from a directory of the user's."""
 
-    The tag is the digest of the directory and the options, so nothing is built twice. Raises ImageError with the
-    builder's last lines.
-    """
-    references = {}
-    for name, entry in found.items():
-        if "build" not in entry:
+    reference: str
+    """Its tag is the digest of the directory and the options, so nothing is built twice."""
+    dockerfile: Path
+    content: bytes
+    options: Mapping[str, str]
+
+
+def images(context: Context, found: overrides.Recorded) -> dict[str, OwnImage]:
+    """By service or replica: the image that its directory makes. Raises ImageError where one cannot be read."""
+    described = {name: entry["build"] for name, entry in found.items() if "build" in entry}
+    return {name: _image(context, name, build) for name, build in described.items()}
+
+
+def _image(context: Context, name: str, build: Mapping[str, Any]) -> OwnImage:
+    dockerfile = build.get("dockerfile") or "Dockerfile"
+    directory = Path(build["context"])
+    content = context.engine.pack_directory(directory, dockerfile)
+    options = {"dockerfile": dockerfile, "networkmode": "default"}
+    if build.get("target"):
+        options["target"] = build["target"]
+    if build.get("args"):
+        options["buildargs"] = json.dumps({key: str(value) for key, value in build["args"].items()})
+    digest = hashlib.sha256(content + json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
+    return OwnImage(f"hailbox-own/{context.stack}-{name}:{digest}", directory / dockerfile, content, options)
+
+
+def build(context: Context, wanted: Mapping[str, OwnImage]) -> None:
+    """Build those of the images that are missing. Raises ImageError with the builder's last lines."""
+    for name, image in wanted.items():
+        if context.engine.image(image.reference) is not None:
             continue
-        described = entry["build"]
-        dockerfile = described.get("dockerfile") or "Dockerfile"
-        content = context.engine.pack_directory(Path(described["context"]), dockerfile)
-        options = {"dockerfile": dockerfile, "networkmode": "default"}
-        if described.get("target"):
-            options["target"] = described["target"]
-        if described.get("args"):
-            options["buildargs"] = json.dumps({key: str(value) for key, value in described["args"].items()})
-        digest = hashlib.sha256(content + json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
-        references[name] = f"hailbox-own/{context.stack}-{name}:{digest}"
-        if context.engine.image(references[name]) is None:
-            context.tell(name, Phase.BUILDING)
-            try:
-                for _ in context.engine.build_image(content, references[name], labels={}, options=options):
-                    """Wait for it to end."""
-            except ImageError as error:
-                where = Path(described["context"]) / dockerfile
-                raise ImageError(error.problem, f"mend {where} and run the command again") from error
-    return references
+        context.tell(name, Phase.BUILDING)
+        try:
+            for _ in context.engine.build_image(image.content, image.reference, labels={}, options=image.options):
+                """Wait for it to end."""
+        except ImageError as error:
+            raise ImageError(error.problem, f"mend {image.dockerfile} and run the command again") from error
 
 
 def reload_program(found: overrides.Recorded) -> str:
     """The text of the program that runs a daemon from a mounted checkout; empty if none does."""
     if not any("source" in entry for entry in found.values()):
         return ""
-    return resources.files("hailbox.helper.programs").joinpath(_PROGRAM).read_text(encoding="utf-8")
+    return _PROGRAM.read_text(encoding="utf-8")

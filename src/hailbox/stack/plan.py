@@ -32,10 +32,18 @@ class Plan:
         return render(self.blueprint)
 
 
-def build(context: Context, observed: Observed, choice: Choice, references: Mapping[str, str]) -> Plan:
-    """Put together what the stack should be, with these images by service. Raises UsageError, PortTakenError."""
+def build(
+    context: Context, observed: Observed, choice: Choice, references: Mapping[str, str], *, dry_run: bool = False
+) -> Plan:
+    """Put together what the stack should be, with these images by service. Raises UsageError, PortTakenError.
+
+    Images of the user's own directories are built, unless it is a `dry_run`. Raises ImageError.
+    """
     assignment = ports.assign(context, choice.profile, observed)
     own = ownservice.chosen(context, observed, choice.profile)
+    own_images = ownservice.images(context, own)
+    if not dry_run:
+        ownservice.build(context, own_images)
     blueprint = Blueprint(
         stack=context.stack,
         profile=choice.profile,
@@ -45,7 +53,7 @@ def build(context: Context, observed: Observed, choice: Choice, references: Mapp
         scale=choice.scale,
         own_images=frozenset(choice.own_images),
         overrides=own,
-        built=ownservice.build(context, own),
+        built={name: image.reference for name, image in own_images.items()},
         reload_program=ownservice.reload_program(own),
         known=observed.record,
     )
@@ -92,6 +100,13 @@ def image_references(context: Context, observed: Observed, choice: Choice) -> di
 
     images.ensure(context.engine, plan, known=_images_seen(observed), progress=tell)
     return references
+
+
+def missing_images(context: Context, observed: Observed, choice: Choice) -> tuple[dict[str, str], list[str]]:
+    """The images by service, and those of ours that would have to be built; builds none."""
+    plan, references = _image_plan(choice)
+    wanted = {plan.runtime, *plan.services.values()} - _images_seen(observed)
+    return references, sorted(reference for reference in wanted if context.engine.image(reference) is None)
 
 
 def _image_plan(choice: Choice) -> tuple[images.ImagePlan, dict[str, str]]:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from hailbox.cli import render
 from hailbox.cli.command import CommandOutput, ContextFor, command
 from hailbox.cli.options import Port, Profile, Scale, Timings, numbers
 from hailbox.commands.up import up as bring_up
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List what would be built, made or changed, and do nothing.")]
+
 
 @command(changes=True)
 def up(
-    context_for: ContextFor, profile: Profile = None, scale: Scale = None, port: Port = None, timings: Timings = False
+    context_for: ContextFor,
+    profile: Profile = None,
+    scale: Scale = None,
+    port: Port = None,
+    timings: Timings = False,
+    dry_run: DryRun = False,
 ) -> CommandOutput:
-    result = bring_up(context_for(profile=profile, **numbers(scale, port)))
+    context = context_for(profile=profile, **numbers(scale, port))
+    if dry_run:
+        from hailbox.commands.preview import preview  # few ask for it
+
+        return CommandOutput(preview(context), render.preview, essential=True)
+    result = bring_up(context)
     return CommandOutput(result, render.stack_with_timings if timings else render.stack)
