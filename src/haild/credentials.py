@@ -78,7 +78,9 @@ def load_or_make(
     if present.keys() < fresh.keys():
         written = _recovered(directory, templates or {})
         present = {name: written[name] for name in fresh if name in written} | present
-        _note_lost(directory, [name for name in fresh if name not in present] if _was_used(directory) else [])
+        # A file that is whole and lacks a name was written by a release that did not know it: nothing is lost.
+        gone = not _kept(path, fresh) and _was_used(directory)
+        _note_lost(directory, [name for name in fresh if name not in present] if gone else [])
     found = dict(present)
     for service in ("CLD", "CHUNK"):
         user, secret = f"{service}_USER", f"{service}_SECRET"

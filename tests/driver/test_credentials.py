@@ -32,7 +32,7 @@ def test_generated_are_random_and_fit_everywhere() -> None:
         # Neither a shell, JSON, the XML-like configuration nor a line of users gives a special meaning to any.
         assert re.fullmatch(r"[A-Za-z0-9]+", value)
         if "SECRET" in name:
-            assert len(value) == 40
+            assert len(value) == (43 if name == "ROOT_SECRET" else 40)  # 256 bits for encryption
     assert len(set(one.values())) == len(one)
     assert re.fullmatch(r"HAIL[A-Z0-9]{16}", one["AWS_ACCESS_KEY_ID"])
 
@@ -178,6 +178,7 @@ TEMPLATES = {
     "tabled-1-cc/tabled.users": (
         "@AWS_ACCESS_KEY_ID@\t@AWS_SECRET_ACCESS_KEY@\n@PROBE_ACCESS_KEY_ID@\t@PROBE_SECRET_ACCESS_KEY@\n"
     ),
+    "tabled-1-cc/tabled.conf": "<RootKey>@ROOT_SECRET@</RootKey>\n",
     "iwhd-1-dd/iwhd.json": '[{"key": "@AWS_ACCESS_KEY_ID@", "secret": "@AWS_SECRET_ACCESS_KEY@"}]\n',
 }
 
@@ -224,6 +225,19 @@ def test_what_is_in_no_file_is_said_to_be_lost_until_it_is_not(
     assert _run(tmp_path) == 0
     assert kept(tmp_path) == second
     assert not (tmp_path / LOST_NAME).exists()
+
+
+def test_what_an_older_release_did_not_have_is_not_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    older = {name: text for name, text in TEMPLATES.items() if not name.endswith("tabled.conf")}
+    assert _run(tmp_path, older) == 0
+    first = kept(tmp_path)
+    del first["ROOT_SECRET"]
+    (tmp_path / FILE_NAME).chmod(0o600)
+    (tmp_path / FILE_NAME).write_text(json.dumps(first))
+    assert _run(tmp_path) == 0
+    assert kept(tmp_path).items() > first.items()
+    assert not (tmp_path / LOST_NAME).exists()
+    assert "LOST" not in capsys.readouterr().err
 
 
 def test_nothing_is_lost_at_the_first_start(tmp_path: Path) -> None:
