@@ -15,7 +15,14 @@ COMMANDS = [("fault", known.name) for known in fault.app.registered_commands] + 
 def test_every_command_is_there() -> None:
     kinds = {"kill", "pause", "stop", "partition", "isolate", "fill-disk", "corrupt", "slow", "ls", "clear"}
     assert {name for group, name in COMMANDS if group == "fault"} == kinds
-    assert {name for group, name in COMMANDS if group == "snapshot"} == {"save", "ls", "restore", "rm"}
+    assert {name for group, name in COMMANDS if group == "snapshot"} == {
+        "save",
+        "ls",
+        "restore",
+        "rm",
+        "export",
+        "import",
+    }
 
 
 @pytest.mark.parametrize(("group", "command"), COMMANDS)

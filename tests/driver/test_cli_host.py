@@ -160,12 +160,3 @@ def test_port_that_another_program_holds_is_refused_and_the_program_named(tmp_pa
     assert code == "port-taken"
     assert str(port) in problem
     assert f"(pid {os.getpid()})" in problem
-
-
-def test_directory_for_locks_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "hailbox").write_text("in the way")
-    with serve(tmp_path, engine(EMPTY)) as address:
-        ended = run(tmp_path, "up", variables={"DOCKER_HOST": address})
-    code, problem, _ = ended.error()
-    assert (ended.status, code) == (3, "runtime-directory")
-    assert str(tmp_path / "hailbox") in problem
