@@ -5,6 +5,7 @@ A round trip takes a boto3 client and an empty bucket of its own, and may leave 
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -146,6 +147,56 @@ def lifecycle(s3: Any, bucket: str) -> None:
     assert s3.get_bucket_lifecycle(**where)["Rules"][0]["Expiration"] == {"Days": 7}
 
 
+def encryption(s3: Any, bucket: str) -> None:
+    where = {"Bucket": bucket}
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}
+    s3.put_bucket_encryption(**where, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    shown = s3.get_bucket_encryption(**where)["ServerSideEncryptionConfiguration"]["Rules"][0]
+    assert shown["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert s3.put_object(**where, Key="k", Body=b"secret")["ServerSideEncryption"] == "AES256"
+    assert s3.get_object(**where, Key="k")["Body"].read() == b"secret"
+    s3.delete_bucket_encryption(**where)
+
+
+def locks(s3: Any, bucket: str) -> None:
+    locked = {"Bucket": f"{bucket}-held"}
+    s3.create_bucket(**locked, ObjectLockEnabledForBucket=True)
+    s3.put_object_lock_configuration(**locked, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
+    shown = s3.get_object_lock_configuration(**locked)["ObjectLockConfiguration"]
+    assert shown == {"ObjectLockEnabled": "Enabled"}
+    version = s3.put_object(**locked, Key="k", Body=b"x")["VersionId"]
+    s3.put_object_legal_hold(**locked, Key="k", LegalHold={"Status": "ON"})
+    assert s3.get_object_legal_hold(**locked, Key="k")["LegalHold"] == {"Status": "ON"}
+    assert refusal(s3.delete_object, **locked, Key="k", VersionId=version) == "AccessDenied"
+    s3.put_object_legal_hold(**locked, Key="k", LegalHold={"Status": "OFF"})
+    until = datetime.now(UTC) + timedelta(days=1)
+    s3.put_object_retention(**locked, Key="k", Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
+    assert s3.get_object_retention(**locked, Key="k")["Retention"]["Mode"] == "GOVERNANCE"
+    assert refusal(s3.delete_object, **locked, Key="k", VersionId=version) == "AccessDenied"
+    s3.delete_object(**locked, Key="k", VersionId=version, BypassGovernanceRetention=True)
+    s3.delete_bucket(**locked)
+
+
+def settings(s3: Any, bucket: str) -> None:
+    where = {"Bucket": bucket}
+    switches = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    block = dict.fromkeys(switches, True)
+    s3.put_bucket_policy(**where, Policy=POLICY.replace("{bucket}", bucket))
+    assert s3.get_bucket_policy_status(**where)["PolicyStatus"]["IsPublic"]
+    s3.put_public_access_block(**where, PublicAccessBlockConfiguration=block)
+    assert s3.get_public_access_block(**where)["PublicAccessBlockConfiguration"] == block
+    assert refusal(s3.put_object, **where, Key="k", ACL="public-read") == "AccessDenied"
+    s3.delete_public_access_block(**where)
+    rules = [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    s3.put_bucket_ownership_controls(**where, OwnershipControls={"Rules": rules})
+    assert s3.get_bucket_ownership_controls(**where)["OwnershipControls"]["Rules"] == rules
+    s3.delete_bucket_ownership_controls(**where)
+    s3.put_bucket_request_payment(**where, RequestPaymentConfiguration={"Payer": "Requester"})
+    assert s3.get_bucket_request_payment(**where)["Payer"] == "Requester"
+    s3.put_bucket_accelerate_configuration(**where, AccelerateConfiguration={"Status": "Enabled"})
+    assert s3.get_bucket_accelerate_configuration(**where)["Status"] == "Enabled"
+
+
 ALL: tuple[Callable[[Any, str], None], ...] = (
     buckets,
     objects,
@@ -156,5 +207,8 @@ ALL: tuple[Callable[[Any, str], None], ...] = (
     policy,
     cors,
     lifecycle,
+    encryption,
+    locks,
+    settings,
 )
 """The operations that a round trip uses are those that are there."""

@@ -32,6 +32,8 @@ def decide(statement: dict[str, Any], user: str | None = "bob", context: Any = N
         *({"Action": action} for action in ("s3:GetObjectt", "GetObject", "s3", "", "ec2:Run", "s3:Get Object", [])),
         {"Action": ["s3:GetObject", "s3:Nothing*"]},
         {"NotAction": "s3:GetObject"},
+        # Only listings have a prefix.
+        {"Condition": {"StringEqualsIfExists": {"s3:prefix": "a"}}},
         *({"Resource": arn} for arn in ("arn:aws:s3:::other/*", "b/*", "arn:aws:s3:::", "*")),
         *({"Principal": p} for p in ("bob", {}, {"Who": "bob"}, {"AWS": []}, {"AWS": "@"}, {"AWS": "b ob"}, None)),
         {"Principal": {"AWS": "arn:aws:iam::123456789012:user/*"}},
@@ -154,8 +156,9 @@ def test_everybody_but_one() -> None:
     ],
 )
 def test_conditions(condition: Any, context: Any, holds: bool) -> None:
-    assert decide({"Condition": condition}, context=context) is (True if holds else None)
-    assert decide({"Effect": "Deny", "Condition": condition}, context=context) is (False if holds else None)
+    both = {"Action": ["s3:GetObject", "s3:ListBucket"], "Condition": condition}
+    assert decide(both, context=context) is (True if holds else None)
+    assert decide({"Effect": "Deny", **both}, context=context) is (False if holds else None)
 
 
 def test_a_variable_in_a_resource_means_itself() -> None:

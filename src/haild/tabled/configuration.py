@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,7 @@ def _from(root: Element, path: Path) -> Configuration:
         acknowledge=_number(root, "Acknowledge", 0, 0, 16),
         repair_delay=float(_number(root, "RepairDelay", 8, 0, 86400)),
         body_cache=_number(root, "BodyCache", 16, 0, 1024),
-        lifecycle_day=_number(root, "LifecycleDay", 86400, 1, 86400),
+        lifecycle_day=_number(root, "LifecycleDay", _day_of_environment(), 1, 86400),
         root_key=(root.value("RootKey") or "").strip(),
     )
 
@@ -200,6 +201,15 @@ def _cld(root: Element) -> tuple[ConfiguredServer, ...]:
         else:
             logger.warning("a <CLD> without Host, or without Port and PortFile, is ignored")
     return tuple(addresses[:MAXIMUM_SERVERS])
+
+
+def _day_of_environment() -> int:
+    """HAILD_LIFECYCLE_DAY, so that `hailbox.yaml` can set it without a whole configuration. Raises SettingsError."""
+    text = os.environ.get("HAILD_LIFECYCLE_DAY", "86400")
+    number = decimal(text.strip(), 1, 86400)
+    if number is None:
+        raise SettingsError(f"HAILD_LIFECYCLE_DAY {text!r} is not a number from 1 to 86400")
+    return number
 
 
 def _number(root: Element, name: str, default: int, least: int, most: int) -> int:

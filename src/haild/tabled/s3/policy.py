@@ -30,6 +30,9 @@ _ACCOUNT_ARN: Final = re.compile(r"arn:aws[a-z-]*:iam::([\w-]+):root")
 _OTHER_ARN: Final = re.compile(
     r"arn:aws[a-z-]*:(?:iam|sts)::\d{12}:(?:role|assumed-role|federated-user)/[\w+=,.@/-]+"
 )
+_OF_LISTINGS: Final = frozenset(("s3:prefix", "s3:delimiter", "s3:max-keys"))
+"""Keys of conditions that only listings of a bucket have."""
+_LISTINGS: Final = ("s3:listbucket", "s3:listbucketversions", "s3:listbucketmultipartuploads")
 _PLAIN: Final = re.compile(r"[\w+=,.-][\w+=,.@-]*")
 
 
@@ -135,6 +138,9 @@ def _statement(value: Any, bucket: str) -> _Statement:
     named = _strings(value.get("NotAction" if but_actions else "Action"), "Action")
     if not all(actions.is_known(action) for action in named):
         raise _malformed("Policy has invalid action")
+    conditions = policyconditions.read(value.get("Condition", {}))
+    if bucket and not but_actions and not _can_apply(conditions, named):
+        raise _malformed("Conditions do not apply to combination of actions and resources in statement")
     resources = _strings(value.get("NotResource" if but_resources else "Resource"), "Resource")
     return _Statement(
         allow,
@@ -144,8 +150,15 @@ def _statement(value: Any, bucket: str) -> _Statement:
         but_actions,
         tuple(_resource(text, bucket) for text in resources),
         but_resources,
-        policyconditions.read(value.get("Condition", {})),
+        conditions,
     )
+
+
+def _can_apply(conditions: tuple[Condition, ...], named: tuple[str, ...]) -> bool:
+    """Whether the keys of the conditions go with at least one of the actions: only listings have a prefix."""
+    if not any(condition.key in _OF_LISTINGS for condition in conditions):
+        return True
+    return any(like(pattern.lower(), action) for pattern in named for action in _LISTINGS)
 
 
 def _resource(text: str, bucket: str) -> str:
