@@ -129,7 +129,13 @@ ALLOWED: dict[str, set[str]] = {
 SPEAKS_HTTP: dict[str, set[str]] = {
     "haild.iwhd": {"haild.iwhd.http"},
     "haild.tabled": set(),
-    "haild.client": {"haild.client.http", "haild.client.iwhd", "haild.client.s3", "haild.client.swift"},
+    "haild.client": {
+        "haild.client.http",
+        "haild.client.iwhd",
+        "haild.client.s3",
+        "haild.client.swift",
+        "haild.client.webhook",
+    },
 }
 """By package, the only rooms of it that may import aiohttp."""
 

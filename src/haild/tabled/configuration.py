@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from haild.client.cld.addresses import MAXIMUM_SERVERS, ConfiguredServer, DiscoveryError, service_name
@@ -44,6 +45,7 @@ _KNOWN = frozenset(
         "BodyCache",
         "LifecycleDay",
         "RootKey",
+        "Webhook",
     )
 )
 
@@ -80,6 +82,8 @@ class Configuration:
     """MiB of memory for small bodies that nodes have taken or given a moment ago; 0: each GET asks a node."""
     lifecycle_day: int = 86400
     """Seconds that a day of lifecycle rules has; tests of rules want a short one."""
+    webhooks: Mapping[str, str] = field(default_factory=dict)
+    """Where events of buckets go: URLs by the destination's ARN; the empty ARN takes those that are not named."""
     root_key: str = ""
     """What the keys of encrypted bodies are wrapped by in the end; empty: a file of the TDB directory has it."""
 
@@ -118,6 +122,17 @@ def directory_of(path: Path) -> Path | None:
         raise StartError(str(error)) from error
     first = next((element for element in root.all("TDB") if element.text.strip()), None)
     return Path(first.text) if first else None
+
+
+def _webhooks(root: Element) -> dict[str, str]:
+    """The webhooks by ARN. Raises SettingsError."""
+    found = {}
+    for element in root.all("Webhook"):
+        url = (element.value("Url") or "").strip()
+        if not url.startswith(("http://", "https://")):
+            raise SettingsError(f"<Webhook> needs a <Url> of http or https, and not {url!r}")
+        found[(element.value("Arn") or "").strip()] = url
+    return found
 
 
 def root_key_of(path: Path) -> str:
@@ -160,6 +175,7 @@ def _from(root: Element, path: Path) -> Configuration:
         repair_delay=float(_number(root, "RepairDelay", 8, 0, 86400)),
         body_cache=_number(root, "BodyCache", 16, 0, 1024),
         lifecycle_day=_number(root, "LifecycleDay", _day_of_environment(), 1, 86400),
+        webhooks=_webhooks(root),
         root_key=(root.value("RootKey") or "").strip(),
     )
 

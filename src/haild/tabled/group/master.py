@@ -22,6 +22,7 @@ from haild.tabled.bodies.repair import Repairer
 from haild.tabled.bodies.spool import Spool
 from haild.tabled.configuration import Configuration
 from haild.tabled.encryption.keys import Keys
+from haild.tabled.group.webhooks import Webhooks
 from haild.tabled.http.server import S3Server, low_level_server
 from haild.tabled.metadata import users, witness
 from haild.tabled.metadata.claim import Claim, occupy
@@ -98,7 +99,8 @@ class Master:
         placement.on_bad_copy = repairer.bad_copy
         self._stack.callback(nodes.listen(collector.node_changed))
         self._stack.callback(nodes.listen(repairer.node_changed))
-        for job in (collector.run, collector.abort_stale_uploads, repairer.run, lifecycle.run):
+        webhooks = Webhooks(metadata, configuration.webhooks)
+        for job in (webhooks.run, collector.run, collector.abort_stale_uploads, repairer.run, lifecycle.run):
             self._stack.push_async_callback(_end, asyncio.create_task(_survive(job), name=job.__qualname__))
         self.repairer = repairer
         return Services(
@@ -108,6 +110,8 @@ class Master:
             keys=Keys(configuration.root_key, configuration.directory, metadata),
             spool=Spool(configuration.directory),
             collect=collector.wake,
+            webhooks=configuration.webhooks,
+            events_changed=webhooks.changed.set,
             lifecycle_changed=lifecycle.changed.set,
             region=configuration.region or REGION,
             names=configuration.names,

@@ -6,9 +6,10 @@ threads, so that another database can take the place for a group of tabled proce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from haild.tabled.metadata.events import Event
 from haild.tabled.metadata.records import (
     Bucket,
     Deletion,
@@ -24,6 +25,10 @@ from haild.tabled.s3.acl import Acl
 
 LockChange = Callable[[Mapping[str, str]], Mapping[str, str]]
 """From the present lock of a version to its next, inside the transaction that replaces it; raises to refuse."""
+
+Notify = Callable[[str, bool], Iterable[tuple[str, str]]]
+"""From the version id that a change made or removed, and whether it is a delete marker that it made, to the events
+(target, text) to queue with it."""
 
 Check = Callable[[ObjectRecord | None], None]
 """Looks at what is stored under a key now, inside the transaction that replaces it; raises to refuse."""
@@ -121,6 +126,22 @@ class Metadata(Protocol):
         """Keep one more master key, unless there is one with its number."""
         ...
 
+    async def add_events(self, events: Iterable[tuple[str, str]]) -> None:
+        """Queue events (target, text)."""
+        ...
+
+    async def due_events(self, now: float, limit: int) -> list[Event]:
+        """The oldest events that are due, at most `limit`."""
+        ...
+
+    async def next_event(self) -> float | None:
+        """When the next event is due (seconds since 1970); None where there is none."""
+        ...
+
+    async def settle_events(self, done: Iterable[int], failed: Iterable[tuple[int, float]]) -> None:
+        """Forget what was delivered or given up; what failed waits until the time given."""
+        ...
+
     async def new_body(self) -> int:
         """An id that no body ever had (tabled.md 13.4)."""
         ...
@@ -129,7 +150,13 @@ class Metadata(Protocol):
         """The current object (also when it is a delete marker), or the named version."""
         ...
 
-    async def put_object(self, record: ObjectRecord, stored: Sequence[StoredBody], check: Check | None = None) -> str:
+    async def put_object(
+        self,
+        record: ObjectRecord,
+        stored: Sequence[StoredBody],
+        check: Check | None = None,
+        notify: Notify | None = None,
+    ) -> str:
         """Make `record` the current object, with the bodies just stored. Returns the version id it got.
 
         Segments may name bodies that other objects use already; they are shared.
@@ -137,7 +164,14 @@ class Metadata(Protocol):
         """
         ...
 
-    async def delete_object(self, bucket: str, key: str, version: str = "", check: Check | None = None) -> Deletion:
+    async def delete_object(
+        self,
+        bucket: str,
+        key: str,
+        version: str = "",
+        check: Check | None = None,
+        notify: Notify | None = None,
+    ) -> Deletion:
         """Delete the object or a version; in a versioned bucket a delete without version leaves a marker."""
         ...
 
@@ -148,6 +182,7 @@ class Metadata(Protocol):
         acl: Acl | None = None,
         tags: Sequence[tuple[str, str]] | None = None,
         lock: LockChange | None = None,
+        notify: Notify | None = None,
     ) -> None:
         """Change what may change without a new object; nothing, if the object is another one by now.
 
@@ -179,7 +214,9 @@ class Metadata(Protocol):
         """Parts with a number above `after`, ascending, at most `limit`."""
         ...
 
-    async def complete_upload(self, upload: str, record: ObjectRecord, check: Check | None = None) -> str:
+    async def complete_upload(
+        self, upload: str, record: ObjectRecord, check: Check | None = None, notify: Notify | None = None
+    ) -> str:
         """Make the object current, drop the upload and the parts it does not use. Returns the version id."""
         ...
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from haild.daemon.groupcommit import GroupCommit
-from haild.tabled.metadata import bodies, counting, listing, objects, schema, witness
+from haild.tabled.metadata import bodies, counting, events, listing, objects, schema, witness
+from haild.tabled.metadata.annexe import Annexe
 from haild.tabled.metadata.port import (
     BucketExistsError,
     BucketMissingError,
@@ -26,6 +27,7 @@ from haild.tabled.metadata.port import (
     Check,
     DamagedRecordError,
     LockChange,
+    Notify,
     SupersededError,
     UploadMissingError,
 )
@@ -49,9 +51,6 @@ BLOCK = 5000
 KEPT_BUCKETS = 1000
 """Buckets of which the rows are kept in memory."""
 
-POLICIES_FRESH = 1.0
-"""Seconds after which the policies of users are read again: `tdbadm` changes them."""
-
 _BUCKET_COLUMNS = "name, owner, created, acl, versioning, settings"
 _LISTED_COLUMNS = (
     "key, size, etag, modified, acl, version, marker, current, checksum, sequence,"
@@ -62,7 +61,7 @@ _LISTED_COLUMNS = (
 logger = logging.getLogger(__name__)
 
 
-class SqliteMetadata:
+class SqliteMetadata(Annexe):
     """Implements `metadata.port.Metadata`."""
 
     def __init__(self, path: Path, confirm: Callable[[], None] = lambda: None) -> None:
@@ -80,6 +79,7 @@ class SqliteMetadata:
         self._reader = schema.connect(path, read_only=True)
         self._writer = GroupCommit(connection, confirm=confirm)
         self._read = self._reader.execute
+        super().__init__(self._reader, self._writer)
         self._directory = path.parent
         self._confirm = confirm
         self._witness = witness.Witness(self.identity, path.name, True, self._reserved)
@@ -87,8 +87,6 @@ class SqliteMetadata:
         witness.write(self._directory, self._witness)
         self._passwords: dict[str, str] = {}
         """Of users who have been asked for; while this process is the master, users are only added."""
-        self._policies: dict[str, list[str]] = {}
-        self._policies_until = 0.0
         self._buckets: dict[str, Bucket] = {}
         """Buckets as they are committed, for only this process changes them."""
 
@@ -116,16 +114,6 @@ class SqliteMetadata:
             return None
         password = self._passwords[user] = str(row[0])
         return password
-
-    async def user_policies(self, user: str) -> list[str]:
-        """The policies of a user. They are few, and kept for POLICIES_FRESH seconds."""
-        now = time.monotonic()
-        if now >= self._policies_until:
-            policies: dict[str, list[str]] = {}
-            for name, text in self._read("SELECT user, text FROM userpolicies"):
-                policies.setdefault(name, []).append(text)
-            self._policies, self._policies_until = policies, now + POLICIES_FRESH
-        return self._policies.get(user, [])
 
     async def bucket(self, name: str) -> Bucket | None:
         """The bucket."""
@@ -224,21 +212,6 @@ class SqliteMetadata:
         rows = self._read("SELECT bucket, text FROM settings WHERE name = ?", (name,))
         return [(str(bucket), str(text)) for bucket, text in rows]
 
-    # encryption
-
-    async def master_keys(self) -> dict[int, str]:
-        """The wrapped master keys, by number; `tdbadm` may have added one."""
-        return dict(self._read("SELECT number, wrapped FROM masterkeys").fetchall())
-
-    async def add_master_key(self, number: int, wrapped: str) -> None:
-        """Keep one more, unless there is one with its number."""
-        statement = "INSERT OR IGNORE INTO masterkeys (number, wrapped) VALUES (?, ?)"
-
-        def change(db: sqlite3.Connection) -> None:
-            db.execute(statement, (number, wrapped))
-
-        await self._writer.run(change)
-
     # objects
 
     async def new_body(self) -> int:
@@ -259,14 +232,38 @@ class SqliteMetadata:
             return objects.version(self._reader, bucket, key, version)
         return objects.current(self._reader, bucket, key)
 
-    async def put_object(self, record: ObjectRecord, stored: Sequence[StoredBody], check: Check | None = None) -> str:
+    async def put_object(
+        self,
+        record: ObjectRecord,
+        stored: Sequence[StoredBody],
+        check: Check | None = None,
+        notify: Notify | None = None,
+    ) -> str:
         """Make `record` current."""
+        if notify is not None:
+            return await self._writer.run(
+                lambda db: _noted(db, notify, objects.put(db, record, stored, check), marker=False)
+            )
         return await self._writer.run(lambda db: objects.put(db, record, stored, check))
 
-    async def delete_object(self, bucket: str, key: str, version: str = "", check: Check | None = None) -> Deletion:
+    async def delete_object(
+        self,
+        bucket: str,
+        key: str,
+        version: str = "",
+        check: Check | None = None,
+        notify: Notify | None = None,
+    ) -> Deletion:
         """Delete the object or a version."""
         now = time.time()
-        return await self._writer.run(lambda db: objects.delete(db, bucket, key, version, check, now))
+
+        def change(db: sqlite3.Connection) -> Deletion:
+            deletion = objects.delete(db, bucket, key, version, check, now)
+            if notify is not None and (deletion.found or deletion.marker):
+                _noted(db, notify, deletion.version, marker=deletion.marker and not version)
+            return deletion
+
+        return await self._writer.run(change)
 
     async def update_object(
         self,
@@ -275,11 +272,18 @@ class SqliteMetadata:
         acl: Acl | None = None,
         tags: Sequence[tuple[str, str]] | None = None,
         lock: LockChange | None = None,
+        notify: Notify | None = None,
     ) -> None:
         """Change list, tags or lock."""
         acl_text = None if acl is None else to_text(acl)
         tags_text = None if tags is None else schema.dump(tuple(tags))
-        await self._writer.run(lambda db: objects.update(db, record, acl_text, tags_text, lock))
+
+        def change(db: sqlite3.Connection) -> None:
+            objects.update(db, record, acl_text, tags_text, lock)
+            if notify is not None:
+                _noted(db, notify, record.version, marker=False)
+
+        await self._writer.run(change)
 
     async def list_objects(self, query: ListQuery) -> Page:
         """Current objects, without delete markers."""
@@ -384,13 +388,16 @@ class SqliteMetadata:
         rows = self._read(f"{statement} ORDER BY number LIMIT ?", (upload, after, limit))
         return [schema.part_from(row) for row in rows]
 
-    async def complete_upload(self, upload: str, record: ObjectRecord, check: Check | None = None) -> str:
+    async def complete_upload(
+        self, upload: str, record: ObjectRecord, check: Check | None = None, notify: Notify | None = None
+    ) -> str:
         """Make the object current and drop the upload."""
 
         def change(db: sqlite3.Connection) -> str:
             if not db.execute("SELECT 1 FROM uploads WHERE upload = ?", (upload,)).fetchone():
                 raise UploadMissingError(upload)
-            return objects.complete(db, upload, record, check)
+            version = objects.complete(db, upload, record, check)
+            return version if notify is None else _noted(db, notify, version, marker=False)
 
         return await self._writer.run(change)
 
@@ -469,6 +476,12 @@ class SqliteMetadata:
     async def counts(self) -> Mapping[str, int]:
         """Numbers for the status page."""
         return await self._writer.run(counting.counts)
+
+
+def _noted(db: sqlite3.Connection, notify: Notify, version: str, *, marker: bool) -> str:
+    """Queue the events of a change in its transaction; returns the version."""
+    events.add(db, notify(version, marker), time.time())
+    return version
 
 
 def _bucket(row: schema.Row) -> Bucket:

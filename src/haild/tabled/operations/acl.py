@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from haild.tabled.operations import admission
+from haild.tabled.operations import admission, events
 from haild.tabled.operations.answer import Answer, xml
 from haild.tabled.operations.call import Call
 from haild.tabled.s3 import acl
@@ -33,7 +33,10 @@ async def get_object_acl(call: Call) -> Answer:
 async def put_object_acl(call: Call) -> Answer:
     """PUT object ?acl: a canned name, or a document."""
     record = await admission.readable(call, "WRITE_ACP")
-    await call.metadata.update_object(record, acl=await _wanted(call, record.acl))
+    wanted = await _wanted(call, record.acl)
+    notify = await events.notes(call, "ObjectAcl:Put", record.key, record)
+    await call.metadata.update_object(record, acl=wanted, notify=notify)
+    call.services.events_changed()
     return Answer()
 
 

@@ -43,6 +43,10 @@ class Services:
     """For the files of forms."""
     collect: Callable[[], None] = lambda: None
     """Tells the collector that there may be garbage."""
+    webhooks: Mapping[str, str] = field(default_factory=dict)
+    """Where events go, by the ARN of their destination; the empty ARN takes any."""
+    events_changed: Callable[[], None] = lambda: None
+    """Tells the webhooks' job that there are new events."""
     lifecycle_changed: Callable[[], None] = lambda: None
     """Tells the lifecycle job that a bucket has new rules."""
     region: str = REGION

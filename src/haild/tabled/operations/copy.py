@@ -120,7 +120,7 @@ async def copy_object(call: Call) -> Answer:
             lock=lock,
         )
         try:
-            version = await objects.commit(call, copy, stored, check)
+            version = await objects.commit(call, copy, stored, check, event="ObjectCreated:Copy")
             break
         except BodyMissingError:  # the source was replaced in this moment: copy what is there now
             if attempt == ATTEMPTS - 1:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from haild.tabled.metadata.port import Check
 from haild.tabled.metadata.records import Deletion
-from haild.tabled.operations import locking
+from haild.tabled.operations import events, locking
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, xml
 from haild.tabled.operations.call import Call, access_denied
@@ -40,6 +40,7 @@ async def delete_objects(call: Call) -> Answer:
         raise S3Error("MalformedXML", f"A Delete names 1 to {MOST} objects.")
     outcomes = await asyncio.gather(*(_delete(call, item) for item in wanted))
     call.services.collect()
+    call.services.events_changed()
     quiet = root.value("Quiet").strip().lower() == "true"
     parts = []
     for item, outcome in zip(wanted, outcomes, strict=True):
@@ -71,7 +72,8 @@ async def _delete(call: Call, item: _Wanted) -> Deletion | S3Error:
             check = objects.deletion_check(item.conditions, item.version)
         if item.version:
             check = locking.guard(call, item.key, check)
-        return await call.metadata.delete_object(call.bucket.name, item.key, item.version, check)
+        notify = await events.notes(call, "ObjectRemoved:Delete", item.key)
+        return await call.metadata.delete_object(call.bucket.name, item.key, item.version, check, notify)
     except S3Error as error:
         return error
 

@@ -13,10 +13,10 @@ from typing import Final
 
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.records import Bucket
-from haild.tabled.operations import locking
+from haild.tabled.operations import events, locking
 from haild.tabled.operations.answer import XML, Answer, xml
 from haild.tabled.operations.call import Call, Services
-from haild.tabled.s3 import cors, lifecycle, objectlock, payment, policy, publicaccess, tags
+from haild.tabled.s3 import cors, lifecycle, notification, objectlock, payment, policy, publicaccess, tags
 from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
@@ -155,6 +155,10 @@ async def get_policy_status(call: Call) -> Answer:
     return xml(publicaccess.status_document(public=public))
 
 
+def _read_notification(body: bytes, bucket: Bucket) -> str:
+    return notification.to_text(notification.read(read_document(body, "NotificationConfiguration")))
+
+
 def _read_tags(body: bytes, bucket: Bucket) -> str:
     return tags.to_text(tags.read(read_document(body, "Tagging"), tags.BUCKET_LIMIT))
 
@@ -251,6 +255,9 @@ DOCUMENTS: Final[Sequence[Document]] = (
         name="notification",
         actions=("s3:GetBucketNotification", "s3:PutBucketNotification", ""),
         absent=s3xml.document("NotificationConfiguration"),
+        read=_read_notification,
+        show=lambda text: notification.document(notification.from_text(text)),
+        accept=events.accept,
     ),
     Document(
         name="accelerate",

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from haild.tabled.bodies.collector import Collector
-from haild.tabled.metadata.port import BucketMissingError, Check, Metadata, UploadMissingError
+from haild.tabled.metadata.port import BucketMissingError, Check, Metadata, Notify, UploadMissingError
 from haild.tabled.metadata.records import ListQuery, ObjectRecord
+from haild.tabled.operations import events
 from haild.tabled.s3 import objectlock
 from haild.tabled.s3.errors import S3Error
 from haild.tabled.s3.lifecycle import DAY, SETTING, Rule, from_text, older_than
@@ -83,10 +84,15 @@ class Lifecycle:
             for record in batch:
                 if rule.fits(record.size, record.tags):
                     with contextlib.suppress(_ReplacedError):
-                        await self._metadata.delete_object(bucket, record.key, check=_unchanged(record))
+                        notify = await self._notes(bucket, record.key)
+                        await self._metadata.delete_object(bucket, record.key, "", _unchanged(record), notify)
                         count += 1
         if count:
             logger.info("%d objects of %s have expired", count, bucket)
+
+    async def _notes(self, bucket: str, key: str) -> Notify | None:
+        found = await self._metadata.bucket(bucket)
+        return None if found is None else await events.of_lifecycle(self._metadata, found, key)
 
     async def _expire_versions(self, bucket: str, rule: Rule, now: float, before: float | None) -> None:
         """Delete old versions, and delete markers that are alone: all of them, or those stored before a time."""
@@ -115,7 +121,8 @@ class Lifecycle:
             newer = record
         for key, version in for_deletion:
             with contextlib.suppress(S3Error):  # it is locked
-                await self._metadata.delete_object(bucket, key, version, _unlocked(now))
+                notify = await self._notes(bucket, key)
+                await self._metadata.delete_object(bucket, key, version, _unlocked(now), notify)
 
     async def _versions(self, bucket: str, prefix: str) -> AsyncIterator[tuple[ObjectRecord, bool]]:
         """Every version with the news whether it is the only one of its key."""

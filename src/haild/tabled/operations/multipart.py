@@ -16,7 +16,7 @@ from itertools import pairwise
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import BodyMissingError, UploadMissingError
 from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, StoredBody, Upload
-from haild.tabled.operations import copy, expiration, locking, sealing
+from haild.tabled.operations import copy, events, expiration, locking, sealing
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, quoted, xml
 from haild.tabled.operations.call import Call
@@ -291,12 +291,15 @@ async def _complete(call: Call, upload: Upload, named: list[_Named]) -> ObjectRe
             )
     record = _assemble(call, upload, parts)
     try:
-        version = await call.metadata.complete_upload(upload.upload, record, objects.write_check(call))
+        notify = await events.notes(call, "ObjectCreated:CompleteMultipartUpload", record.key, record)
+        version = await call.metadata.complete_upload(upload.upload, record, objects.write_check(call), notify)
     except UploadMissingError:
         return _again(await _completed(call), named)
     except BodyMissingError:
         raise S3Error("InvalidPart", "A part was replaced while the upload was completed.") from None
     call.services.collect()
+    if notify is not None:
+        call.services.events_changed()
     return replace(record, version=version)
 
 

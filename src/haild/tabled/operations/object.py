@@ -11,7 +11,7 @@ from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import Check, StorageError
 from haild.tabled.metadata.records import NULL_VERSION, ObjectRecord, Segment, StoredBody
 from haild.tabled.operations import acl as accesslists
-from haild.tabled.operations import admission, expiration, locking, sealing
+from haild.tabled.operations import admission, events, expiration, locking, sealing
 from haild.tabled.operations.answer import Answer, quoted
 from haild.tabled.operations.call import Call
 from haild.tabled.s3 import acl, checksums, conditions, dates, storageclass, tags
@@ -136,7 +136,7 @@ async def put_object(call: Call) -> Answer:
         encryption=wanted.encryption,
         lock=lock,
     )
-    version = await commit(call, record, stored, check)
+    version = await commit(call, record, stored, check, event="ObjectCreated:Put")
     headers = {"ETag": quoted(record.etag)}
     headers.update(written_version(version))
     headers.update(await expiration.header(call, record))
@@ -145,11 +145,14 @@ async def put_object(call: Call) -> Answer:
     return Answer(headers=headers)
 
 
-async def commit(call: Call, record: ObjectRecord, stored: StoredBody | None, check: Check | None = None) -> str:
+async def commit(
+    call: Call, record: ObjectRecord, stored: StoredBody | None, check: Check | None = None, *, event: str
+) -> str:
     """Make a record current; its body is discarded if that is refused. Returns the version id."""
     placement = call.services.placement
     try:
-        version = await call.metadata.put_object(record, () if stored is None else (stored,), check)
+        notify = await events.notes(call, event, record.key, record)
+        version = await call.metadata.put_object(record, () if stored is None else (stored,), check, notify)
     except (StorageError, S3Error):
         await discard(call, stored)
         raise
@@ -157,6 +160,8 @@ async def commit(call: Call, record: ObjectRecord, stored: StoredBody | None, ch
         if stored is not None:
             placement.being_stored.discard(stored.body)
     call.services.collect()
+    if notify is not None:
+        call.services.events_changed()
     return version
 
 
@@ -342,8 +347,11 @@ async def delete_object(call: Call) -> Answer:
     check = None if wanted is None else deletion_check(wanted, version)
     if version:
         check = locking.guard(call, call.key, check)
-    deletion = await call.metadata.delete_object(call.address.bucket, call.key, version, check)
+    notify = await events.notes(call, "ObjectRemoved:Delete", call.key)
+    deletion = await call.metadata.delete_object(call.address.bucket, call.key, version, check, notify)
     call.services.collect()
+    if notify is not None:
+        call.services.events_changed()
     headers = {}
     if deletion.version and (call.bucket.versioning or version != NULL_VERSION):
         headers["x-amz-version-id"] = deletion.version

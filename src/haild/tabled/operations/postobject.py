@@ -220,7 +220,8 @@ async def _store(call: Call, given: _Given, spooled: SpoolFile) -> ObjectRecord:
         lock=given.lock,
         checksum=upload.checksums | {"type": "FULL_OBJECT"},
     )
-    return replace(record, version=await objects.commit(call, record, stored, given.check))
+    version = await objects.commit(call, record, stored, given.check, event="ObjectCreated:Post")
+    return replace(record, version=version)
 
 
 def _answer(call: Call, fields: Mapping[str, str], record: ObjectRecord) -> Answer:

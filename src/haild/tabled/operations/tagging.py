@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haild.tabled.operations import admission
+from haild.tabled.operations import admission, events
 from haild.tabled.operations import object as objects
 from haild.tabled.operations.answer import Answer, xml
 from haild.tabled.operations.call import Call
@@ -20,12 +20,17 @@ async def get_object_tagging(call: Call) -> Answer:
 async def put_object_tagging(call: Call) -> Answer:
     """PUT object ?tagging, by those who may write in the bucket."""
     record = await admission.readable(call, "WRITE_ACP")
-    await call.metadata.update_object(record, tags=tags.read(await call.document("Tagging")))
+    wanted = tags.read(await call.document("Tagging"))
+    notify = await events.notes(call, "ObjectTagging:Put", record.key, record)
+    await call.metadata.update_object(record, tags=wanted, notify=notify)
+    call.services.events_changed()
     return Answer(headers=objects.version_header(call, record.version))
 
 
 async def delete_object_tagging(call: Call) -> Answer:
     """DELETE object ?tagging."""
     record = await admission.readable(call, "WRITE_ACP")
-    await call.metadata.update_object(record, tags=())
+    notify = await events.notes(call, "ObjectTagging:Delete", record.key, record)
+    await call.metadata.update_object(record, tags=(), notify=notify)
+    call.services.events_changed()
     return Answer(204, objects.version_header(call, record.version))
