@@ -273,6 +273,9 @@ def test_cors(s3: Any, bucket: str, stack: Stack) -> None:
     plain = requests.get(url, headers={"Origin": "http://app.example"}, timeout=5)
     assert plain.headers["Access-Control-Expose-Headers"] == "ETag"
     assert "Access-Control-Allow-Origin" not in requests.get(url, headers={"Origin": "http://x"}, timeout=5).headers
+    for method, there in (("PUT", True), ("DELETE", False)):
+        named = {"Origin": "http://app.example", "Access-Control-Request-Method": method}
+        assert ("Access-Control-Allow-Origin" in requests.get(url, headers=named, timeout=5).headers) is there
     for path, status in (("/none", 403), ("/k?acl", 403), ("/k?versionId=none", 403), ("?select", 501)):
         refusal = requests.get(f"{url.removesuffix('/k')}{path}", headers={"Origin": "http://app.example"}, timeout=5)
         assert refusal.status_code == status

@@ -55,7 +55,7 @@ def decode(text: str) -> str:
     try:
         return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8")
     except UnicodeError:
-        raise S3Error("InvalidURI", "The path or query is not UTF-8.") from None
+        raise S3Error("InvalidURI", "Couldn't parse the specified URI.") from None
 
 
 def is_utf8(text: str) -> bool:
