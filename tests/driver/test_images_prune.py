@@ -96,3 +96,11 @@ def test_others_images_are_never_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(engine, "remove_image", refusing)
     prune(engine, set())
     assert set(engine.all_images) == {NEW_NAME, "postgres:9", "parent"}
+
+
+def test_names_as_podman_shows_them() -> None:
+    digest = "b" * 16
+    for registry in ("docker.io", "localhost"):
+        old = image("old", f"{registry}/hailbox/tabled:{digest}", age=AGE)
+        assert superseded([NEW, old], [], set()) == [f"{registry}/hailbox/tabled:{digest}"]
+    assert superseded([NEW, image("old", f"quay.io/hailbox/tabled:{digest}", age=AGE)], [], set()) == []

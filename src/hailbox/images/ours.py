@@ -22,8 +22,8 @@ _LABELLED: Final = re.compile(rf"\bLABEL {re.escape(names.PREFIX)}")
 
 
 def tags(image: Image) -> list[str]:
-    """The names of an image that hailbox gave."""
-    ours = re.compile(rf"(localhost/)?hailbox/{re.escape(image.labels.get(names.IMAGE, ''))}{_TAG}")
+    """The names of an image that hailbox gave; Podman shows each with a registry."""
+    ours = re.compile(rf"(localhost/|docker\.io/)?hailbox/{re.escape(image.labels.get(names.IMAGE, ''))}{_TAG}")
     return [tag for tag in image.tags if ours.fullmatch(tag)]
 
 

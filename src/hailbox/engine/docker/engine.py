@@ -216,11 +216,12 @@ class DockerEngine:
                         return None
                     if status != 404 or image_is_there:
                         raise
-                    client.import_image_from_data(
+                    said = client.import_image_from_data(
                         objects.EMPTY_ARCHIVE,
                         *objects.split(objects.MARKER_IMAGE),
                         changes=[f'LABEL {key}="{value}"' for key, value in objects.MARKER_LABELS.items()],
                     )
+                    self._name_imported(said, objects.MARKER_IMAGE)
         return None
 
     def marker(self, name: str) -> Marker | None:
@@ -413,6 +414,10 @@ class DockerEngine:
         changes = [f'LABEL {name}="{value}"' for name, value in labels.items()]
         with self._asking() as client:
             said = client.import_image_from_file(str(archive), repository, tag, changes=changes)
+        self._name_imported(said, reference)
+
+    def _name_imported(self, said: str, reference: str) -> None:
+        """`said`: the steps of an import, as lines of JSON; the last is the image's id. Raises EngineFailedError."""
         made = ""
         for step in map(json.loads, said.splitlines()):
             made = str(step.get("status") or made)
@@ -422,7 +427,7 @@ class DockerEngine:
                 raise EngineFailedError(f"cannot import {reference}: {why}", "run the command again")
         if self.image(reference) is None:
             with self._asking() as client:  # Podman 4 forgets the tag
-                client.tag(made, repository, tag)
+                client.tag(made, *objects.split(reference))
 
     def build_image(
         self, context: bytes, reference: str, *, labels: Mapping[str, str], options: Mapping[str, str] = NO_OPTIONS
