@@ -46,6 +46,8 @@ _KNOWN = frozenset(
         "LifecycleDay",
         "RootKey",
         "Webhook",
+        "TLSCertificate",
+        "TLSKey",
     )
 )
 
@@ -84,6 +86,10 @@ class Configuration:
     """Seconds that a day of lifecycle rules has; tests of rules want a short one."""
     webhooks: Mapping[str, str] = field(default_factory=dict)
     """Where events of buckets go: URLs by the destination's ARN; the empty ARN takes those that are not named."""
+    tls_certificate: Path | None = None
+    """PEM file of the certificate (chain) with which the client port speaks TLS; None: plain HTTP."""
+    tls_key: Path | None = None
+    """PEM file of its key; None: in the same file."""
     root_key: str = ""
     """What the keys of encrypted bodies are wrapped by in the end; empty: a file of the TDB directory has it."""
 
@@ -122,6 +128,11 @@ def directory_of(path: Path) -> Path | None:
         raise StartError(str(error)) from error
     first = next((element for element in root.all("TDB") if element.text.strip()), None)
     return Path(first.text) if first else None
+
+
+def _path(root: Element, name: str) -> Path | None:
+    text = (root.value(name) or "").strip()
+    return Path(text) if text else None
 
 
 def _webhooks(root: Element) -> dict[str, str]:
@@ -176,6 +187,8 @@ def _from(root: Element, path: Path) -> Configuration:
         body_cache=_number(root, "BodyCache", 16, 0, 1024),
         lifecycle_day=_number(root, "LifecycleDay", _day_of_environment(), 1, 86400),
         webhooks=_webhooks(root),
+        tls_certificate=_path(root, "TLSCertificate"),
+        tls_key=_path(root, "TLSKey"),
         root_key=(root.value("RootKey") or "").strip(),
     )
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -122,9 +123,12 @@ class Master:
     async def _listen(self, sockets: Sequence[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
         protocol = self.protocol = low_level_server(self._server)
+        context = _tls(self._configuration)
         self._stack.push_async_callback(protocol.shutdown, GRACE)
         for sock in sockets:
-            listener = await loop.create_server(protocol, sock=sock.dup(), backlog=BACKLOG, start_serving=False)
+            listener = await loop.create_server(
+                protocol, sock=sock.dup(), backlog=BACKLOG, start_serving=False, ssl=context
+            )
             self._stack.callback(listener.close)
             await listener.start_serving()
             logger.info("serving on port %d", sock.getsockname()[1])
@@ -133,6 +137,16 @@ class Master:
     async def stop(self) -> None:
         """Stop listening, cut off what still runs, close the metadata."""
         await self._stack.aclose()
+
+
+def _tls(configuration: Configuration) -> ssl.SSLContext | None:
+    """What the client port speaks TLS with; None for plain HTTP. Raises OSError (ssl.SSLError among others)."""
+    if configuration.tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(configuration.tls_certificate, configuration.tls_key)
+    return context
 
 
 async def _survive(job: Callable[[], Awaitable[None]]) -> None:

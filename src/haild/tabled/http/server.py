@@ -175,6 +175,7 @@ class S3Server:
             before_reading=request.ask_for_body,
             remote=request.remote,
             own_address=request.own_address,
+            secure=request.transport is not None and request.transport.get_extra_info("sslcontext") is not None,
         )
 
     async def _identify(self, request: Request) -> Identity:
