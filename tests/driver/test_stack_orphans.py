@@ -17,20 +17,20 @@ from hailbox.stack import composeprocesses as orphans
 from hailbox.stack import lock
 from support.markers import DirectoryMarkers
 
-COMPOSE = f"""#!{sys.executable}
+COMPOSE = """#!{python}
 import os, pathlib, signal, sys, time
 if "version" in sys.argv:
     print("2.30.0")
     sys.exit()
 if sys.argv[-1] == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "pid").write_text(str(os.getpid()))
+pathlib.Path({place!r}, "pid").write_text(str(os.getpid()))
 with open("/dev/zero", "rb", buffering=0) as source:
     for _ in range(16 if sys.argv[-1] == "works" else 6000):
         time.sleep(0.1)
         if sys.argv[-1] == "works":
             source.read(1024)
-pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "done").touch()
+pathlib.Path({place!r}, "done").touch()
 """
 
 DRIVER = """
@@ -48,7 +48,7 @@ with lock.held(DirectoryMarkers(Path(os.environ["PLACE"])), "x", "hailbox up", t
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "bin" / "docker"
     program.parent.mkdir()
-    program.write_text(COMPOSE)
+    program.write_text(COMPOSE.format(python=sys.executable, place=str(tmp_path)))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
     monkeypatch.setenv("PLACE", str(tmp_path))

@@ -37,35 +37,35 @@ def damage(stack: Stack, change: tuple[bytes, bytes]) -> None:
 @pytest.mark.parametrize("versioning", ["", "Enabled"])
 def test_a_changed_byte_is_an_error_until_the_object_is_stored_again(stack: Stack, versioning: str) -> None:
     s3: Any = stack.client()
-    s3.create_bucket(Bucket="b")
+    s3.create_bucket(Bucket="bitrot")
     if versioning:
-        s3.put_bucket_versioning(Bucket="b", VersioningConfiguration={"Status": versioning})
+        s3.put_bucket_versioning(Bucket="bitrot", VersioningConfiguration={"Status": versioning})
     for key in ("k", "other", "tagged"):
-        s3.put_object(Bucket="b", Key=key, Body=key.encode(), Metadata={"colour": f"turquoise-of-{key}"})
-    s3.put_object_tagging(Bucket="b", Key="tagged", Tagging={"TagSet": [{"Key": "a", "Value": "1"}]})
+        s3.put_object(Bucket="bitrot", Key=key, Body=key.encode(), Metadata={"colour": f"turquoise-of-{key}"})
+    s3.put_object_tagging(Bucket="bitrot", Key="tagged", Tagging={"TagSet": [{"Key": "a", "Value": "1"}]})
     damage(stack, (b"turquoise-of-k", b"turquoise-of-j"))
     for ask in (s3.get_object, s3.head_object, s3.get_object_acl, s3.get_object_tagging):
         with pytest.raises(ClientError) as refused:
-            ask(Bucket="b", Key="k")
+            ask(Bucket="bitrot", Key="k")
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
     with pytest.raises(ClientError):
-        s3.copy_object(Bucket="b", Key="copy", CopySource="b/k")
-    assert "the metadata of b/k are damaged" in stack.log(stack.tabled)
-    assert s3.get_object(Bucket="b", Key="other")["Metadata"] == {"colour": "turquoise-of-other"}
-    assert s3.get_object(Bucket="b", Key="tagged")["TagCount"] == 1
-    s3.put_object(Bucket="b", Key="k", Body=b"new", Metadata={"colour": "red"})
-    answer = s3.get_object(Bucket="b", Key="k")
+        s3.copy_object(Bucket="bitrot", Key="copy", CopySource="bitrot/k")
+    assert "the metadata of bitrot/k are damaged" in stack.log(stack.tabled)
+    assert s3.get_object(Bucket="bitrot", Key="other")["Metadata"] == {"colour": "turquoise-of-other"}
+    assert s3.get_object(Bucket="bitrot", Key="tagged")["TagCount"] == 1
+    s3.put_object(Bucket="bitrot", Key="k", Body=b"new", Metadata={"colour": "red"})
+    answer = s3.get_object(Bucket="bitrot", Key="k")
     assert (answer["Body"].read(), answer["Metadata"]) == (b"new", {"colour": "red"})
 
 
 def test_a_damaged_object_can_be_deleted(stack: Stack) -> None:
     s3: Any = stack.client()
-    s3.create_bucket(Bucket="b")
-    s3.put_object(Bucket="b", Key="k", Body=b"x", ContentType="text/magenta")
+    s3.create_bucket(Bucket="bitrot")
+    s3.put_object(Bucket="bitrot", Key="k", Body=b"x", ContentType="text/magenta")
     damage(stack, (b"text/magenta", b"text/magentb"))
-    s3.delete_object(Bucket="b", Key="k")
-    assert "Contents" not in s3.list_objects_v2(Bucket="b")
-    s3.delete_bucket(Bucket="b")
+    s3.delete_object(Bucket="bitrot", Key="k")
+    assert "Contents" not in s3.list_objects_v2(Bucket="bitrot")
+    s3.delete_bucket(Bucket="bitrot")
 
 
 def test_rows_of_an_earlier_version_get_their_checksum(tmp_path: Path) -> None:

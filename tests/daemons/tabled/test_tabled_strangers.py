@@ -166,7 +166,7 @@ def test_a_large_form_takes_no_memory(stack: Stack, s3: Any, bucket: str) -> Non
 def test_a_form_without_permission_is_refused_before_its_file(stack: Stack, s3: Any, bucket: str) -> None:
     s3.put_bucket_acl(Bucket=bucket, ACL="private")
     good = s3.generate_presigned_post(bucket, "k")["fields"]
-    for fields in ({"key": "k"}, good | {"signature": "x" * 28, "x-amz-signature": "0" * 64}, good | {"acl": "x"}):
+    for fields in ({"key": "k"}, good | {"signature": "x" * 28}, good | {"acl": "x"}):
         with socket.create_connection(("127.0.0.1", stack.tabled.port), timeout=20) as client:
             form(bucket, fields, 1 << 30, 0, client)
             assert answer(client) == 403
