@@ -197,6 +197,18 @@ def settings(s3: Any, bucket: str) -> None:
     assert s3.get_bucket_accelerate_configuration(**where)["Status"] == "Enabled"
 
 
+def notification(s3: Any, bucket: str) -> None:
+    """Without a web hook in the configuration: who would be told is asked for; deliveries have tests of their own."""
+    where = {"Bucket": bucket}
+    unknown = {"QueueArn": "arn:aws:sqs:us-east-1:000000000000:nowhere", "Events": ["s3:ObjectCreated:*"]}
+    wrong = {"QueueConfigurations": [unknown]}
+    refused = refusal(s3.put_bucket_notification_configuration, **where, NotificationConfiguration=wrong)
+    assert refused == "InvalidArgument"
+    for call in (s3.put_bucket_notification_configuration, s3.put_bucket_notification):
+        call(**where, NotificationConfiguration={})
+        assert "QueueConfigurations" not in s3.get_bucket_notification_configuration(**where)
+
+
 ALL: tuple[Callable[[Any, str], None], ...] = (
     buckets,
     objects,
@@ -210,5 +222,6 @@ ALL: tuple[Callable[[Any, str], None], ...] = (
     encryption,
     locks,
     settings,
+    notification,
 )
 """The operations that a round trip uses are those that are there."""
