@@ -133,3 +133,12 @@ def test_agrees_with_botocore(key: str, query: list[tuple[str, str]], value: str
         timestamp=headers["X-Amz-Date"],
         payload_hash=headers["X-Amz-Content-SHA256"],
     )
+
+
+def test_programs_beside_the_project_find_the_signers_in_one_place() -> None:
+    from haild import wire
+    from haild.wire.s3 import sigv2, sigv4
+
+    assert (wire.sigv2, wire.sigv4) == (sigv2, sigv4)
+    with pytest.raises(AttributeError):
+        wire.sigv3  # noqa: B018 - reading it is the test
