@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from haild.tabled.operations import admission, events
 from haild.tabled.operations.answer import Answer, xml
@@ -10,7 +11,7 @@ from haild.tabled.operations.call import Call
 from haild.tabled.s3 import acl
 from haild.tabled.s3.errors import S3Error
 
-DOCUMENT_LIMIT = 256 << 10
+DOCUMENT_LIMIT: Final = 256 << 10
 
 
 async def get_bucket_acl(call: Call) -> Answer:

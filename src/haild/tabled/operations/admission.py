@@ -12,14 +12,14 @@ from haild.tabled.s3 import payment, policy, publicaccess
 from haild.tabled.s3.authentication import Identity
 from haild.tabled.s3.errors import S3Error
 
-AUTHENTICATED = "AUTHENTICATED"
+AUTHENTICATED: Final = "AUTHENTICATED"
 """Pseudo-permission: any user, no bucket needed."""
 __all__ = ["AUTHENTICATED", "OBJECT", "OWNER", "admit", "check_owner", "load_rules", "no_such_key", "readable"]
 
 _RULES: Final = frozenset((policy.SETTING, publicaccess.BLOCK, publicaccess.OWNERSHIP, payment.SETTING))
 """Settings of a bucket that say who may do what."""
 
-OBJECT = "OBJECT"
+OBJECT: Final = "OBJECT"
 """Pseudo-permission: the operation asks for itself, on the object's list."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from haild.tabled.metadata.port import BucketExistsError
 from haild.tabled.metadata.records import Bucket
@@ -16,9 +17,9 @@ from haild.tabled.s3.errors import S3Error
 from haild.wire.numbers import decimal
 from haild.wire.s3 import xml as s3xml
 
-MOST_BUCKETS = 10_000
+MOST_BUCKETS: Final = 10_000
 """Buckets of one page, where the request asks for pages."""
-LISTING_PARAMETERS = ("prefix", "max-buckets", "continuation-token", "bucket-region")
+LISTING_PARAMETERS: Final = ("prefix", "max-buckets", "continuation-token", "bucket-region")
 """Query parameters of a listing of buckets."""
 
 

@@ -22,8 +22,8 @@ from haild.tabled.s3 import addressing, checksums, conditions, storageclass
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 
-MAXIMUM = 5 << 30
-ATTEMPTS = 3
+MAXIMUM: Final = 5 << 30
+ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from haild.tabled.metadata.port import Check
 from haild.tabled.metadata.records import Deletion
@@ -17,8 +18,8 @@ from haild.tabled.s3.arguments import read_document
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 
-MOST = 1000
-DOCUMENT_LIMIT = 4 << 20
+MOST: Final = 1000
+DOCUMENT_LIMIT: Final = 4 << 20
 """Bytes: a thousand keys of 1,024 bytes, escaped."""
 
 

@@ -7,6 +7,7 @@ import binascii
 import json
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Final
 
 from haild.tabled.metadata.records import Listed, ListQuery, Page
 from haild.tabled.operations.answer import Answer, quoted, xml
@@ -16,7 +17,7 @@ from haild.tabled.s3.arguments import number
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 
-MOST = 1000
+MOST: Final = 1000
 """Entries of one page, and the default."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from haild.tabled.metadata.port import Check
 from haild.tabled.metadata.records import ObjectRecord
@@ -12,7 +13,7 @@ from haild.tabled.operations.call import Call, access_denied
 from haild.tabled.s3 import objectlock
 from haild.tabled.s3.errors import S3Error
 
-_DIGESTS = ("content-md5", "x-amz-trailer", "x-amz-sdk-checksum-algorithm")
+_DIGESTS: Final = ("content-md5", "x-amz-trailer", "x-amz-sdk-checksum-algorithm")
 
 
 def enabled(call: Call) -> bool:

@@ -12,6 +12,7 @@ from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Final
 
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import BodyMissingError, UploadMissingError
@@ -26,12 +27,12 @@ from haild.tabled.s3.errors import S3Error
 from haild.wire.numbers import decimal
 from haild.wire.s3 import xml as s3xml
 
-MOST_PARTS = 10_000
-LEAST_PART = 5 << 20
+MOST_PARTS: Final = 10_000
+LEAST_PART: Final = 5 << 20
 """Bytes of every part but the last."""
-MAXIMUM_OBJECT = 5 << 40
-DOCUMENT_LIMIT = 4 << 20
-_SOURCE_RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})")
+MAXIMUM_OBJECT: Final = 5 << 40
+DOCUMENT_LIMIT: Final = 4 << 20
+_SOURCE_RANGE: Final = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})")
 
 
 async def create_upload(call: Call) -> Answer:

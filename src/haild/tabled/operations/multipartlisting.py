@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from haild.tabled.metadata.records import ListQuery, Upload
 from haild.tabled.operations import multipart
 from haild.tabled.operations.answer import Answer, quoted, xml
@@ -10,7 +12,7 @@ from haild.tabled.s3 import checksums, storageclass
 from haild.tabled.s3.arguments import number
 from haild.wire.s3 import xml as s3xml
 
-MOST = 1000
+MOST: Final = 1000
 
 
 async def list_parts(call: Call) -> Answer:

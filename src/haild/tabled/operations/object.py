@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from haild.tabled.encryption import spec
 from haild.tabled.metadata.port import Check, StorageError
@@ -20,7 +20,7 @@ from haild.tabled.s3.arguments import number
 from haild.tabled.s3.errors import S3Error
 from haild.tabled.s3.upload import Upload
 
-_OVERRIDES = {
+_OVERRIDES: Final = {
     "response-cache-control": "Cache-Control",
     "response-content-disposition": "Content-Disposition",
     "response-content-encoding": "Content-Encoding",
@@ -29,7 +29,7 @@ _OVERRIDES = {
     "response-expires": "Expires",
 }
 
-_ON_NOT_MODIFIED = frozenset(("etag", "last-modified", "cache-control", "expires", "x-amz-version-id"))
+_ON_NOT_MODIFIED: Final = frozenset(("etag", "last-modified", "cache-control", "expires", "x-amz-version-id"))
 
 
 P = TypeVar("P")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from haild.tabled.s3.errors import S3Error
 
-_BEGINNINGS = (
+_BEGINNINGS: Final = (
     "x-amz-write-offset-bytes",
     "x-amz-rename-source",
 )
-_OF_COPIES = "x-amz-copy-source-server-side-encryption"
+_OF_COPIES: Final = "x-amz-copy-source-server-side-encryption"
 
 
-_CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
-_OF_DELETIONS = ("x-amz-if-match-size", "x-amz-if-match-last-modified-time", "x-amz-if-match-etag")
-_EVALUATED = {
+_CONDITIONS: Final = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+_OF_DELETIONS: Final = ("x-amz-if-match-size", "x-amz-if-match-last-modified-time", "x-amz-if-match-etag")
+_EVALUATED: Final = {
     "s3:PutObject": ("if-match", "if-none-match"),
     "s3:DeleteObject": ("if-match", *_OF_DELETIONS[:2]),
     "s3:DeleteObjectVersion": ("if-match", *_OF_DELETIONS[:2]),

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from haild.tabled.s3.errors import S3Error
 
-MAXIMUM_KEY = 1024
+MAXIMUM_KEY: Final = 1024
 """Bytes of a key in UTF-8."""
 
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_NEW_BUCKET_NAME = re.compile(r"[a-z0-9]+(?:(?:-+|\.)[a-z0-9]+)*")
-_RESERVED_BEGINNINGS = ("xn--", "sthree-", "amzn-s3-demo-")
-_RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
-_FOUR_NUMBERS = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_NEW_BUCKET_NAME: Final = re.compile(r"[a-z0-9]+(?:(?:-+|\.)[a-z0-9]+)*")
+_RESERVED_BEGINNINGS: Final = ("xn--", "sthree-", "amzn-s3-demo-")
+_RESERVED_ENDS: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+_FOUR_NUMBERS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from haild.tabled.s3.dates import parse_date
 from haild.tabled.s3.errors import S3Error
@@ -18,11 +19,11 @@ from haild.tabled.s3.sessions import Session
 from haild.wire.numbers import decimal
 from haild.wire.s3 import awschunked, sigv2, sigv4
 
-SKEW = 900.0
+SKEW: Final = 900.0
 """Seconds that a client's clock may be off (S3: RequestTimeTooSkewed)."""
-LONGEST_PRESIGN = 604_800
+LONGEST_PRESIGN: Final = 604_800
 
-_NOBODY = secrets.token_hex(20)
+_NOBODY: Final = secrets.token_hex(20)
 """Stands in for the password of an unknown user."""
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from haild.tabled.s3.dates import parse_date
 from haild.tabled.s3.errors import S3Error
 from haild.wire.numbers import decimal
 
-_RANGE = re.compile(r"\s*bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.IGNORECASE)
-_ETAG = re.compile(r'\s*(\*|(?:W/)?"[^"]*"|[^",\s]+)\s*(?:,|$)')
+_RANGE: Final = re.compile(r"\s*bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.IGNORECASE)
+_ETAG: Final = re.compile(r'\s*(\*|(?:W/)?"[^"]*"|[^",\s]+)\s*(?:,|$)')
 
 
 def etag_matches(header: str, etag: str) -> bool:

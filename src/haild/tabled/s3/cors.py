@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from haild.tabled.s3.errors import S3Error
 from haild.tabled.s3.wildcard import like
 from haild.wire.s3 import xml as s3xml
 
-SETTING = "cors"
-MOST_RULES = 100
-DOCUMENT_LIMIT = 64 << 10
-_METHODS = ("GET", "PUT", "HEAD", "POST", "DELETE")
+SETTING: Final = "cors"
+MOST_RULES: Final = 100
+DOCUMENT_LIMIT: Final = 64 << 10
+_METHODS: Final = ("GET", "PUT", "HEAD", "POST", "DELETE")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-_STATUS = {
+_STATUS: Final = {
     "AccessControlListNotSupported": 400,
     "AccessDenied": 403,
     "AccessForbidden": 403,

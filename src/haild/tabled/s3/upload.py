@@ -15,7 +15,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from haild.tabled.s3 import checksums
 from haild.tabled.s3.authentication import Identity
@@ -23,16 +23,16 @@ from haild.tabled.s3.errors import S3Error
 from haild.wire.numbers import decimal
 from haild.wire.s3 import awschunked, sigv4
 
-MAXIMUM_OBJECT = 5 << 30
+MAXIMUM_OBJECT: Final = 5 << 30
 """Bytes of one PUT (tabled.md 17.3)."""
-SILENCE = 30.0
+SILENCE: Final = 30.0
 """Seconds that a client may pause in the middle of a body."""
 
-THREAD_SIZE = 1 << 16
+THREAD_SIZE: Final = 1 << 16
 """Bytes from which a piece is digested in threads: below, handing it over costs more than it brings."""
-THREADS = min(max(os.cpu_count() or 2, 2), 8)
+THREADS: Final = min(max(os.cpu_count() or 2, 2), 8)
 
-_HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
+_HEX_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @cache

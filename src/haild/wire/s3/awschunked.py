@@ -10,24 +10,24 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from haild.wire.s3.sigv4 import EMPTY_SHA256, Scope, signature
 
-SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
-SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
-UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-KINDS = frozenset((SIGNED, SIGNED_TRAILER, UNSIGNED_TRAILER))
+SIGNED: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+SIGNED_TRAILER: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+UNSIGNED_TRAILER: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+KINDS: Final = frozenset((SIGNED, SIGNED_TRAILER, UNSIGNED_TRAILER))
 """Values of x-amz-content-sha256 that announce this encoding."""
 
-MAXIMUM_LINE = 4096
-MAXIMUM_TRAILERS = 32
+MAXIMUM_LINE: Final = 4096
+MAXIMUM_TRAILERS: Final = 32
 
-_FRAME_HEADER = re.compile(rb"([0-9a-fA-F]{1,16})(?:;chunk-signature=([0-9a-f]{64}))?[ \t]*")
-_TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*?)[ \t]*")
-_CHUNK_ALGORITHM = "AWS4-HMAC-SHA256-PAYLOAD"
-_TRAILER_ALGORITHM = "AWS4-HMAC-SHA256-TRAILER"
-_TRAILER_SIGNATURE = "x-amz-trailer-signature"
+_FRAME_HEADER: Final = re.compile(rb"([0-9a-fA-F]{1,16})(?:;chunk-signature=([0-9a-f]{64}))?[ \t]*")
+_TRAILER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*?)[ \t]*")
+_CHUNK_ALGORITHM: Final = "AWS4-HMAC-SHA256-PAYLOAD"
+_TRAILER_ALGORITHM: Final = "AWS4-HMAC-SHA256-TRAILER"
+_TRAILER_SIGNATURE: Final = "x-amz-trailer-signature"
 
 
 class FrameError(ValueError):

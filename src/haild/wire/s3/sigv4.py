@@ -13,17 +13,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-ALGORITHM = "AWS4-HMAC-SHA256"
-UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
-EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
-TIMESTAMP_FORMAT = "%Y%m%dT%H%M%SZ"
+ALGORITHM: Final = "AWS4-HMAC-SHA256"
+UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
+EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
+TIMESTAMP_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9\-_.~/]*")
-_SCOPE = re.compile(r"(?P<key>.+)/(?P<date>\d{8})/(?P<region>[^/]*)/(?P<service>[^/]*)/aws4_request")
-_TIMESTAMP = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
-_HEX_SIGNATURE = re.compile(r"[0-9a-f]{64}")
+_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9\-_.~/]*")
+_SCOPE: Final = re.compile(r"(?P<key>.+)/(?P<date>\d{8})/(?P<region>[^/]*)/(?P<service>[^/]*)/aws4_request")
+_TIMESTAMP: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
+_HEX_SIGNATURE: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class MalformedError(ValueError):
