@@ -27,7 +27,7 @@ pytestmark = [
 def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Podman that has the base image, chosen by DOCKER_HOST."""
     subprocess.run([sys.executable, "-m", "hailbox", "--quiet", "build"], cwd=tmp_path, check=True)
-    with podmanengine.started(tmp_path) as address:
+    with podmanengine.started() as address:
         with (
             contextlib.closing(docker.from_env()) as outer,
             contextlib.closing(docker.DockerClient(address)) as inner,

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,8 +37,9 @@ def _configuration() -> str:
 
 
 @contextlib.contextmanager
-def started(directory: Path) -> Iterator[str]:
-    """Start one whose files are all in `directory`; yields the value for DOCKER_HOST. Nothing of it is left."""
+def started() -> Iterator[str]:
+    """Start one whose files are all in a directory of its own; yields the value for DOCKER_HOST. Nothing is left."""
+    directory = Path(tempfile.mkdtemp(prefix="podman-", dir="/tmp"))  # its runroot may have 50 characters
     configuration = directory / "containers.conf"
     configuration.write_text(_configuration())
     own = ["podman", "--root", f"{directory}/root", "--runroot", f"{directory}/run"]
@@ -58,6 +60,7 @@ def started(directory: Path) -> Iterator[str]:
         service.terminate()
         service.wait(30)
         subprocess.run([*own, "system", "reset", "--force"], env=variables, capture_output=True, check=False)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @tenacity.retry(wait=tenacity.wait_fixed(0.1), stop=tenacity.stop_after_delay(20), reraise=True)
