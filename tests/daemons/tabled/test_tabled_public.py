@@ -166,6 +166,13 @@ def test_the_requester_pays(s3: Any, bob: Any, bucket: str) -> None:
     s3.list_objects_v2(Bucket=bucket)
 
 
+def test_logging_can_be_switched_off_only(s3: Any, bucket: str) -> None:
+    s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+    assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket=bucket)
+    enabled = {"LoggingEnabled": {"TargetBucket": bucket, "TargetPrefix": "log/"}}
+    assert code(s3.put_bucket_logging, Bucket=bucket, BucketLoggingStatus=enabled) == "NotImplemented"
+
+
 def test_acceleration_is_kept(s3: Any, bucket: str) -> None:
     assert "Status" not in s3.get_bucket_accelerate_configuration(Bucket=bucket)
     s3.put_bucket_accelerate_configuration(Bucket=bucket, AccelerateConfiguration={"Status": "Enabled"})

@@ -627,7 +627,7 @@ def test_sub_resources_without_a_home(s3: Any, bucket: str, stack: Stack) -> Non
         ("DELETE", f"/{bucket}?unknown"),
         ("DELETE", f"/{bucket}/k?legal-hold"),
         ("GET", f"/{bucket}/k?torrent"),
-        ("PUT", f"/{bucket}?logging"),
+        ("PUT", f"/{bucket}?replication"),
         ("POST", f"/{bucket}/k?restore"),
         ("POST", f"/{bucket}/k?select&select-type=2"),
     ):

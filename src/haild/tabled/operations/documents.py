@@ -155,6 +155,12 @@ async def get_policy_status(call: Call) -> Answer:
     return xml(publicaccess.status_document(public=public))
 
 
+def _read_logging(body: bytes, bucket: Bucket) -> str:
+    if read_document(body, "BucketLoggingStatus").first("LoggingEnabled") is not None:
+        raise S3Error("NotImplemented", "Bucket logging is not implemented: it can only be switched off.")
+    return ""
+
+
 def _read_notification(body: bytes, bucket: Bucket) -> str:
     return notification.to_text(notification.read(read_document(body, "NotificationConfiguration")))
 
@@ -250,6 +256,8 @@ DOCUMENTS: Final[Sequence[Document]] = (
         name="logging",
         actions=("s3:GetBucketLogging", "s3:PutBucketLogging", ""),
         absent=s3xml.document("BucketLoggingStatus"),
+        read=_read_logging,
+        show=lambda _text: s3xml.document("BucketLoggingStatus"),
     ),
     Document(
         name="notification",
