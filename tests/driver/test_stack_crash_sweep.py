@@ -22,6 +22,7 @@ from hailbox.engine.port import Container, ContainerState, Network, Volume
 from hailbox.images import build as images
 from hailbox.model import names
 from hailbox.model.errors import UnknownStackError
+from hailbox.probe import patience
 from hailbox.probe.outcome import Outcome, Reached
 from support.crashsweep import MEMORY, Tally, calls_of
 from support.fakestack import EngineProbes
@@ -244,6 +245,8 @@ class Sweep:
 def context(fake: FakeEngine, make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch) -> Context:
     # The sources do not change during a sweep, and reading them takes most of an `up` in memory.
     monkeypatch.setattr(images, "plan", remembered(images.plan))
+    # To measure how busy the host is takes a fiftieth of a second each time, and probes in memory take none.
+    monkeypatch.setattr(patience, "strain", lambda: 1.0)
     made = make_context()
     return replace(made, watch=Probes(fake, made.stack))
 

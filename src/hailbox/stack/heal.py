@@ -69,7 +69,7 @@ class Healer:
         outcomes: dict[str, Outcome] = {}
         waited, factor = 0.0, 1.0
         while sick and waited < deadline * factor:
-            piece = min(deadline * factor - waited, _SLICE if waited else _FIRST_LOOK)
+            piece = min(deadline * factor - waited, _SLICE if waited or deadline <= _SLICE else _FIRST_LOOK)
             with patience.granted(factor):
                 outcomes |= self.watch(sick, piece)
             waited += piece
