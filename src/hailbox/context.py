@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _silent(_progress: Progress) -> None:
-    """Nobody wants to know."""
+    """Ignore progress."""
 
 
 def _watch(*arguments: Any, **options: Any) -> dict[str, Outcome]:

@@ -110,7 +110,7 @@ def _was_used(directory: Path) -> bool:
 
 
 def _note_lost(directory: Path, names: list[str]) -> None:
-    """Keep the names of credentials that had to be made again, for whoever shows it; none: forget earlier ones."""
+    """Keep the names of credentials that had to be made again, for the driver to show; none: forget earlier ones."""
     path = directory / LOST_NAME
     if names:
         _write(path, json.dumps(names) + "\n")

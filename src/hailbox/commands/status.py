@@ -62,7 +62,7 @@ def see(context: Context, observed: Observed) -> Seen:
 
 
 def _without_login(replicas: Iterable[ReplicaResult], ports: Mapping[tuple[str, str], int]) -> Iterator[str]:
-    """A line for each warehouse that answers whoever asks."""
+    """A line for each warehouse that answers clients without a login."""
     for replica in replicas:
         port = ports.get((replica.replica, "iwhd"))
         if replica.working and port is not None and iwhd.is_open(LOOPBACK, port):

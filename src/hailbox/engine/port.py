@@ -141,7 +141,7 @@ class Helper:
     """In place of the image's entry point."""
     labels: Mapping[str, str]
     mounts: Mapping[str, str] = field(default_factory=dict)
-    """By volume name: where it is mounted; with `:ro` behind it read-only."""
+    """By volume name: where it is mounted; with `:ro` after it read-only."""
     network: str = "none"
     """Or `container:ID`, whose network name space it then shares."""
     host_processes: bool = False
@@ -153,7 +153,7 @@ class Helper:
     pids: int = 64
     """How many processes and threads it may have at once."""
     restart_on_failure: bool = False
-    """Whether the engine starts it again when it ends with a status other than 0 that nobody asked for."""
+    """Whether the engine starts it again when it ends with a status other than 0 without having been stopped."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +280,7 @@ class Engine(Markers, Protocol):
     def logs(
         self, container_id: str, *, tail: int | None = None, follow: bool = False, since: int | None = None
     ) -> Iterator[bytes]:
-        """Lines (without their ends) of standard output and error, each behind its time stamp and a blank."""
+        """Lines (without their ends) of standard output and error, each after its time stamp and a blank."""
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a volume; one of that name that is there already stays as it is."""

@@ -1,4 +1,4 @@
-"""The base image: Python 3.13 or later on glibc, whoever made it.
+"""The base image: Python 3.13 or later on glibc, of any origin.
 
 Ours is `BASE`: adopted from `python:3.13-slim` where that is on the engine or can be pulled, else Debian 13,
 bootstrapped from its packages. Another one (HAILBOX_BASE) is adopted under a name of its own. Adopting means
@@ -47,7 +47,7 @@ def reference(source: str | None) -> str:
 
 
 def python_of(image: Image | None) -> str | None:
-    """The Python of a base image, `3.13`; None if there is no image or nobody has looked at it yet."""
+    """The Python of a base image, `3.13`; None if there is no image or it was not looked at yet."""
     return image.labels.get(PYTHON_LABEL) if image else None
 
 

@@ -97,7 +97,7 @@ def ensure(
 ) -> dict[str, str]:
     """Have all images of the plan on the engine, building the missing ones; returns references by service.
 
-    Of those in `known` the caller has just seen that they are there, so that nobody need ask.
+    Of those in `known` the caller has just seen that they are there, so that no request is needed.
     Raises ImageError, BaseImageError, DiskFullError, and what `Engine` raises. What was made before a failure
     is kept and used by the next run. `progress` may be called from several threads.
     """

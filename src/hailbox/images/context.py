@@ -43,7 +43,7 @@ class Context:
 def read_tree(
     directory: Path, prefix: str = "", *, skip: Callable[[str], bool] = lambda path: False
 ) -> dict[str, bytes]:
-    """The files below `directory` by their path from there, behind `prefix`; compiled and hidden ones left out.
+    """The files below `directory` by their path from there, after `prefix`; compiled and hidden ones left out.
 
     `skip` is asked with each path, of a folder with a slash at its end, as it is below `directory`.
     """

@@ -52,7 +52,7 @@ class Replica:
     number: int
     configuration: str = "default"
     arguments: tuple[str, ...] = ()
-    """Command-line arguments behind the service's own."""
+    """Command-line arguments after the service's own."""
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ class Profile:
         return {name: sum(replica.service == name for replica in self.replicas) for name in self.services}
 
     def scaled(self, counts: Mapping[str, int]) -> Profile:
-        """The same with other numbers of replicas; added ones are configured as the last one there is."""
+        """This profile with other numbers of replicas; added ones are configured as the last one there is."""
         replicas: list[Replica] = []
         for service in counts:
             if service not in self.services:

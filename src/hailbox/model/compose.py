@@ -59,7 +59,7 @@ class Blueprint:
 
 
 def preferred_port(port: Port, replica: Replica) -> int:
-    """The port that a replica of the default stack has unless somebody else holds it: 8082 and up for chunkd."""
+    """The port that a replica of the default stack has unless another program holds it: 8082 and up for chunkd."""
     return port.host + replica.number - 1
 
 

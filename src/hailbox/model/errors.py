@@ -191,7 +191,7 @@ class DockerClientMissingError(HostError):
 
 
 class PortTakenError(HostError):
-    """A port that the user asked for is held by somebody else, or none is free."""
+    """A port that the user asked for is held by another program, or none is free."""
 
     code = "port-taken"
 

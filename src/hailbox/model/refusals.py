@@ -65,7 +65,7 @@ def known(said: str) -> HailboxError | None:
         holder = found["holder"] or found["name"]
         return NameTakenError(
             f"the name {found['name']} is taken by a container that hailbox did not make: {line}",
-            f"rename it, or remove it if nobody needs it: docker rename {holder} OTHER-NAME",
+            f"rename it, or remove it if it is not needed: docker rename {holder} OTHER-NAME",
         )
     return WrongPlatformError(
         f"an image is for another platform than the engine's: {line}",

@@ -1,6 +1,6 @@
 """tabled works if a bucket and an object in it can be made, read back and removed.
 
-With a user of its own, whose buckets nobody else's listing shows, and signature version 2, which the original
+With a user of its own, whose buckets no other user's listing shows, and signature version 2, which the original
 knows, too (tabled.md 7).
 """
 

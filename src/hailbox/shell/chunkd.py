@@ -1,6 +1,6 @@
 r"""The interpreter for chunkd: the commands of `chcli` (chunkd.md section 9) and a few more.
 
-A NUL byte is put behind every key and table name, as libhail does, unless they are to be taken exactly: then
+A NUL byte is put after every key and table name, as libhail does, unless they are to be taken exactly: then
 `\xNN` stands for any byte, which needs quotes (`get 'key\x00'`).
 """
 

@@ -74,7 +74,7 @@ class CldInterpreter(Interpreter):
             "mkdir": Command(self._mkdir, "DIR", "make a directory"),
             "rm": Command(self._rm, "PATH", "remove a file or an empty directory"),
             "lock": Command(self._lock, "FILE [shared]", "lock a file, wait if need be; held while the shell runs"),
-            "trylock": Command(self._trylock, "FILE [shared]", "the same, but fail if somebody else holds it"),
+            "trylock": Command(self._trylock, "FILE [shared]", "lock, but fail if another session holds it"),
             "unlock": Command(self._unlock, "FILE", "give a lock up"),
             "list-locks": Command(self._list_locks, "", "list the locks that this shell holds"),
         }
@@ -113,7 +113,7 @@ class CldInterpreter(Interpreter):
         return self._session
 
     async def _watch(self, session: Session) -> None:
-        """Tell of what happens while nobody asks."""
+        """Tell of what happens between commands."""
         try:
             while True:
                 event = await session.next_event()

@@ -23,7 +23,7 @@ DIGESTS = "org.hailbox.snapshot.digests"
 """Of the copies, by directory: `chunkd-1=1f2e…`. Absent on snapshots of hailbox 0.1."""
 
 CREDENTIALS = ".credentials"
-"""The directory of a snapshot with what was in the credentials volume: without them nobody reaches the objects."""
+"""The directory of a snapshot with what was in the credentials volume: without them no client reaches the objects."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 

@@ -110,7 +110,7 @@ def _content(path: Path) -> bytes:
 
 
 def _resolved(document: Document, name: str, override: Override) -> Override:
-    """The same with absolute directories and the text of the configuration file."""
+    """These choices with absolute directories and the text of the configuration file."""
 
     def absolute(word: str, value: str) -> Path:
         place = document.place(("services", name, word))

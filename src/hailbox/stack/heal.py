@@ -195,7 +195,7 @@ class Healer:
             self.context.engine.remove_container(container.id)
 
     def _write_configuration(self) -> None:
-        """Run the one-shot container again: a file that somebody has changed may be what makes a daemon sick."""
+        """Run the one-shot container again: a file that was changed by hand may be what makes a daemon sick."""
         engine, stack = self.context.engine, self.context.stack
         for container in observe(engine, stack).of(ONE_SHOT):
             engine.start_container(container.id)

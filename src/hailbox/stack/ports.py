@@ -84,7 +84,7 @@ def assign(context: Context, profile: Profile, observed: Observed) -> Assignment
     """Choose a port of the host for every port of every replica.
 
     In this order: what the user insists on, what the replica has already, what the default stack prefers, a free
-    one. Raises PortTakenError, naming the holder, if somebody else holds a port that the user insists on, and
+    one. Raises PortTakenError, naming the holder, if another program holds a port that the user insists on, and
     UsageError if the user wants one twice.
     """
     wanted = _insisted(context, profile)

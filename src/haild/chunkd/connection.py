@@ -217,7 +217,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._closed:
             return
         if self._content_remaining or self._pieces:
-            # Whoever handled the request left content: the stream cannot be followed any further.
+            # The request's handler left content: the stream cannot be followed any further.
             self.abort()
         else:
             self._advance()

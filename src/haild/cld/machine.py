@@ -18,7 +18,7 @@ A client that was connected when the server stopped closes that connection itsel
 nothing about the client, so the session waits for RESUME on a new connection or for the end of its lease (or for the
 proof that its lifeline is closed).
 
-*What it rests on.* Nobody but a client's own kernel ends its connection or closes its port: a proxy that ends
+*What it rests on.* Only a client's own kernel ends its connection or closes its port: a proxy that ends
 connections of live clients breaks the rule, and so does an address that is given to another machine within a lease.
 
 *Original clients* believe in their session until 120 s after the last packet they accepted, and the server ends it

@@ -1,6 +1,6 @@
 """What an unproven UDP address gets: never more bytes than came from it.
 
-Whoever sends a packet with another machine's address in it has the answer sent there. So until a client has shown
+A packet with another machine's address in it has its answer sent there. So until a client has shown
 that it receives what is sent to its address, by acknowledging a sequence id that it cannot know otherwise, no more
 is sent to that address than has come from it. What does not fit is dropped: the client asks again, and each time
 makes room for more. Clients of ours ask with packets that are longer than their answers; an original client gets the

@@ -1,4 +1,4 @@
-"""POST of a message to a webhook: any HTTP server that somebody wants to be told by."""
+"""POST of a message to a webhook: any HTTP server that is to be told of events."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class HttpConnection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Hand data to the parser, but for what it refuses in a target.
 
-        Requests that a client sends behind others in one piece are left as they are.
+        Requests that a client sends after others in one piece are left as they are.
         """
         begins = self.between_requests
         count = self._request_count

@@ -79,7 +79,7 @@ class Configuration:
     acknowledge: int = 0
     """Copies that must be durable before a PUT is answered; 0: on all nodes there are, up to `copies`."""
     repair_delay: float = 8.0
-    """Seconds that a lost node has to come back before its copies are made anew."""
+    """Seconds that a lost node has to come back before its copies are made again."""
     body_cache: int = 16
     """MiB of memory for small bodies that nodes have taken or given a moment ago; 0: each GET asks a node."""
     lifecycle_day: int = 86400

@@ -115,7 +115,7 @@ def page(state: Mapping[str, Any]) -> str:
 _COUNTERS = {
     "tabled_errors_total": ("Requests that were answered with an error.", "counters", "errors"),
     "tabled_replication_scans_total": ("Searches for bodies with too few copies.", "replication", "scans"),
-    "tabled_replication_restored_total": ("Copies made anew.", "replication", "restored"),
+    "tabled_replication_restored_total": ("Copies made again.", "replication", "restored"),
 }
 _GAUGES = {
     "tabled_buckets": ("Buckets.", "counters", "buckets"),
@@ -123,7 +123,7 @@ _GAUGES = {
     "tabled_bodies": ("Bodies that the metadata name.", "counters", "bodies"),
     "tabled_uploads": ("Multipart uploads under way.", "counters", "uploads"),
     "tabled_garbage": ("Copies that are to be deleted from storage nodes.", "counters", "garbage"),
-    "tabled_replication_running": ("Whether copies are being made anew.", "replication", "running"),
+    "tabled_replication_running": ("Whether copies are being made again.", "replication", "running"),
     "tabled_replication_waiting": ("Lost nodes whose time to come back runs.", "replication", "waiting"),
 }
 """By name: its help, and where its value is in the description. What only a master knows is left out elsewhere."""

@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None, source: TextIO | None = None, sink:
 
 
 def _prepare(directory: Path) -> None:
-    """See that all metadata are there, and that nobody takes their log for lost. Raises StartError."""
+    """See that all metadata are there, and that their log is not taken for lost. Raises StartError."""
     if lost := witness.missing(directory):
         raise StartError(f"{lost}; {witness.advice(directory)}")
     if not held(directory):  # then the log is written back when we close the database

@@ -71,7 +71,7 @@ def receive(sock: socket.socket, count: int, take: Callable[[memoryview, bool], 
     """Have `take` called with what comes from a non-blocking socket, of which `count` bytes are wanted, as it flows.
 
     It is told whether this was the last of it. Returns how many bytes came. That the connection has ended is left to
-    be found by whoever reads from it next. Raises what `take` raises.
+    be found by the next reader. Raises what `take` raises.
     """
     received = 0
     while received < count:

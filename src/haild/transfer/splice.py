@@ -55,7 +55,7 @@ async def splice(
     deadline: float,
     chunked: bool = False,
 ) -> None:
-    """Send `count` bytes from the non-blocking socket `source`, which nobody else reads, to the peer of `transport`.
+    """Send `count` bytes from the non-blocking socket `source`, which nothing else reads, to `transport`.
 
     With `chunked` they are framed (RFC 9112, 7.1). The deadlines are how many seconds each side may stand still.
     Raises BrokenSourceError; and OSError if the peer is gone (TimeoutError: it takes nothing).
@@ -132,7 +132,7 @@ class _Outlet:
         self._deadline = deadline
 
     async def pass_on(self, pipe: int, count: int) -> None:
-        """Move `count` bytes out of the pipe, behind what waits in the transport. Raises OSError."""
+        """Move `count` bytes out of the pipe, after what waits in the transport. Raises OSError."""
         while self._transport.get_write_buffer_size():
             await _ready(self._sink, self._deadline, writing=True)
         while count:

@@ -63,7 +63,7 @@ def translate(error: Exception, address: Address, where: str) -> HailboxError:
 def _refusal(status: int, said: str, where: str) -> HailboxError:
     if status in (401, 403):
         return EngineDeniedError(
-            f"the engine at {where} refuses this request: {said}", "ask whoever runs it for access"
+            f"the engine at {where} refuses this request: {said}", "ask the person who runs it for access"
         )
     return refusals.known(said) or EngineFailedError(
         f"the engine at {where} answered with an error: {said}",

@@ -135,7 +135,7 @@ def _services_are_dead() -> bool:
     print("ready", flush=True)  # noqa: T201
     if _signalled():
         return True
-    sys.stderr.write(f"nobody said within {PATIENCE:.0f} s that the services have ended\n")
+    sys.stderr.write(f"no signal within {PATIENCE:.0f} s that the services have ended\n")
     return False
 
 

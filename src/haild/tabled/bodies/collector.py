@@ -1,7 +1,7 @@
-"""Deletes what nobody uses any more: bodies of replaced and deleted objects, unfinished uploads.
+"""Deletes what is no longer used: bodies of replaced and deleted objects, unfinished uploads.
 
 The queue is a table: a body enters it in the transaction that takes its last user away, and leaves it when the
-node has confirmed. So nothing leaks, whoever dies in between.
+node has confirmed. So nothing leaks, whatever dies in between.
 """
 
 from __future__ import annotations

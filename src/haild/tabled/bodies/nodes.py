@@ -86,7 +86,7 @@ class Node:
         return f"node {self.number} at {self.record.host}:{self.record.port}"
 
     def retry_now(self) -> None:
-        """Its record was written anew: there is reason to believe that it is back."""
+        """Its record was written again: there is reason to believe that it is back."""
         self._retry.set()
 
     async def watch(self, changed: Callable[[Node], None]) -> None:
@@ -112,7 +112,7 @@ class Node:
             await self._wait(backoff.next())
 
     async def _open(self) -> chunk.Connection:
-        """Connect. An attempt under way when the record is written anew gives way to another at once.
+        """Connect. An attempt under way when the record is written again gives way to another at once.
 
         It may be to the address of a container that is no more, which answers nothing for seconds.
         """

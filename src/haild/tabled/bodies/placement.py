@@ -103,7 +103,7 @@ class Placement:
         return await self._stored(body, length, nodes, [target.node.number for target in targets])
 
     async def store_small(self, body: int, content: bytes) -> StoredBody:
-        """The same for a body of at most SMALL bytes, which is here: each node is sent all of it at once."""
+        """Store a body of at most SMALL bytes, which is in memory: each node is sent all of it at once."""
         nodes = self.targets()
         try:
             puts = [_outcome(self._put(node, body, content)) for node in nodes]

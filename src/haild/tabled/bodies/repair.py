@@ -2,7 +2,7 @@
 
 Driven by events. A lost node gets `delay` seconds to come back, in which its copies count; then each body that has
 too few is copied to one more node that is up. When a node comes up its own list of bodies is compared with ours:
-copies it does not have are forgotten and made anew, bodies that no metadata name are orphans and are collected.
+copies it does not have are forgotten and made again, bodies that no metadata name are orphans and are collected.
 """
 
 from __future__ import annotations

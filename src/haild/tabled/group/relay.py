@@ -1,8 +1,8 @@
 """What a stand-by does with its clients: it passes their connections on to the master, byte by byte.
 
-So every member of a group can be asked for everything, whoever is master. The bytes stay as they were signed.
+So every member of a group can be asked for everything, whichever is master. The bytes stay as they were signed.
 A connection that comes while there is no master is kept for a while: it is served here if this member becomes the
-master, and answered 503 (which every client retries) if nobody does. What was passed on to a master that is no longer
+master, and answered 503 (clients retry) if there is none. What was passed on to a master that is no longer
 one is cut off, so that its client asks again.
 """
 
@@ -57,7 +57,7 @@ class Relay:
             self._accepting.add(sock)
 
     def stop_accepting(self) -> None:
-        """Leave the sockets, which listen on, to somebody else."""
+        """Leave the sockets, which listen on, to another owner."""
         for sock in self._accepting:
             self._loop.remove_reader(sock)
         self._accepting.clear()

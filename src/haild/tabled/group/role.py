@@ -2,7 +2,7 @@
 
 News that the role has to change comes from several sides (the lock in CLD, the MASTER file, the claim on the
 directory), at any time and more than once. So one change ends before the next begins, each looks at what is the case,
-and a change that must not stop half-way goes on when whoever asked for it is cancelled.
+and a change that must not stop half-way goes on when its caller is cancelled.
 
 The sockets are bound, and from the first role on listen, until the end: between two roles clients wait in the kernel.
 """
@@ -87,7 +87,7 @@ class Role:
         await self._change(self._stand_by)
 
     async def end(self) -> None:
-        """Serve nobody any more."""
+        """Stop serving clients."""
         self._ended = True
         if self._relay is not None:
             self._relay.stop_accepting()
@@ -99,7 +99,7 @@ class Role:
         await self._change(self._end)
 
     async def _change(self, job: Callable[[], Awaitable[None]]) -> None:
-        """Do `job` after the changes before it, to its end also when whoever waits for it is cancelled."""
+        """Do `job` after the changes before it, to its end, also when its caller is cancelled."""
 
         async def alone() -> None:
             async with self._changing:

@@ -11,7 +11,7 @@ All members run on one machine (SQLite's and these locks are the kernel's). Two 
 A stopped process does not give its lock up, and it may have been stopped in the middle of a commit, where it holds
 SQLite's lock for writers, too. Its successor claims the directory first, then copies the database as it stands to a
 file of the next **generation** and goes on there. Whatever was acknowledged before had been committed before the
-claim, so it is in the copy; what the stopped process commits later goes to the old file and to nobody's knowledge.
+claim, so it is in the copy; what the stopped process commits later goes to the old file and is never seen.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ async def occupy(
     """Hold a directory as its only writer.
 
     `supersede`: the lock in CLD says that we follow another member, so if one still holds the directory it is made to
-    step down, or left behind if it does not react. Without, whoever holds it is waited for. Raises OSError and
+    step down, or left behind if it does not react. Without, wait for its holder. Raises OSError and
     sqlite3.Error.
     """
     with contextlib.ExitStack() as stack:

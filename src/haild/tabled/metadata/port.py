@@ -1,4 +1,4 @@
-"""The one interface behind which the metadata live. SQLite stands behind it today (`sqlite.py`).
+"""The one interface to the metadata. SQLite implements it today (`sqlite.py`).
 
 Every method that changes something returns when the change is durable. Nothing here names SQL, files or
 threads, so that another database can take the place for a group of tabled processes.

@@ -73,7 +73,7 @@ class Authenticator:
         self._region = region
 
     async def identify(self, facts: RequestFacts, now: float) -> Identity:
-        """The identity behind a request received at `now` (seconds since 1970). Raises S3Error."""
+        """The identity of the sender of a request received at `now` (seconds since 1970). Raises S3Error."""
         value = facts.headers.get("Authorization")
         by_query = "X-Amz-Signature" in facts.query or "X-Amz-Algorithm" in facts.query
         by_old_query = "Signature" in facts.query or "AWSAccessKeyId" in facts.query

@@ -1,7 +1,7 @@
 """Policies of buckets and users: the document, and what it decides (S3 user guide, "Bucket policies"). Pure.
 
 What is not understood is refused when the policy is set, never ignored: a condition that is not evaluated would
-let somebody in, or lock somebody out.
+let a user in, or lock one out.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def lease_of(sid: bytes) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Behind the generic body of the response to NEW_SESS: the lease the server granted, in milliseconds."""
+    """What follows the generic body of the response to NEW_SESS: the lease the server granted, in milliseconds."""
 
     lease: int
 
@@ -82,7 +82,7 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Behind the generic body of the response to RESUME: every handle of the session."""
+    """What follows the generic body of the response to RESUME: every handle of the session."""
 
     owned: tuple[Owned, ...]
 

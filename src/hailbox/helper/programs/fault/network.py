@@ -31,7 +31,7 @@ _IFF_UP = 0x1
 
 _PRIORITY = {"isolate": 1, "slow": 2}
 _LOOK_AGAIN = 1.0
-"""Seconds between looks at where a peer is: a container that is made anew may have another address."""
+"""Seconds between looks at where a peer is: a container that is re-created may have another address."""
 _LINGER = 1.0
 """Seconds for the replica's container to come back, before the engine attaches us to it again."""
 _WAITING = 20_000

@@ -86,7 +86,7 @@ class NoSpace:
         return self._end_of(call, descriptor, found.st_size) > has
 
     def _end_of(self, call: Call, descriptor: int, size: int) -> int:
-        """The offset behind the last byte that the call would write."""
+        """The offset after the last byte that the call would write."""
         _, second, third, fourth, fifth, _ = call.arguments
         if call.number == _FALLOCATE:
             return third + fourth if not second & 0x02 else 0

@@ -17,7 +17,7 @@ from hailbox.helper.programs.fault.container import Finder
 from hailbox.helper.programs.fault.run import run
 
 _INFANCY = 0.15
-"""Seconds in which a new Python process cannot yet serve; one that may be older has to begin anew."""
+"""Seconds in which a new Python process cannot yet serve; one that may be older has to begin again."""
 _CLEAN_STOP = 3.0
 """Seconds that a daemon gets to end after SIGTERM."""
 _OFTEN, _SELDOM = 0.01, 0.1
