@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,11 +122,17 @@ def _remove_images(engine: Engine, references: Sequence[str]) -> None:
             engine.remove_image(identifier)
 
 
+_LOCK_TAG: Final = re.compile(r"(localhost/)?hailbox/lock:\d+")
+"""The names of that image: what a user has built on it has another name, and inherits only the label."""
+
+
 def _lock_images(engine: Engine) -> list[str]:
     """The tags of the image that locks are made from, if no container but the lock that we hold is."""
     made = [image for image in engine.images({names.IMAGE: None}) if image.labels[names.IMAGE] == names.LOCK_IMAGE]
     using = [container.image_id for container in engine.containers({})]
-    return sorted(tag for image in made if using.count(image.id) <= 1 for tag in image.tags)
+    return sorted(
+        tag for image in made if using.count(image.id) <= 1 for tag in image.tags if _LOCK_TAG.fullmatch(tag)
+    )
 
 
 def destroy(context: Context, *, dry_run: bool = False, images: bool = False) -> Removal:
