@@ -22,6 +22,7 @@ from hailbox.cli.output import Invocation
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import UsageError
+from haild.credentials import generate
 from support.chunkd_daemon import running
 from support.cli_program import Ended, command, environment
 from support.engine_server import EMPTY, engine, serve
@@ -31,7 +32,13 @@ from support.terminal import Terminal
 pytestmark = pytest.mark.slow
 
 STACK = "test"
-CREDENTIALS = {"CLD_USER": "tabled", "CLD_SECRET": SECRET, "CHUNK_USER": "hail", "CHUNK_SECRET": "hail"}
+CREDENTIALS = {
+    **generate(),
+    "CLD_USER": "tabled",
+    "CLD_SECRET": SECRET,
+    "CHUNK_USER": "hail",
+    "CHUNK_SECRET": "hail",
+}
 
 
 def container(replica: str, state: str = "running", **labels: str) -> dict[str, Any]:
