@@ -209,6 +209,15 @@ def notification(s3: Any, bucket: str) -> None:
         assert "QueueConfigurations" not in s3.get_bucket_notification_configuration(**where)
 
 
+def logging(s3: Any, bucket: str) -> None:
+    """Switched off, as Terraform and CDK write it. Switching it on is refused."""
+    where = {"Bucket": bucket}
+    s3.put_bucket_logging(**where, BucketLoggingStatus={})
+    assert "LoggingEnabled" not in s3.get_bucket_logging(**where)
+    enabled = {"LoggingEnabled": {"TargetBucket": bucket, "TargetPrefix": "log/"}}
+    assert refusal(s3.put_bucket_logging, **where, BucketLoggingStatus=enabled) == "NotImplemented"
+
+
 ALL: tuple[Callable[[Any, str], None], ...] = (
     buckets,
     objects,
@@ -223,5 +232,6 @@ ALL: tuple[Callable[[Any, str], None], ...] = (
     locks,
     settings,
     notification,
+    logging,
 )
 """The operations that a round trip uses are those that are there."""
