@@ -17,8 +17,8 @@ import pytest
 @pytest.mark.parametrize("number", range(3))
 def test_clean(clean_stack, s3_client, number):
     assert s3_client.list_buckets()["Buckets"] == []
-    s3_client.create_bucket(Bucket=f"b{number}")
-    s3_client.put_object(Bucket=f"b{number}", Key="k", Body=b"x")
+    s3_client.create_bucket(Bucket=f"bucket-{number}")
+    s3_client.put_object(Bucket=f"bucket-{number}", Key="k", Body=b"x")
 
 def test_shared(iwhd_url):
     urllib.request.urlopen(urllib.request.Request(f"{iwhd_url}/images", method="PUT"))
