@@ -72,6 +72,11 @@ class Observed:
             and (replicas is None or volume.labels.get(names.REPLICA) in replicas)
         )
 
+    @property
+    def with_data(self) -> frozenset[str]:
+        """The replicas that have a volume with data; a volume that names no replica counts for none."""
+        return frozenset(v.labels[names.REPLICA] for v in self.data_volumes() if v.labels.get(names.REPLICA))
+
 
 def observe(engine: Engine, stack: str) -> Observed:
     """Ask the engine for everything of that stack.

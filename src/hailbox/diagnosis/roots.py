@@ -72,12 +72,12 @@ def _found(case: Case) -> Iterator[HailboxError]:
     sick = [name for name, outcome in case.outcomes.items() if not outcome.working]
     explained: set[str] = set()
     for container in _faults(case):
-        targets = container.labels[names.FAULT_TARGETS].split()
+        targets = settle.fault_targets(container)
         followers = sorted(set(_following(sick, targets, case)) - set(targets))
         explained |= {*targets, *followers}
         yield FaultInEffectError(
-            f"{' and '.join(targets)}: the fault {settle.fault_id(container)} was made on purpose and is in effect"
-            + waiting(followers),
+            f"{' and '.join(targets) or 'the stack'}: the fault {settle.fault_id(container)} was made on purpose "
+            "and is in effect" + waiting(followers),
             f"end it: {case.command(f'fault clear {settle.fault_id(container)}')}",
         )
     yield from _volumes_gone(case)
@@ -102,7 +102,7 @@ def _faults(case: Case) -> list[Container]:
     order = [replica.name for replica in case.profile.replicas]
 
     def place(container: Container) -> int:
-        targets = container.labels[names.FAULT_TARGETS].split()
+        targets = settle.fault_targets(container)
         return min((order.index(name) for name in targets if name in order), default=0)
 
     return sorted(settle.active_faults(case.observed), key=place)
@@ -132,6 +132,6 @@ def _volumes_gone(case: Case) -> Iterator[VolumeGoneError]:
 def _missing(case: Case) -> list[str]:
     """Replicas whose data volume is not there although others of the stack are."""
     catalog = case.context.catalog
-    present = {volume.labels.get(names.REPLICA) for volume in case.observed.data_volumes()}
+    present = case.observed.with_data
     wanted = [r.name for r in case.profile.replicas if catalog.services[r.service].data]
     return [name for name in wanted if catalog.keeper(name) not in present] if present else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from hailbox.context import Context
 from hailbox.fault.result import Fault
@@ -12,6 +13,9 @@ from hailbox.model import names
 from hailbox.model.errors import UnknownFaultError
 from hailbox.observe import present
 from hailbox.stack import lock
+
+_LATEST: Final = float(1 << 40)
+"""Seconds since the epoch; no fault lasts so long."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,24 @@ class Cleared:
 
 
 def described(container_name: str, stack: str, labels: Mapping[str, str]) -> Fault:
-    """A fault from its helper's labels."""
+    """A fault from its helper's labels; what is missing or damaged there is left out."""
+    ends = _seconds(labels.get(names.FAULT_UNTIL, ""))
     return Fault(
         id=container_name.removeprefix(names.fault_container(stack, "")),
-        kind=labels[names.FAULT_KIND],
-        targets=tuple(labels[names.FAULT_TARGETS].split()),
+        kind=labels.get(names.FAULT_KIND, "unknown"),
+        targets=tuple(labels.get(names.FAULT_TARGETS, "").split()),
         detail=labels.get(names.FAULT_DETAIL, ""),
-        until=float(labels[names.FAULT_UNTIL]) if names.FAULT_UNTIL in labels else None,
+        until=ends,
     )
+
+
+def _seconds(text: str) -> float | None:
+    """The time in a label; None if it holds none that a clock could show."""
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if 0 <= found < _LATEST else None
 
 
 def ls(context: Context) -> list[Fault]:
@@ -52,7 +66,7 @@ def clear(context: Context, wanted: Sequence[str] = ()) -> Cleared:
             meant = [
                 container
                 for container in helpers
-                if word == settle.fault_id(container) or word in container.labels[names.FAULT_TARGETS].split()
+                if word == settle.fault_id(container) or word in settle.fault_targets(container)
             ]
             if not meant:
                 active = ", ".join(sorted(settle.fault_id(c) for c in settle.active_faults(observed)))

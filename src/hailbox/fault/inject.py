@@ -176,10 +176,10 @@ def _network(observed: Observed, asked: Asked, target: Container) -> _Fault:
 
 def _data(context: Context, target: Container) -> str:
     """The replica's data directory, as its daemon sees it. Raises UsageError if it has none."""
-    directory = context.catalog.services[target.labels[names.SERVICE]].data
-    if not directory:
+    service = context.catalog.services.get(target.labels.get(names.SERVICE, ""))
+    if service is None or not service.data:
         raise UsageError(f"{target.labels[names.REPLICA]} keeps no data", "choose a replica that does")
-    return directory
+    return service.data
 
 
 def _corruption(context: Context, observed: Observed, asked: Asked, target: Container) -> _Fault:

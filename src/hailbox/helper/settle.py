@@ -49,6 +49,11 @@ def fault_id(container: Container) -> str:
     return container.name.removeprefix(names.fault_container(container.labels[names.STACK], ""))
 
 
+def fault_targets(container: Container) -> list[str]:
+    """The replicas that a fault is about; none where the label of its helper is missing."""
+    return container.labels.get(names.FAULT_TARGETS, "").split()
+
+
 def end_faults(context: Context, observed: Observed, chosen: Iterable[Container] | None = None) -> tuple[str, ...]:
     """End these faults (None: all), remove their helpers, and return which were in effect."""
     helpers = of_kind(observed, names.FAULT) if chosen is None else list(chosen)
@@ -72,7 +77,7 @@ def end_faults(context: Context, observed: Observed, chosen: Iterable[Container]
 
 def _make_good(context: Context, observed: Observed, helper: Container) -> None:
     """The agent could not undo its fault: a start of the replica's container does."""
-    for replica in helper.labels.get(names.FAULT_TARGETS, "").split()[:1]:
+    for replica in fault_targets(helper)[:1]:
         for container in observed.of(replica):
             if container.state is ContainerState.RUNNING:
                 context.engine.restart_container(container.id, stop_timeout=1)

@@ -17,16 +17,20 @@ Recorded = Mapping[str, Mapping[str, Any]]
 
 OURS: Final = "ours"
 """In place of an image of the user's own: the one that hailbox builds."""
+NO_JSON: Final = (ValueError, OverflowError, RecursionError)
+"""What reading JSON raises where a label holds none: OverflowError at int() of its Infinity, RecursionError at
+brackets nested without end."""
 _PACKAGE: Final = "/opt/hailbox/haild"
 """Where our images have the daemons' code."""
 _LIMITS: Final = {"memory": "mem_limit", "cpus": "cpus", "pids": "pids_limit"}
+_SCALAR: Final = (str, int, float)
 
 
 def recorded(label: str | None) -> Recorded:
     """What a label holds; nothing if there is none, or if it is damaged."""
     try:
         return usable(json.loads(label or "{}"))
-    except ValueError:
+    except NO_JSON:
         return {}
 
 
@@ -35,7 +39,26 @@ def usable(found: Any) -> Recorded:
     if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
         return {}
     known = {entry.name for entry in dataclasses.fields(Override)}
-    return {name: {key: entry[key] for key in entry.keys() & known} for name, entry in found.items()}
+    used = {name: {key: entry[key] for key in entry.keys() & known} for name, entry in found.items()}
+    return used if all(_fits(key, value) for entry in used.values() for key, value in entry.items()) else {}
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a value of JSON has the type of that key of `Override`."""
+    if key == "command":
+        return isinstance(value, list) and all(isinstance(each, _SCALAR) for each in value)
+    if key == "environment":
+        return isinstance(value, dict) and all(isinstance(each, _SCALAR) for each in value.values())
+    if key == "limits":
+        return isinstance(value, dict) and value.keys() <= _LIMITS.keys()
+    if key == "build":
+        return isinstance(value, dict) and isinstance(value.get("context"), str) and _builds(value)
+    return isinstance(value, str)
+
+
+def _builds(build: Mapping[str, Any]) -> bool:
+    texts = (build.get("dockerfile"), build.get("target"))
+    return all(text is None or isinstance(text, str) for text in texts) and isinstance(build.get("args") or {}, dict)
 
 
 def label(overrides: Recorded) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hailbox.model import names
-from hailbox.model.overrides import Recorded, label, recorded, usable
+from hailbox.model.config import PORT_NUMBERS, REPLICA_COUNTS
+from hailbox.model.overrides import NO_JSON, Recorded, label, recorded, usable
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,29 @@ def parse(text: str) -> Record | None:
     """The record in a label's value; None if it is not one, such as what a user has written there."""
     try:
         found = json.loads(text)
-        ports = {tuple(name.rsplit(".", 1)): int(number) for name, number in found.get("ports", {}).items()}
+        ports = {
+            tuple(name.rsplit(".", 1)): _number(number, PORT_NUMBERS)
+            for name, number in found.get("ports", {}).items()
+        }
         return Record(
             profile=str(found["profile"]),
             definition=_mapping(found.get("definition")),
-            scale={str(name): int(count) for name, count in found.get("scale", {}).items()},
+            scale={str(name): _number(count, REPLICA_COUNTS) for name, count in found.get("scale", {}).items()},
             images={str(name): str(image) for name, image in found.get("images", {}).items()},
             ports={(replica, port): number for (replica, port), number in ports.items()},
             overrides=usable(found.get("overrides", {})),
             generation=int(found["generation"]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (*NO_JSON, TypeError, KeyError, AttributeError):
         return None
+
+
+def _number(value: Any, allowed: range) -> int:
+    """The number. Raises ValueError for one that we never write: a stack of a billion replicas cannot be planned."""
+    number = int(value)
+    if number not in allowed:
+        raise ValueError
+    return number
 
 
 def _mapping(value: Any) -> Mapping[str, Any] | None:
@@ -94,7 +106,7 @@ def parse_older(labels: Mapping[str, str]) -> Record | None:
             scale[service] = int(count)
     try:
         definition = _mapping(json.loads(labels.get(names.DEFINITION, "null")))
-    except ValueError:
+    except NO_JSON:
         definition = None
     images = {service: image for service, image in _pairs(labels.get(names.IMAGES, "")) if image}
     own = recorded(labels.get(names.OVERRIDES))

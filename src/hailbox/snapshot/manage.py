@@ -24,7 +24,7 @@ def remove(context: Context, name: str, *, dry_run: bool = False) -> Removal:
     with lock.exclusive(context):
         observed = observe(context.engine, context.stack)
         catalog.find(observed, name)
-        if any(c.labels[names.SNAPSHOT_NAME] == name for c in settle.of_kind(observed, names.RESTORE)):
+        if any(c.labels.get(names.SNAPSHOT_NAME) == name for c in settle.of_kind(observed, names.RESTORE)):
             raise BusyError(
                 f"the snapshot {name!r} is half restored", f"let it finish: hailbox --stack {context.stack} up"
             )

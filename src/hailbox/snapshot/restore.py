@@ -104,8 +104,7 @@ def _as_then(context: Context, observed: Observed, snapshot: Snapshot) -> Contex
 
 def _with_all_volumes(context: Context, observed: Observed, snapshot: Snapshot) -> Observed:
     """Have every volume that is copied to, made as Compose makes them; from empty ones, if any is missing."""
-    present = {volume.labels.get(names.REPLICA) for volume in observed.data_volumes()}
-    if present >= set(snapshot.replicas):
+    if observed.with_data >= set(snapshot.replicas):
         return observed
     mounting: list[Container] = [c for c in observed.containers if c.labels.get(names.REPLICA) != ONE_SHOT]
     discard(context.engine, [volume.name for volume in observed.data_volumes()], mounting)
@@ -115,6 +114,6 @@ def _with_all_volumes(context: Context, observed: Observed, snapshot: Snapshot) 
 
 def _discard_others(context: Context, observed: Observed, snapshot: Snapshot) -> None:
     """What replicas that were added since have stored belongs to the data that is discarded."""
-    others = frozenset(volume.labels[names.REPLICA] for volume in observed.data_volumes()) - set(snapshot.replicas)
+    others = observed.with_data - set(snapshot.replicas)
     containers = [c for c in observed.containers if c.labels.get(names.REPLICA) in others]
     discard(context.engine, [volume.name for volume in observed.data_volumes(others)], containers)

@@ -35,7 +35,7 @@ def save(context: Context, name: str) -> Snapshot:
         _check(context, observed, name)
         discard_half_made(context, observed)
         choice = choose(context, observed)
-        replicas = sorted(volume.labels[names.REPLICA] for volume in observed.data_volumes())
+        replicas = sorted(observed.with_data)
         image = plan.image_references(context, observed, choice)[ONE_SHOT]
         create_volume(context, name)
         context.tell(name, Phase.SAVING)

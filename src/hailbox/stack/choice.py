@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from hailbox.context import Context
-from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT, Profile, profile_from
 from hailbox.model.errors import RecordGoneError, UnknownServiceError
 from hailbox.observe import Observed
@@ -58,7 +57,7 @@ def _profile(context: Context, observed: Observed) -> Profile:
 
 def _by_volumes(context: Context, observed: Observed) -> str:
     """The profile of a stack without a record: that of which it has the data. Raises RecordGoneError."""
-    data = {volume.labels.get(names.REPLICA) for volume in observed.data_volumes()}
+    data = observed.with_data
 
     def keepers(profile: Profile) -> set[str]:
         catalog = context.catalog
@@ -73,7 +72,7 @@ def _by_volumes(context: Context, observed: Observed) -> str:
     known = ", ".join(fitting or sorted(context.catalog.profiles))
     raise RecordGoneError(
         f"nothing is left that says which profile stack {context.stack} has; it has the data of "
-        f"{', '.join(sorted(filter(None, data)))}",
+        f"{', '.join(sorted(data))}",
         f"name the profile, one of {known}: hailbox --stack {context.stack} up --profile NAME; its data stays",
     )
 

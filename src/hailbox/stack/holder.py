@@ -64,7 +64,7 @@ def parse(text: str | None) -> Holder | None:
     try:
         found = json.loads(text or "")
         holder = Holder(**found)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
     return holder if isinstance(holder.pid, int) and isinstance(holder.since, int | float) else None
 

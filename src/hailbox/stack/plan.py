@@ -156,7 +156,7 @@ def is_current(plan: Plan, replica: str, containers: tuple[Container, ...]) -> b
 def lost(plan: Plan, observed: Observed) -> list[str]:
     """The replicas that the stack has had, and whose data is gone: hailbox has not removed the volume."""
     known = {replica for replica, _ in observed.ports}
-    present = {volume.labels.get(names.REPLICA) for volume in observed.data_volumes()}
+    present = observed.with_data
     keeping = {replica.name for replica in plan.blueprint.profile.replicas if replica.name in volumes(plan.blueprint)}
     return sorted(keeping & known - present)
 
