@@ -126,4 +126,4 @@ def stacks(engine: Engine) -> list[str]:
         *engine.volumes(every),
         *engine.networks(every),
     ]
-    return sorted({thing.labels[names.STACK] for thing in found})
+    return sorted(filter(names.is_stack, {thing.labels[names.STACK] for thing in found}))

@@ -207,3 +207,12 @@ def test_a_fault_without_its_labels_is_listed_and_ended(fake: FakeEngine, make_c
     assert [error.code for error in why(context).errors] == [FaultInEffectError.code]
     assert active.clear(context, ["odd"]).faults == ("odd",)
     assert active.ls(context) == []
+
+
+def test_what_is_no_stack_s_name_is_no_stack(fake: FakeEngine, make_context: MakeContext) -> None:
+    """No advice names it: `hailbox --stack 'x; halt' destroy` would be refused, or worse, be run by a shell."""
+    context = make_context()
+    up(context)
+    fake.all_volumes["theirs"] = Volume("theirs", {names.STACK: "x; halt"})
+    assert [summary.stack for summary in ls(fake)] == ["test"]
+    assert "halt" not in "".join(error.remedy for error in doctor(context).errors)

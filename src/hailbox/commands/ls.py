@@ -32,7 +32,7 @@ def ls(engine: Engine) -> list[StackSummary]:
     labelled += [thing.labels[names.STACK] for thing in volumes]
     labelled += [thing.labels[names.STACK] for thing in networks]
     summaries = []
-    for name in sorted(set(labelled)):
+    for name in sorted(filter(names.is_stack, set(labelled))):
         observed = Observed(
             name,
             tuple(thing for thing in containers if thing.labels[names.STACK] == name),

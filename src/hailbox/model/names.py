@@ -81,9 +81,14 @@ STACK_NAME_RULE: Final = "1 to 31 lower-case letters, digits and hyphens, beginn
 _STACK_NAME: Final = re.compile(STACK_NAME)
 
 
+def is_stack(name: str) -> bool:
+    """Whether a stack may be called so. What has another name in its label STACK is not ours."""
+    return _STACK_NAME.fullmatch(name) is not None
+
+
 def check_stack(name: str) -> str:
     """Return `name` if a stack may be called so; raise UsageError otherwise."""
-    if not _STACK_NAME.fullmatch(name):
+    if not is_stack(name):
         raise UsageError(f"{name!r} cannot name a stack", f"use {STACK_NAME_RULE}")
     return name
 
