@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hailbox.commands.down import Removal
 from hailbox.commands.result import StackResult
@@ -15,7 +15,7 @@ from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe
-from hailbox.stack import lock, selection
+from hailbox.stack import differences, lock, selection
 from hailbox.stack.choice import choose
 from hailbox.stack.recreate import discard_to_recreate, recreate
 from hailbox.stack.situation import foresee, prepare
@@ -51,6 +51,8 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
             return ResetResult(removal, None)
         with context.span("look before anything is discarded"):
             planned = foresee(context, observed)
+        differing = differences.lines(observed.record, planned)
+        differences.tell(context, observed.record, planned)
         if lostprocesses.end_suspected(context, observed):
             observed = observe(context.engine, context.stack)
         observed = _without_helpers(context, observed, partly=bool(wanted))
@@ -62,7 +64,8 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
             situation = prepare(context, observed, leaving=containers, foreseen=planned)
             with context.span("discard"):
                 gone = discarding.result()
-        return ResetResult(removal, bring_up(context, replicas, recreate(context, situation, gone)))
+        result = bring_up(context, replicas, recreate(context, situation, gone))
+        return ResetResult(removal, replace(result, differences=differing))
 
 
 def _without_helpers(context: Context, observed: Observed, *, partly: bool) -> Observed:

@@ -38,6 +38,8 @@ class StackResult:
     """What a user should know although it is no trouble, a line each."""
     changed: tuple[str, ...] = ()
     """What had to be made or changed, by name."""
+    differences: tuple[str, ...] = ()
+    """What `hailbox.yaml` or an option changed of a stack that existed already, a line each."""
     healed: tuple[str, ...] = ()
     """Replicas that did not work before."""
     substitutions: tuple[Substitution, ...] = ()

@@ -15,7 +15,7 @@ from hailbox.helper import lostprocesses, settle
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.observe import Observed, observe
 from hailbox.probe.outcome import Outcome
-from hailbox.stack import converge, credentials, lock, plan, taken
+from hailbox.stack import converge, credentials, differences, lock, plan, taken
 from hailbox.stack.heal import Healer
 from hailbox.stack.plan import Plan
 from hailbox.stack.situation import Situation, look, prepare
@@ -61,10 +61,14 @@ def bring_up(context: Context, discarded: Collection[str] = (), situation: Situa
 
     discarded: the replicas whose data the command has discarded. situation: what it has worked out already.
     """
+    told = situation is not None  # `reset` tells before it discards
     situation = situation or prepare(context)
     observed, planned, kept = situation.observed, situation.planned, situation.kept
     known = kept.credentials if kept else None
     changed = plan.outdated(planned, observed)
+    differing = differences.lines(observed.record, planned)
+    if not told:
+        differences.tell(context, observed.record, planned)
     lost = [replica for replica in plan.lost(planned, observed) if replica not in discarded]
     if changed:
         taken.refuse(context, planned, observed)
@@ -89,6 +93,7 @@ def bring_up(context: Context, discarded: Collection[str] = (), situation: Situa
     return replace(
         _result(planned, outcomes),
         changed=(*situation.recreated, *changed),
+        differences=differing,
         healed=healed,
         lost=tuple(lost),
         lost_credentials=renewed,

@@ -16,6 +16,7 @@ class Phase(StrEnum):
     FETCHING = "fetching"
     BUILDING = "building"
     READY = "ready"
+    CHANGING = "changing"
     STARTING = "starting"
     SERVING = "serving"
     WORKING = "working"
