@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterable
 from urllib.parse import quote
 
 import pytest
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,3 +103,27 @@ async def test_requests_behind_others_in_one_piece_are_refused() -> None:
 @pytest.mark.parametrize("data", [b"X: \xc3\xa9\r\n", b"\x16\x03\x01\xff\xff", b"\r\n\xc3", b""])
 def test_what_begins_no_request_is_left_as_it_is(data: bytes) -> None:
     assert TargetEncoder().feed(data, begins=True) == data
+
+
+async def test_the_attributes_of_the_library_mean_what_we_take_them_for() -> None:
+    """`_request_count` counts heads, `_messages` has the last with its body, a server's `_kwargs` make handlers."""
+
+    async def handle(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response()
+
+    server = web.Server(handle, read_bufsize=4096)
+    assert server._kwargs["read_bufsize"] == 4096
+    assert server._loop is asyncio.get_running_loop()
+    connection = RequestHandler(server, loop=server._loop, **server._kwargs)
+    ours, theirs = socket.socketpair()
+    with ours:
+        transport, _ = await server._loop.connect_accepted_socket(lambda: connection, theirs)
+        before = connection._request_count
+        connection.data_received(b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+        assert connection._request_count == before + 1
+        head, body = connection._messages[-1]
+        assert (head.method, head.path) == ("PUT", "/k")
+        assert not body.is_eof()
+        connection.data_received(b"abc")
+        assert body.is_eof()
+        transport.abort()
