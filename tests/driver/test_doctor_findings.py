@@ -76,6 +76,7 @@ def test_a_well_stack_has_no_findings(fake: FakeEngine, context: Context) -> Non
         "disk",
         "clock",
         "ports",
+        "own images",
         "stack",
         "leftovers",
     ]
@@ -274,7 +275,7 @@ def test_without_compose_the_rest_is_looked_at(
     monkeypatch.setattr(fake, "compose_version", refuse)
     report = doctor(context).report
     assert [finding.code for finding in report.findings] == ["compose-missing"]
-    assert len(report.checks) == 7
+    assert len(report.checks) == 8
 
 
 def test_no_stack(make_context: MakeContext, fake: FakeEngine) -> None:

@@ -32,9 +32,9 @@ def doctor(context: Context) -> Examination:
             checks.append(check)
             errors += [error] if error else []
         observed = observe(context.engine, context.stack)
-        check, error = host.insisted_ports(context, observed)
-        checks.append(check)
-        errors += [error] if error else []
+        for check, error in (host.insisted_ports(context, observed), host.own_images(context, observed)):
+            checks.append(check)
+            errors += [error] if error else []
         if observed.record:
             result, found = _stack(context, observed, checks)
             # A service that refuses us for our clock only repeats what the host's check has found.

@@ -12,7 +12,7 @@ from hailbox.doctor.report import Check
 from hailbox.engine.port import Engine, EngineVersion
 from hailbox.model.errors import ClockSkewError, DiskFullError, HailboxError, LeftoversError
 from hailbox.observe import Observed, observe, stacks
-from hailbox.stack import lock, ports, preflight
+from hailbox.stack import lock, ownimages, ports, preflight
 from hailbox.stack.choice import choose
 
 ENOUGH_DISK: Final = 1 << 30
@@ -84,6 +84,19 @@ def insisted_ports(context: Context, observed: Observed) -> Looked:
         return "; ".join(replaced) or " ".join(map(str, sorted(assignment.ports.values())))
 
     return _try("ports", look)
+
+
+def own_images(context: Context, observed: Observed) -> Looked:
+    """Whether the images of the user's own that the stack is to run are on the engine."""
+
+    def look() -> str:
+        found = ownimages.wanted(context, observed, choose(context, observed))
+        for image in found:
+            if context.engine.image(image.reference) is None:
+                raise ownimages.missing(context.stack, image)
+        return " ".join(image.reference for image in found) or "none"
+
+    return _try("own images", look)
 
 
 def leftovers(engine: Engine) -> Looked:

@@ -26,6 +26,7 @@ says what is wrong and one that says what to do next.
     │   └── ClockSkewError             clock-skew
     ├── ImageError                 4   image-failed
     │   ├── BaseImageError             base-image-missing
+    │   ├── OwnImageMissingError       own-image-missing
     │   └── WrongPlatformError         wrong-platform
     ├── StackError                 5
     │   ├── UnknownStackError          unknown-stack
@@ -225,6 +226,12 @@ class BaseImageError(ImageError):
     """No base image is present, none can be pulled, and none can be bootstrapped."""
 
     code = "base-image-missing"
+
+
+class OwnImageMissingError(ImageError):
+    """An image of the user's own is not on the engine, and no registry gives it."""
+
+    code = "own-image-missing"
 
 
 class WrongPlatformError(ImageError):

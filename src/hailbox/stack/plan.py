@@ -98,14 +98,14 @@ def image_references(context: Context, observed: Observed, choice: Choice) -> di
     def tell(progress: images.ImageProgress) -> None:
         context.tell(progress.image, Phase(progress.phase.value))
 
-    images.ensure(context.engine, plan, known=_images_seen(observed), progress=tell)
+    images.ensure(context.engine, plan, known=images_seen(observed), progress=tell)
     return references
 
 
 def missing_images(context: Context, observed: Observed, choice: Choice) -> tuple[dict[str, str], list[str]]:
     """The images by service, and those of ours that would have to be built; builds none."""
     plan, references = _image_plan(choice)
-    wanted = {plan.runtime, *plan.services.values()} - _images_seen(observed)
+    wanted = {plan.runtime, *plan.services.values()} - images_seen(observed)
     return references, sorted(reference for reference in wanted if context.engine.image(reference) is None)
 
 
@@ -116,7 +116,7 @@ def _image_plan(choice: Choice) -> tuple[images.ImagePlan, dict[str, str]]:
     return plan, {**plan.services, **own, ONE_SHOT: plan.runtime}
 
 
-def _images_seen(observed: Observed) -> set[str]:
+def images_seen(observed: Observed) -> set[str]:
     """References that are there: the engine lists a container with the name of its image only while that holds."""
     return {container.image for container in observed.containers}
 
@@ -126,7 +126,7 @@ def unchanged(context: Context, observed: Observed, choice: Choice) -> Plan | No
     if any("build" in entry for entry in ownservice.chosen(context, observed, choice.profile).values()):
         return None  # whether its image has changed shows only when its directory is packed
     images_plan, references = _image_plan(choice)
-    if not {*images_plan.services.values(), images_plan.runtime} <= _images_seen(observed):
+    if not {*images_plan.services.values(), images_plan.runtime} <= images_seen(observed):
         return None
     planned = build(context, observed, choice, references)
     return planned if not outdated(planned, observed) and not lost(planned, observed) else None

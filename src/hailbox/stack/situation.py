@@ -12,7 +12,7 @@ from hailbox.helper import lostprocesses, settle
 from hailbox.model import names
 from hailbox.observe import Observed, observe
 from hailbox.probe import watch as probes
-from hailbox.stack import credentials, lock, plan, preflight, taken
+from hailbox.stack import credentials, lock, ownimages, plan, preflight, taken
 from hailbox.stack.choice import Choice, choose
 from hailbox.stack.plan import Plan
 
@@ -77,6 +77,7 @@ def foresee(context: Context, observed: Observed) -> Plan:
     """
     preflight.check_engine(context.engine)
     choice = choose(context, observed)
+    ownimages.ensure(context, observed, choice, plan.images_seen(observed))
     planned = plan.build(context, observed, choice, plan.image_references(context, observed, choice))
     taken.refuse(context, planned, observed)
     if plan.outdated(planned, observed):
@@ -128,6 +129,7 @@ def prepare(
         observed = observed.without(restored)
         if foreseen is None:
             with context.span("images"):
+                ownimages.ensure(context, observed, choice, plan.images_seen(observed))
                 references = plan.image_references(context, observed, choice)
             with context.span("plan"):
                 foreseen = plan.build(context, observed, choice, references)
