@@ -172,8 +172,13 @@ def test_conditional_writes(s3: Any, bucket: str) -> None:
         assert sum(threads.map(create, range(8))) == 1
 
 
+IN_NO_BUFFER = 24 * MEGABYTE
+"""More than the buffers of both sockets take (tcp_wmem and tcp_rmem: 4 and 6 MiB) and the server reads ahead."""
+
+
 class Slow(io.BytesIO):
-    """A body in the middle of which something happens."""
+    """A body in the middle of which something happens: when no buffer can hold what was sent, so that the server has
+    looked at the conditions and takes the body."""
 
     def __init__(self, size: int, happens: Callable[[], object]) -> None:
         super().__init__(bytes(size))
@@ -181,7 +186,7 @@ class Slow(io.BytesIO):
         self.happened = False
 
     def read(self, size: int | None = -1) -> bytes:
-        if self.tell() > 0 and not self.happened:
+        if self.tell() > IN_NO_BUFFER and not self.happened:
             self.happened = True
             self.happens()
         return super().read(min(size if size is not None and size > 0 else MEGABYTE, MEGABYTE))
@@ -195,8 +200,8 @@ def test_a_conditional_write_that_is_overtaken(s3: Any, bucket: str, stack: Stac
     def put(condition: dict[str, str], happens: Callable[[], object]) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", stack.tabled.port, timeout=20)
         try:
-            body = Slow(4 * MEGABYTE, happens)
-            connection.request("PUT", target, body, {"Content-Length": str(4 * MEGABYTE), **condition})
+            body = Slow(32 * MEGABYTE, happens)
+            connection.request("PUT", target, body, {"Content-Length": str(32 * MEGABYTE), **condition})
             response = connection.getresponse()
             return response.status, response.read()
         finally:

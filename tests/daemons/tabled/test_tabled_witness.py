@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from support.tabledstack import DEADLINE, Process, Stack, serving
+from support.tabledstack import DEADLINE, Process, Stack, serving, wait_for
 
 DAMAGED = 65
 
@@ -36,7 +37,18 @@ def start(stack: Stack) -> None:
 def put(stack: Stack, key: str) -> None:
     s3: Any = stack.client()
     s3.create_bucket(Bucket="bucket")
-    s3.put_object(Bucket="bucket", Key=key, Body=b"x")
+
+    def stored() -> bool:
+        try:
+            s3.put_object(Bucket="bucket", Key=key, Body=b"x")
+        except ClientError as error:
+            # Right after its start a node may still be lost once: the answer asks clients to retry.
+            if error.response["Error"]["Code"] != "ServiceUnavailable":
+                raise
+            return False
+        return True
+
+    wait_for(stored, "the object is stored")
 
 
 def keys(stack: Stack) -> list[str]:
