@@ -23,7 +23,7 @@ from haild.tabled.metadata.records import Bucket, ObjectRecord, Segment, StoredB
 from haild.tabled.metadata.sqlite import SqliteMetadata
 from haild.tabled.s3.acl import canned
 from support.ports import free_port
-from support.tabledstack import Stack, bucket_of, serving, wait_for
+from support.tabledstack import Stack, serving, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +35,6 @@ def status_port() -> int:
 def stack(tmp_path_factory: pytest.TempPathFactory, status_port: int) -> Iterator[Stack]:
     with serving(tmp_path_factory.mktemp("stack"), settings=f"<StatusPort>{status_port}</StatusPort>") as stack:
         yield stack
-
-
-@pytest.fixture(scope="module")
-def s3(stack: Stack) -> Any:
-    return stack.client()
-
-
-@pytest.fixture
-def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    return bucket_of(s3, request)
 
 
 # status

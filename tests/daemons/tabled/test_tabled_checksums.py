@@ -14,7 +14,7 @@ import pytest
 
 from haild.tabled.s3 import checksums
 from support.tabledrequests import code
-from support.tabledstack import Stack, bucket_of, serving
+from support.tabledstack import Stack, serving
 
 PART = 5 << 20
 SMALL = b"hello"
@@ -29,11 +29,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def s3(stack: Stack) -> Any:
     return stack.client(request_checksum_calculation="when_required", response_checksum_validation="when_required")
-
-
-@pytest.fixture
-def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    return bucket_of(s3, request)
 
 
 def value(algorithm: str, content: bytes) -> str:

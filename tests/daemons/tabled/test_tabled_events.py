@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from support.tabledstack import Stack, bucket_of, serving, wait_for
+from support.tabledstack import Stack, serving, wait_for
 
 ARN = "arn:aws:sqs:us-east-1:000000000000:queue"
 
@@ -62,16 +62,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory, hook: Hook) -> Iterator[Stac
     settings = f"<Webhook><Arn>{ARN}</Arn><Url>{url}</Url></Webhook>"
     with serving(tmp_path_factory.mktemp("events"), settings=settings) as running:
         yield running
-
-
-@pytest.fixture
-def s3(stack: Stack) -> Any:
-    return stack.client()
-
-
-@pytest.fixture
-def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    return bucket_of(s3, request)
 
 
 def listen(s3: Any, bucket: str, *events: str, arn: str = ARN, **more: Any) -> None:

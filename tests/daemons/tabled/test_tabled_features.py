@@ -19,23 +19,13 @@ from haild.tabled.s3 import policy
 from haild.tabled.s3.errors import S3Error
 from haild.wire.s3 import xml as s3xml
 from support.tabledrequests import code, raw, signed_v4
-from support.tabledstack import Stack, bucket_of, serving, wait_for
+from support.tabledstack import Stack, serving, wait_for
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with serving(tmp_path_factory.mktemp("stack")) as stack:
         yield stack
-
-
-@pytest.fixture(scope="module")
-def s3(stack: Stack) -> Any:
-    return stack.client()
-
-
-@pytest.fixture
-def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    return bucket_of(s3, request)
 
 
 def versions(s3: Any, bucket: str, **options: Any) -> list[tuple[str, str, bool, bool]]:

@@ -8,28 +8,13 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from support.tabledstack import Stack, bucket_of, serving
+from support.tabledstack import Stack, serving
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with serving(tmp_path_factory.mktemp("policies")) as running:
         yield running
-
-
-@pytest.fixture
-def s3(stack: Stack) -> Any:
-    return stack.client()
-
-
-@pytest.fixture
-def bob(stack: Stack) -> Any:
-    return stack.client("bob")
-
-
-@pytest.fixture
-def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    return bucket_of(s3, request)
 
 
 def allowed(call: Any, **arguments: Any) -> bool:

@@ -7,28 +7,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from support.tabledstack import Stack, bucket_of, serving
+from support.tabledstack import Stack, serving
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with serving(tmp_path_factory.mktemp("public")) as running:
         yield running
-
-
-@pytest.fixture
-def s3(stack: Stack) -> Any:
-    return stack.client()
-
-
-@pytest.fixture
-def bob(stack: Stack) -> Any:
-    return stack.client("bob")
-
-
-@pytest.fixture
-def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    return bucket_of(s3, request)
 
 
 def code(call: Any, **arguments: Any) -> str:

@@ -22,7 +22,7 @@ import pytest
 from haild.tabled.s3 import checksums
 from haild.wire.s3 import awschunked, sigv2, sigv4
 from support.tabledrequests import code, raw, signed_v2, signed_v4
-from support.tabledstack import Stack, bucket_of, serving
+from support.tabledstack import Stack, serving
 
 MEGABYTE = 1 << 20
 
@@ -31,16 +31,6 @@ MEGABYTE = 1 << 20
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with serving(tmp_path_factory.mktemp("stack"), nodes=2) as stack:
         yield stack
-
-
-@pytest.fixture(scope="module")
-def s3(stack: Stack) -> Any:
-    return stack.client()
-
-
-@pytest.fixture
-def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    return bucket_of(s3, request)
 
 
 # signatures on the wire

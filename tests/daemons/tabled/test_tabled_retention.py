@@ -22,11 +22,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def s3(stack: Stack) -> Any:
-    return stack.client()
-
-
-@pytest.fixture
 def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
     name = "b" + hashlib.sha1(request.node.name.encode()).hexdigest()[:20]
     s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)

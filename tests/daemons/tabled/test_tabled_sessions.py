@@ -13,23 +13,13 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from haild.tabled import tdbadm
-from support.tabledstack import USERS, Stack, bucket_of, serving, wait_for
+from support.tabledstack import USERS, Stack, serving, wait_for
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with serving(tmp_path_factory.mktemp("sessions")) as running:
         yield running
-
-
-@pytest.fixture
-def s3(stack: Stack) -> Any:
-    return stack.client()
-
-
-@pytest.fixture
-def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
-    return bucket_of(s3, request)
 
 
 def client(stack: Stack, service: str, credentials: dict[str, str], **config: Any) -> Any:

@@ -49,11 +49,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory, status_port: int) -> Iterato
 
 
 @pytest.fixture
-def s3(stack: Stack) -> Any:
-    return stack.client()
-
-
-@pytest.fixture
 def bucket(s3: Any, request: pytest.FixtureRequest) -> str:
     """One that anybody may read and write."""
     name = bucket_of(s3, request)
