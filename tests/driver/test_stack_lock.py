@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from hailbox import processes
 from hailbox.commands.up import up
 from hailbox.engine.fake import FakeEngine
 from hailbox.model import names
 from hailbox.model.errors import BusyError
-from hailbox.stack import holder as holders
 from hailbox.stack import lock
 from hailbox.stack.holder import Holder, Life, life, ourselves, parse
 from support.fakestack import MakeContext
@@ -254,11 +254,11 @@ def test_but_it_waits_for_one_that_works(fake: FakeEngine, make_context: MakeCon
 def test_a_process_is_known_by_when_it_began() -> None:
     child = subprocess.Popen(["sleep", "60"])
     try:
-        assert holders.began(child.pid) == holders.began(child.pid) != holders.began(os.getpid())
+        assert processes.began(child.pid) == processes.began(child.pid) != processes.began(os.getpid())
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert holders.began(child.pid) is None
+        assert processes.began(child.pid) is None
     finally:
         child.kill()
         child.wait()
-    assert holders.began(child.pid) is None
+    assert processes.began(child.pid) is None

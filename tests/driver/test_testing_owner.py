@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from hailbox import processes
 from hailbox.model import names
 from hailbox.testing import owner
 
@@ -29,19 +30,19 @@ def test_the_stack_of_a_dead_process_is() -> None:
 
 def test_a_process_id_that_was_given_out_again_is_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     name = owner.stack_name()
-    monkeypatch.setattr(owner, "_started", lambda _pid: "another time")
+    monkeypatch.setattr(processes, "began", lambda _pid: "another time")
     assert owner.abandoned(name)
 
 
 def test_another_boot_ended_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
     name = owner.stack_name()
-    monkeypatch.setattr(owner, "_boot", lambda: "another boot")
+    monkeypatch.setattr(processes, "boot", lambda: "another boot")
     assert owner.abandoned(name)
 
 
 def test_another_hosts_stacks_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     name = owner.stack_name()
-    monkeypatch.setattr(owner, "_started", lambda _pid: None)
+    monkeypatch.setattr(processes, "began", lambda _pid: None)
     assert owner.abandoned(name)
     monkeypatch.setattr(owner, "_host", lambda: "another host")
     assert not owner.abandoned(name)

@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
             "hailbox",
         ),
     },
-    "hailbox.testing": set(),
+    "hailbox.testing": {"hailbox.processes"},
     "hailbox.commands": {
         *_LOOK,
         "hailbox.images",
@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "hailbox.diagnosis": {*_LOOK, "hailbox.helper", "hailbox.probe"},
     "hailbox.stack": {
         *(*_LOOK, "hailbox.diagnosis", "hailbox.helper", "hailbox.images", "hailbox.probe", "hailbox.resources"),
-        *("hailbox.engine.composecli", "haild.credentials"),
+        *("hailbox.engine.composecli", "hailbox.processes", "haild.credentials"),
     },
     "hailbox.helper": {*_LOOK},
     "hailbox.helper.programs": set(),

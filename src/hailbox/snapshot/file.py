@@ -6,6 +6,7 @@ No I/O but on the streams given.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import tarfile
@@ -21,6 +22,8 @@ _HEAD: Final = "hailbox-snapshot.json"
 _DATA: Final = "data"
 _HEAD_LIMIT: Final = 1 << 20
 """Bytes."""
+_MALFORMED: Final = (tarfile.TarError, EOFError, ValueError, KeyError, TypeError)
+"""What reading raises of content that is none of ours."""
 
 
 class Blocks(io.RawIOBase):
@@ -77,7 +80,7 @@ class Reader:
     def __init__(self, stream: IO[bytes], name: str) -> None:
         """stream: the uncompressed bytes. name: what the file is called in errors."""
         self._name = name
-        with _told(name):
+        with refusing(name):
             self._tar = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115 - lives as long as the reader
             member = self._tar.next()
             content = self._tar.extractfile(member) if member and member.name == _HEAD else None
@@ -88,7 +91,7 @@ class Reader:
     def write_to(self, target: IO[bytes]) -> None:
         """Write the directories as a tar archive for the engine."""
         allowed = {_DATA, *(f"{_DATA}/{replica}" for replica in self.snapshot.digests)}
-        with _told(self._name), tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        with refusing(self._name), tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as tar:
             while member := self._tar.next():
                 parts = member.name.split("/")
                 plain = member.isreg() or member.isdir() or member.issym() or member.islnk()
@@ -106,18 +109,13 @@ def _snapshot(head: Any, name: str) -> Snapshot:
     return Snapshot(**fields)
 
 
-class _told:  # noqa: N801 - reads as a function
-    """Tell what goes wrong with a file as SnapshotFileError."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, UnicodeError)):
-            raise _refused(self._name, "is damaged, or is not a snapshot") from error
+@contextlib.contextmanager
+def refusing(name: str, kinds: tuple[type[Exception], ...] = _MALFORMED) -> Iterator[None]:
+    """Tell errors of these kinds, which the content of a file has caused, as SnapshotFileError."""
+    try:
+        yield
+    except kinds as error:
+        raise _refused(name, "is damaged, or is not a snapshot") from error
 
 
 def _refused(name: str, what: str) -> SnapshotFileError:

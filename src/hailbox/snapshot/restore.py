@@ -20,7 +20,6 @@ from hailbox.snapshot import catalog
 from hailbox.snapshot.catalog import Snapshot
 from hailbox.snapshot.save import digests, discard_half_made
 from hailbox.stack import lock, plan
-from hailbox.stack.choice import choose
 from hailbox.stack.removal import discard
 from hailbox.stack.situation import foresee
 
@@ -51,15 +50,15 @@ def restore(context: Context, name: str, *, dry_run: bool = False, verify: bool 
         if dry_run:
             return Restored(snapshot, removal, None)
         context = _as_then(context, observed, snapshot)
+        image = plan.runtime_image(context, observed)
         if verify:
-            _verify(context, snapshot, plan.image_references(context, observed, choose(context, observed))[ONE_SHOT])
+            _verify(context, snapshot, image)
         foresee(context, observed)
         settle.end_faults(context, observed)
         discard_half_made(context, observed)
         observed = _with_all_volumes(context, observe(context.engine, context.stack), snapshot)
         earlier = settle.of_kind(observed, names.RESTORE)
         _discard_others(context, observed, snapshot)
-        image = plan.image_references(context, observed, choose(context, observed))[ONE_SHOT]
         create(context, _copying(context.stack, name, image, snapshot))
         for container in earlier:
             context.engine.remove_container(container.id)

@@ -13,16 +13,14 @@ from typing import IO, TYPE_CHECKING, Final
 from hailbox.context import Context
 from hailbox.helper import kinds
 from hailbox.helper.run import Work, create
-from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import SnapshotExistsError, SnapshotFileError
 from hailbox.model.progress import Phase
 from hailbox.observe import observe, present
 from hailbox.snapshot import catalog
 from hailbox.snapshot.catalog import Snapshot
-from hailbox.snapshot.file import Reader, write
+from hailbox.snapshot.file import Reader, refusing, write
 from hailbox.snapshot.save import create_volume, digests, discard_half_made, seal_up
 from hailbox.stack import lock, plan
-from hailbox.stack.choice import choose
 
 if TYPE_CHECKING:
     from zstandard import ZstdCompressor
@@ -57,7 +55,7 @@ def export(context: Context, name: str, file: Path) -> Exported:
                 f"restore it, and save it again: hailbox --stack {context.stack} snapshot restore {name}",
             )
         context.tell(name, Phase.SAVING, str(file))
-        image = plan.image_references(context, observed, choose(context, observed))[ONE_SHOT]
+        image = plan.runtime_image(context, observed)
         with (
             _created(file) as target,
             _mounted(context, name, image) as helper,
@@ -78,7 +76,11 @@ def import_(context: Context, file: Path, name: str | None = None) -> Snapshot:
         stream = file.open("rb")
     except OSError as error:
         raise SnapshotFileError(f"cannot read {file}: {error.strerror}", "name a file of snapshot export") from error
-    with stream, zstandard.ZstdDecompressor().stream_reader(stream) as unpacked, _broken(file):
+    with (
+        stream,
+        zstandard.ZstdDecompressor().stream_reader(stream) as unpacked,
+        refusing(str(file), (zstandard.ZstdError,)),
+    ):
         reader = Reader(unpacked, str(file))
         snapshot = replace(reader.snapshot, name=catalog.check_name(name or reader.snapshot.name))
         with lock.exclusive(context):
@@ -90,7 +92,7 @@ def import_(context: Context, file: Path, name: str | None = None) -> Snapshot:
                 )
             discard_half_made(context, observed)
             create_volume(context, snapshot.name)
-            image = plan.image_references(context, observed, choose(context, observed))[ONE_SHOT]
+            image = plan.runtime_image(context, observed)
             try:
                 _fill(context, reader, snapshot, image, file)
             except BaseException:
@@ -162,18 +164,6 @@ def _created(file: Path) -> Iterator[IO[bytes]]:
         raise SnapshotFileError(f"cannot write {file}: {error.strerror}", "choose another name or folder") from error
     finally:
         part.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _broken(file: Path) -> Iterator[None]:
-    import zstandard
-
-    try:
-        yield
-    except zstandard.ZstdError as error:
-        raise SnapshotFileError(
-            f"{file} is damaged, or is not a snapshot", "export it again: hailbox snapshot export NAME FILE"
-        ) from error
 
 
 def _compressor() -> ZstdCompressor:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import getpass
 import json
 import os
-import subprocess
-import sys
 import time
-import uuid
 from dataclasses import asdict, dataclass
 from enum import Enum
-from pathlib import Path
-from typing import Final
 
-_PROC: Final = Path("/proc")
+from hailbox import processes
 
 
 class Life(Enum):
@@ -55,8 +48,8 @@ class Holder:
         return json.dumps(asdict(self))
 
     def __str__(self) -> str:
-        who = f"pid {self.pid}" if self.machine == _machine() else f"pid {self.pid} of {self.user} on {self.name}"
-        return f"`{self.command}` ({who})"
+        elsewhere = "" if self.machine == processes.machine() else f" of {self.user} on {self.name}"
+        return f"`{self.command}` (pid {self.pid}{elsewhere})"
 
 
 def parse(text: str | None) -> Holder | None:
@@ -77,53 +70,25 @@ def ourselves(command: str, token: str) -> Holder:
         user = f"user {os.getuid()}"
     pid = os.getpid()
     return Holder(
-        _machine(), os.uname().nodename, _boot(), _space(), pid, began(pid) or "", user, command, token, time.time()
+        machine=processes.machine(),
+        name=os.uname().nodename,
+        boot=processes.boot(),
+        space=processes.space(),
+        pid=pid,
+        start=processes.began(pid) or "",
+        user=user,
+        command=command,
+        token=token,
+        since=time.time(),
     )
 
 
 def life(holder: Holder) -> Life:
     """Whether the process of that holder lives."""
-    if holder.machine != _machine():
+    if holder.machine != processes.machine():
         return Life.UNKNOWN
-    if holder.boot != _boot():
+    if holder.boot != processes.boot():
         return Life.DEAD
-    if holder.space != _space():
+    if holder.space != processes.space():
         return Life.UNKNOWN
-    return Life.ALIVE if began(holder.pid) == holder.start else Life.DEAD
-
-
-@functools.cache
-def _machine() -> str:
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        with contextlib.suppress(OSError):
-            if found := Path(path).read_text(encoding="ascii", errors="replace").strip():
-                return found
-    return f"{uuid.getnode():x}"
-
-
-@functools.cache
-def _boot() -> str:
-    with contextlib.suppress(OSError):
-        return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return ""
-
-
-@functools.cache
-def _space() -> str:
-    with contextlib.suppress(OSError):
-        return os.readlink(_PROC / "self" / "ns" / "pid")
-    return ""
-
-
-def began(pid: int) -> str | None:
-    """When the process of that id began; None if there is none, or it has ended and is not yet waited for."""
-    if sys.platform == "linux":
-        try:
-            fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in "ZX" else fields[19]
-    shown = subprocess.run(
-        ["/bin/ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, env={"LC_ALL": "C"}
-    )
-    return shown.stdout.strip() or None
+    return Life.ALIVE if processes.began(holder.pid) == holder.start else Life.DEAD

@@ -14,7 +14,7 @@ from hailbox.model.compose import Blueprint, render, services, volumes
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed
 from hailbox.stack import ownservice, ports
-from hailbox.stack.choice import Choice
+from hailbox.stack.choice import Choice, choose
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ def image_references(context: Context, observed: Observed, choice: Choice) -> di
 
     images.ensure(context.engine, plan, known=images_seen(observed), progress=tell)
     return references
+
+
+def runtime_image(context: Context, observed: Observed) -> str:
+    """The image of the stack's helpers and its one-shot container; built if it is missing."""
+    return image_references(context, observed, choose(context, observed))[ONE_SHOT]
 
 
 def missing_images(context: Context, observed: Observed, choice: Choice) -> tuple[dict[str, str], list[str]]:
