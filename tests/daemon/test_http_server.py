@@ -1,4 +1,4 @@
-"""Connections of the HTTP server, over a real socket: order, limits, bodies that nobody reads, and the end."""
+"""Connections of the HTTP server, over a real socket: order, limits, bodies that no handler reads, and the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images a build removes: ours, superseded, a day old, and used by nobody."""
+"""Which images a build removes: ours, superseded, a day old, and not in use."""
 
 from dataclasses import replace
 

@@ -144,7 +144,7 @@ def test_a_killed_restore_is_finished_by_up(stack: Stack, twice: bool) -> None:
 
 
 def test_a_file_brings_the_state_to_another_stack(stack: Stack, tmp_path: Path) -> None:
-    """With the credentials: without them nobody reaches the objects."""
+    """With the credentials: without them no client reaches the objects."""
     stack.run("up")
     fill(stack, b"first")
     before = stack.env()

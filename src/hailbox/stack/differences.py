@@ -1,6 +1,6 @@
 """What a command changes of a stack that exists already, told before it does so.
 
-A `hailbox.yaml` may be of somebody else's repository, and it says which programs get the stack's data.
+A `hailbox.yaml` may come from another person's repository, and it says which programs get the stack's data.
 """
 
 from __future__ import annotations

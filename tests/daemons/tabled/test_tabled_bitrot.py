@@ -21,7 +21,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 
 def damage(stack: Stack, change: tuple[bytes, bytes]) -> None:
-    """Change bytes in the file of the database while nobody has it open, as a bad disk does."""
+    """Change bytes in the file of the database while no process has it open, as a bad disk does."""
     assert stack.tabled.stop() == 0
     database = stack.directory / "tdb" / schema.FILE_NAME
     content = database.read_bytes()

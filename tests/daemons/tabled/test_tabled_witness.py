@@ -126,7 +126,7 @@ def test_what_is_in_order_is_not_called_damaged(stack: Stack, directory: Path) -
         start(stack)
         assert keys(stack) == ["k"]
     stack.tabled.kill()
-    # Whoever opens the database last writes the log back.
+    # The last process to open the database writes the log back.
     for mode in ("-B", "-U"):
         assert tdbadm(stack, mode).returncode == 0
     assert not (directory / "passwd-wal").exists()
