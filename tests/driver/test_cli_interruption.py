@@ -77,3 +77,31 @@ def test_the_handler_is_there_before_anything_is_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["hailbox", "hailbox.__main__", "_leave"]
+
+
+CHATTERING = """
+import os, signal, sys, threading, time
+from hailbox.cli import interruption
+from hailbox.cli.output import Invocation
+
+def chatter():
+    while True:
+        print("progress", file=sys.stderr, flush=True)
+
+interruption.explain(Invocation("reset", stack="x", changes=True))
+for _ in range(4):
+    threading.Thread(target=chatter, daemon=True).start()
+time.sleep(0.1)
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(20)
+"""
+
+
+def test_what_it_says_is_the_last_while_threads_report_progress() -> None:
+    """Another thread may run between the last words and the end."""
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", CHATTERING], capture_output=True, text=True, check=False)
+        assert done.returncode == 130
+        first, second = done.stderr.splitlines()[-2:]
+        assert first.endswith("[interrupted]")
+        assert second.startswith("  → finish with: ")

@@ -28,12 +28,24 @@ def explain(invocation: Invocation) -> None:
         else:
             text, where = output.lines(error), 2
         try:
-            # Not by print, which the signal may have interrupted.
-            os.write(where, f"{text}\n".encode("utf-8", "backslashreplace"))
+            _last_words(where, text)
         finally:
             os._exit(error.exit_status)
 
     signal.signal(signal.SIGINT, leave)
+
+
+def _last_words(where: int, text: str) -> None:
+    """Write the text to the descriptor as the last that this program says there.
+
+    Other threads may report progress until the program ends, so their streams lead nowhere from now on.
+    """
+    kept = os.dup(where)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    # Not by print, which the signal may have interrupted.
+    os.write(kept, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def raise_instead() -> None:
