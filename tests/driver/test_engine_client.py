@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from hailbox.engine.docker import DockerEngine, client
+from hailbox.engine.docker.ssh import sharing
 from hailbox.engine.docker.stream import frames, separate
 from hailbox.model.errors import (
     DiskFullError,
@@ -451,10 +452,14 @@ def test_no_proxy_stands_before_the_engine(monkeypatch: pytest.MonkeyPatch, tmp_
 
 SSH = f"""#!{sys.executable}
 import os, socket, sys, threading
-with open(os.environ["SSH_ASKED"], "a") as record:
+here = os.path.dirname(os.path.abspath(sys.argv[0]))
+if sys.argv[1] == "-G":
+    print(open(here + "/configuration").read())
+    sys.exit()
+with open(here + "/asked", "a") as record:
     print(*sys.argv[1:], file=record)
 engine = socket.socket(socket.AF_UNIX)
-engine.connect(os.environ["ENGINE"])
+engine.connect(here + "/engine.sock")
 def back():
     while data := engine.recv(65536):
         os.write(1, data)
@@ -465,19 +470,23 @@ while data := os.read(0, 65536):
 """
 
 
-def test_over_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ssh client is a stand-in that connects to the engine where `docker system dial-stdio` would."""
+@pytest.mark.parametrize("configured", ["host far.example\ncontrolpath none", "controlpath /run/mine", ""])
+def test_over_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: str) -> None:
+    """The ssh client is a stand-in that connects to the engine where `docker system dial-stdio` would. It is asked to
+    share a connection unless the user's configuration has one shared."""
+    (tmp_path / "configuration").write_text(configured)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    sharing.cache_clear()
     (tmp_path / "ssh").write_text(SSH)
     (tmp_path / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("SSH_ASKED", str(tmp_path / "asked"))
-    monkeypatch.setenv("ENGINE", str(tmp_path / "engine.sock"))
     monkeypatch.setenv("DOCKER_HOST", "ssh://me@far.example:2222")
     with serve(tmp_path, lambda request: chunked(b"[]")) as _:
         engine = DockerEngine()
         assert engine.containers({}) == engine.networks({}) == []
-    expected = "-l me -p 2222 -- far.example docker system dial-stdio\n"
-    assert set((tmp_path / "asked").read_text().splitlines(keepends=True)) == {expected}
+    (asked,) = set((tmp_path / "asked").read_text().splitlines())
+    assert asked.endswith("-p 2222 -- me@far.example docker system dial-stdio")
+    assert ("-o ControlMaster=auto" in asked) == ("/run/mine" not in configured)
 
 
 def test_over_ssh_where_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

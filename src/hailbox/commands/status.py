@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tenacity
 
@@ -12,7 +12,7 @@ from hailbox.commands.result import ReplicaResult, StackResult, endpoints
 from hailbox.context import Context
 from hailbox.diagnosis import roots
 from hailbox.diagnosis.roots import Case
-from hailbox.engine.port import ContainerState
+from hailbox.engine.port import ContainerState, Engine
 from hailbox.model.catalog import Profile
 from hailbox.model.errors import NotWorkingError
 from hailbox.model.progress import Phase
@@ -56,16 +56,18 @@ def see(context: Context, observed: Observed) -> Seen:
         )
         for replica in profile.replicas
     )
-    open_to_all = tuple(_without_login(replicas, observed.ports))
+    open_to_all = tuple(_without_login(context.engine, replicas, observed.ports))
     result = StackResult(context.stack, profile.name, replicas, down=observed.down, notes=open_to_all)
     return Seen(result, Case(context, observed, profile, outcomes, has_credentials))
 
 
-def _without_login(replicas: Iterable[ReplicaResult], ports: Mapping[tuple[str, str], int]) -> Iterator[str]:
+def _without_login(
+    engine: Engine, replicas: Iterable[ReplicaResult], ports: Mapping[tuple[str, str], int]
+) -> Iterator[str]:
     """A line for each warehouse that answers clients without a login."""
     for replica in replicas:
         port = ports.get((replica.replica, "iwhd"))
-        if replica.working and port is not None and iwhd.is_open(LOOPBACK, port):
+        if replica.working and port is not None and iwhd.is_open(LOOPBACK, engine.reach([port])[port]):
             yield f"{replica.replica}: no login; every program on this machine can read and change what it keeps"
 
 
@@ -93,6 +95,8 @@ def _probe(context: Context, observed: Observed, profile: Profile) -> tuple[dict
         else:
             targets.append(Target(replica.name, replica.service, port))
     if targets and secrets is not None:
+        ways = context.engine.reach([target.port for target in targets])
+        targets = [replace(target, port=ways[target.port]) for target in targets]
         outcomes |= context.watch(targets, secrets, deadline=0, on_change=lambda outcome: None)
     return outcomes, secrets is not None
 

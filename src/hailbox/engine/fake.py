@@ -12,7 +12,7 @@ import itertools
 import json
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -113,6 +113,15 @@ class FakeEngine:
         """The command lines of the containers that Compose ever made, by id."""
         self._ids = itertools.count(1)
         self._marker_ids = itertools.count(1)
+
+    def reach(self, ports: Iterable[int], *, same: bool = False) -> Mapping[int, int]:
+        return {port: port for port in ports}
+
+    def elsewhere(self) -> str | None:
+        return None
+
+    def await_lost_ways(self) -> None:
+        return
 
     @_request
     def version(self) -> EngineVersion:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -193,6 +193,19 @@ class Markers(Protocol):
 
 class Engine(Markers, Protocol):
     """What the driver asks of the engine and of Compose."""
+
+    def reach(self, ports: Iterable[int], *, same: bool = False) -> Mapping[int, int]:
+        """The ports of this machine's loopback that lead to those that the engine publishes on its machine's.
+
+        The same ones where that is this machine. Where ssh leads there, ways of their own, which last until this
+        program ends; with `same` they have the same numbers. Raises PortTakenError if such a number is not free.
+        """
+
+    def elsewhere(self) -> str | None:
+        """The address of the engine's machine where its ports need a way; None where they are this machine's."""
+
+    def await_lost_ways(self) -> None:
+        """Return when the ways that `reach` made have ended; at once where there are none."""
 
     def version(self) -> EngineVersion:
         """Ask the engine what it is; the cheapest proof that it answers."""

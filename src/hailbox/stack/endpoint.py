@@ -57,4 +57,5 @@ def access(context: Context, service: str, replica: str | None = None) -> Access
     first = min(ports, key=lambda name: (len(name), name))
     chosen = selection.one(context.stack, dict.fromkeys(sorted(ports), ""), replica or first)
     user, secret = (secrets[name] if name else "" for name in (known.user, known.secret))
-    return Access(chosen, LOOPBACK, ports[chosen], user, secret)
+    way = context.engine.reach([ports[chosen]])[ports[chosen]]
+    return Access(chosen, LOOPBACK, way, user, secret)

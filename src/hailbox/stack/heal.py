@@ -177,6 +177,8 @@ class Healer:
         """Probe these replicas until they work or the deadline has passed; seconds count from the command's start."""
         wanted = [target for target in targets(self.plan) if target.replica in replicas]
         before = time.monotonic() - self.context.started
+        ways = self.context.engine.reach([target.port for target in wanted])
+        wanted = [replace(target, port=ways[target.port]) for target in wanted]
         seen = self.context.watch(wanted, self.credentials, deadline=deadline, on_change=self._tell)
         return {name: replace(outcome, seconds=before + outcome.seconds) for name, outcome in seen.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Self
 
-from hailbox.engine.docker import objects
+from hailbox.engine.docker import objects, ssh
 from hailbox.engine.docker.address import Address
 from hailbox.engine.docker.sdk import APIClient, requests, urllib3, without_configuration
 from hailbox.engine.port import EngineVersion
@@ -70,7 +70,7 @@ def _client(address: Address, version: str) -> APIClient:
     # No proxy of the shell's, and no netrc, stands between us and the engine.
     client.trust_env = False
     if address.over_ssh:
-        pass  # each request has a connection of its own, which is made once: ssh may ask for a password
+        ssh.install()  # each request is a program of its own, which is started once: it may ask for a password
     elif client.base_url.startswith("http+docker://"):
         client.get_adapter(client.base_url).max_retries = _OnceMore()
     else:

@@ -9,7 +9,7 @@ import math
 import shutil
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -35,6 +35,7 @@ from hailbox.model.errors import DockerClientMissingError, EngineFailedError, He
 
 if TYPE_CHECKING:  # the package takes 0.1 s to import: at the first request, and not before
     from hailbox.engine.docker.address import Address
+    from hailbox.engine.docker.tunnel import Tunnel
 
 NEARLY_FULL: Final = 64 << 20
 """Bytes left on the engine's disk below which a failed build is put down to the full disk."""
@@ -61,6 +62,7 @@ class DockerEngine:
         self._found: Address | None = None
         self._client: Any = None
         self._version: EngineVersion | None = None
+        self._tunnel: Tunnel | None = None
 
     @property
     def _address(self) -> Address:
@@ -114,6 +116,23 @@ class DockerEngine:
             except failures.FAILURES as error:
                 if failures.status_of(error) not in (404, *fine):
                     raise
+
+    def reach(self, ports: Iterable[int], *, same: bool = False) -> Mapping[int, int]:
+        if self.elsewhere() is None:
+            return {port: port for port in ports}
+        from hailbox.engine.docker.tunnel import Tunnel
+
+        with self._lock:
+            if self._tunnel is None:
+                self._tunnel = Tunnel(self._address.text)
+            return self._tunnel.reach(ports, same=same)
+
+    def elsewhere(self) -> str | None:
+        return self._address.text if self._address.over_ssh else None
+
+    def await_lost_ways(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.await_end()
 
     def version(self) -> EngineVersion:
         with self._asking() as client:

@@ -35,7 +35,8 @@ with _without_paramiko():
     from docker.context import ContextAPI
     from docker.errors import APIError, DockerException
     from docker.tls import TLSConfig
-    from docker.transport.sshconn import SSHHTTPAdapter
+    from docker.transport import sshconn
+    from docker.transport.sshconn import SSHHTTPAdapter, SSHSocket
     from docker.utils import config as configuration
     from docker.utils import kwargs_from_env
     from docker.utils.build import exclude_paths
@@ -48,12 +49,14 @@ __all__ = [
     "APIError",
     "ContextAPI",
     "DockerException",
+    "SSHSocket",
     "TLSConfig",
     "auth",
     "context_configuration",
     "exclude_paths",
     "kwargs_from_env",
     "requests",
+    "sshconn",
     "urllib3",
     "without_configuration",
 ]
