@@ -43,7 +43,8 @@ def rolled(key: str, prefix: str, delimiter: str) -> str:
     return key[: end + len(delimiter)] if end >= 0 else ""
 
 
-def _start(prefix: str, delimiter: str, after: str) -> tuple[str | None, bool]:
+def start(prefix: str, delimiter: str, after: str) -> tuple[str | None, bool]:
+    """Where a page begins, and whether that key itself is wanted; None where nothing can follow."""
     if after and after >= prefix:
         if after.startswith(prefix) and rolled(after, prefix, delimiter) == after:
             return successor(after), True
@@ -56,7 +57,7 @@ def collect(seek: Seek[Row], prefix: str, delimiter: str, after: str, limit: int
     page: Collected[Row] = Collected()
     if limit <= 0:
         return page
-    position, inclusive = _start(prefix, delimiter, after)
+    position, inclusive = start(prefix, delimiter, after)
     while position is not None:
         position = _run(seek(position, inclusive), page, prefix, delimiter, limit)
         inclusive = True

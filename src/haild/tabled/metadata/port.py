@@ -13,6 +13,8 @@ from haild.tabled.metadata.events import Event
 from haild.tabled.metadata.records import (
     Bucket,
     Deletion,
+    Listed,
+    ListedVersion,
     ListQuery,
     ObjectRecord,
     Page,
@@ -190,11 +192,11 @@ class Metadata(Protocol):
         """
         ...
 
-    async def list_objects(self, query: ListQuery) -> Page:
+    async def list_objects(self, query: ListQuery) -> Page[Listed]:
         """Current objects, without delete markers."""
         ...
 
-    async def list_versions(self, query: ListQuery) -> Page:
+    async def list_versions(self, query: ListQuery) -> Page[ListedVersion]:
         """All versions and markers, newest first within a key."""
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from haild.tabled.s3.acl import Acl
 
@@ -136,26 +136,42 @@ class ListQuery:
 
 
 class Listed(NamedTuple):
-    """An object as a listing shows it. A tuple, for a page makes a thousand of them."""
+    """An object as a listing shows it. A tuple of what is stored, for a page makes a thousand of them."""
 
     key: str
     size: int
     etag: str
     modified: float
-    owner: str
-    version: str = NULL_VERSION
-    marker: bool = False
-    current: bool = True
+    acl: str
+    """As text (`s3.acl`)."""
     checksum: str = ""
-    """As it is stored: a JSON object of algorithm and value, and the type; empty without one."""
-    storage_class: str = "STANDARD"
+    """A JSON object of algorithm and value, and the type; empty without one."""
+    headers: str = ""
+    """The kept headers as a JSON object, where they may name a storage class; else empty."""
+
+
+class ListedVersion(NamedTuple):
+    """A version or a delete marker as a listing shows it."""
+
+    listed: Listed
+    version: str
+    marker: bool
+    current: bool
+
+    @property
+    def key(self) -> str:
+        """The object's key."""
+        return self.listed.key
+
+
+Entry = TypeVar("Entry", Listed, ListedVersion)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Page(Generic[Entry]):
     """One page of a listing: entries and common prefixes, each sorted; `last` is where the next page goes on."""
 
-    entries: list[Listed]
+    entries: list[Entry]
     prefixes: list[str]
     truncated: bool
     last: str = ""

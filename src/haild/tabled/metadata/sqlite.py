@@ -13,12 +13,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from heapq import merge
 from pathlib import Path
-from typing import Any
 
 from haild.daemon.groupcommit import GroupCommit
-from haild.tabled.metadata import bodies, counting, events, listing, objects, schema, witness
+from haild.tabled.metadata import bodies, counting, events, listing, objects, pages, schema, witness
 from haild.tabled.metadata.annexe import Annexe
 from haild.tabled.metadata.port import (
     BucketExistsError,
@@ -35,6 +33,7 @@ from haild.tabled.metadata.records import (
     Bucket,
     Deletion,
     Listed,
+    ListedVersion,
     ListQuery,
     ObjectRecord,
     Page,
@@ -52,11 +51,6 @@ KEPT_BUCKETS = 1000
 """Buckets of which the rows are kept in memory."""
 
 _BUCKET_COLUMNS = "name, owner, created, acl, versioning, settings"
-_LISTED_COLUMNS = (
-    "key, size, etag, modified, acl, version, marker, current, checksum, sequence,"
-    " CASE WHEN instr(headers, 'x-amz-storage-class')"
-    """ THEN coalesce(json_extract(headers, '$."x-amz-storage-class"'), 'STANDARD') ELSE 'STANDARD' END"""
-)
 
 logger = logging.getLogger(__name__)
 
@@ -285,46 +279,13 @@ class SqliteMetadata(Annexe):
 
         await self._writer.run(change)
 
-    async def list_objects(self, query: ListQuery) -> Page:
+    async def list_objects(self, query: ListQuery) -> Page[Listed]:
         """Current objects, without delete markers."""
+        return pages.current(self._reader, query)
 
-        def seek(start: str, inclusive: bool) -> Iterator[tuple[str, schema.Row]]:
-            comparison = ">=" if inclusive else ">"
-            rows = self._read(
-                f"SELECT {_LISTED_COLUMNS} FROM objects WHERE bucket = ? AND current = 1"  # noqa: S608
-                f" AND key {comparison} ? AND marker = 0 ORDER BY key",
-                (query.bucket, start),
-            )
-            return ((row[0], row) for row in rows)
-
-        page = listing.collect(seek, query.prefix, query.delimiter, query.after, query.limit)
-        return Page([_listed(row) for row in page.rows], page.prefixes, page.truncated, page.last)
-
-    async def list_versions(self, query: ListQuery) -> Page:
+    async def list_versions(self, query: ListQuery) -> Page[ListedVersion]:
         """All versions and markers, newest first within a key."""
-        resume = -1
-        if query.after_version:
-            record = await self.object(query.bucket, query.after, query.after_version)
-            # A version that was deleted meanwhile still tells its place. Else the key is listed from its start.
-            resume = record.sequence if record else objects.place_of(query.after_version)
-
-        def seek(start: str, inclusive: bool) -> Iterator[tuple[str, schema.Row]]:
-            again = not inclusive and resume >= 0 and start == query.after
-            for row in self._versions_from(query.bucket, start, inclusive or again):
-                if not (again and row[0] == start and int(str(row[9])) >= resume):
-                    yield str(row[0]), row
-
-        page = listing.collect(seek, query.prefix, query.delimiter, query.after, query.limit)
-        entries = [_listed(row) for row in page.rows]
-        last_version = entries[-1].version if entries and entries[-1].key == page.last else ""
-        return Page(entries, page.prefixes, page.truncated, page.last, last_version)
-
-    def _versions_from(self, bucket: str, start: str, inclusive: bool) -> Iterator[schema.Row]:
-        comparison = ">=" if inclusive else ">"
-        statement = f"SELECT {_LISTED_COLUMNS} FROM objects WHERE bucket = ? AND key {comparison} ?"  # noqa: S608
-        new = self._read(f"{statement} AND current = 1 ORDER BY key", (bucket, start))
-        old = self._read(f"{statement} AND current = 0 ORDER BY key, sequence DESC", (bucket, start))
-        return merge(new, old, key=_newest_first)
+        return pages.versions(self._reader, query)
 
     async def expired(self, bucket: str, prefix: str, after: str, before: float, limit: int) -> list[ObjectRecord]:
         """Current objects under a prefix stored before a time."""
@@ -487,16 +448,6 @@ def _noted(db: sqlite3.Connection, notify: Notify, version: str, *, marker: bool
 def _bucket(row: schema.Row) -> Bucket:
     name, owner, created, acl, versioning, settings = row
     return Bucket(name, created, schema.bucket_acl(owner, acl), versioning, frozenset(settings.split()))
-
-
-def _listed(row: tuple[Any, ...]) -> Listed:
-    key, size, etag, modified, acl, version, marker, current, checksum, _, storage_class = row
-    owner = acl.partition("\n")[0]
-    return Listed(key, size, etag, modified, owner, version, bool(marker), bool(current), checksum, storage_class)
-
-
-def _newest_first(row: schema.Row) -> tuple[str, int, int]:
-    return row[0], -row[7], -row[9]
 
 
 def _changed(db: sqlite3.Connection, statement: str, value: str, bucket: str) -> None:

@@ -6,7 +6,7 @@ Sources: tabled.md sections 10 and 17.4.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -25,6 +25,7 @@ __all__ = [
     "error",
     "escape",
     "listed_key",
+    "listed_keys",
     "owner",
     "parse",
     "timestamp",
@@ -36,6 +37,8 @@ DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _SPECIAL: Final = re.compile("[&<>\"'\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _NAMED: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 _ENCODED_SAFE: Final = "/~"
+_TO_ENCODE: Final = re.compile("[^A-Za-z0-9_.~/-]")
+"""What `encoded` does not leave as it is."""
 
 
 def parse(document: bytes, root: str) -> Element:
@@ -111,3 +114,10 @@ def encoded(text: str) -> str:
 def listed_key(text: str, url: bool) -> str:
     """A key or prefix for a listing, ready to stand in an element."""
     return encoded(text) if url else escape(text)
+
+
+def listed_keys(texts: Sequence[str], url: bool) -> Sequence[str]:
+    """Keys for a listing, ready to stand in elements. One look tells whether any of them has something to escape."""
+    if (_TO_ENCODE if url else _SPECIAL).search("".join(texts)) is None:
+        return texts
+    return [encoded(text) for text in texts] if url else [escape(text) for text in texts]
