@@ -156,7 +156,7 @@ def test_days_clean_lone_delete_markers(tmp_path: Path) -> None:
         for _ in range(2):  # the old version goes in the first run, the marker is alone in the second
             await _once(metadata, marker.listed.modified + 4 * DAY)
         assert [e.marker for e in (await metadata.list_versions(ListQuery("b"))).entries] == [True]
-        await _once(metadata, marker.modified + 7 * DAY)
+        await _once(metadata, marker.listed.modified + 7 * DAY)
         assert (await metadata.list_versions(ListQuery("b"))).entries == []
 
     _with_metadata(tmp_path, test)
