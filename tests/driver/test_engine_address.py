@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hailbox.engine.docker import address, credentials
+from hailbox.engine.docker import address, registries
 from hailbox.engine.docker.address import Address
 from hailbox.engine.docker.objects import split
 from hailbox.model.errors import UsageError
@@ -229,7 +229,7 @@ def test_parts_of_a_reference(reference: str, expected: tuple[str, str]) -> None
 
 
 def test_credentials_for_a_registry(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert credentials.of("team/python") is None
+    assert registries.credentials_for("team/python") is None
     hub = base64.b64encode(b"me:se:cret").decode()
     configuration = {
         "auths": {
@@ -241,10 +241,10 @@ def test_credentials_for_a_registry(home: Path, monkeypatch: pytest.MonkeyPatch)
     }
     (home / "config.json").write_text(json.dumps(configuration))
     for repository in ("python", "team/python"):
-        found = credentials.of(repository)
+        found = registries.credentials_for(repository)
         assert found is not None
         assert (found["username"], found["password"]) == ("me", "se:cret")
-    kept = credentials.of("host:5000/x")
+    kept = registries.credentials_for("host:5000/x")
     assert kept is not None
     assert (kept["username"], kept["serveraddress"]) == ("you", "host:5000")
     helper = '#!/bin/sh\nread host\nprintf \'{"Username": "%s", "Secret": "s"}\' "$1-$host"\n'
@@ -252,14 +252,14 @@ def test_credentials_for_a_registry(home: Path, monkeypatch: pytest.MonkeyPatch)
         (home / f"docker-credential-{name}").write_text(text)
         (home / f"docker-credential-{name}").chmod(0o755)
     monkeypatch.setenv("PATH", f"{home}:/usr/bin:/bin")
-    helped = credentials.of("kept.example/x")
+    helped = registries.credentials_for("kept.example/x")
     assert helped is not None
     assert (helped["Username"], helped["Password"]) == ("get-kept.example", "s")
     for host in ("empty.example", "broken.example", "missing.example", "other.example"):
-        assert not credentials.of(f"{host}/x")
+        assert not registries.credentials_for(f"{host}/x")
 
 
 def test_credentials_that_make_no_sense(home: Path) -> None:
     for text in ('{"auths": {"odd.example": {"auth": "?"}}}', "[]", "no JSON", '{"auths": [1]}'):
         (home / "config.json").write_text(text)
-        assert not credentials.of("odd.example/x")
+        assert not registries.credentials_for("odd.example/x")

@@ -75,7 +75,11 @@ def test_keys_without_a_value_choose_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "problem", "remedy"),
     [
-        ("[]", "1:1: the document is a list", "its keys may be: images, ports, profile, scale, services, stack"),
+        (
+            "[]",
+            "1:1: the document is a list",
+            "its keys may be: images, images_from, ports, profile, scale, services, stack",
+        ),
         ("stack", "1:1: the document is 'stack'", "write a mapping"),
         ("5", "1:1: the document is 5", "write a mapping"),
         ("Stack: x", "1:1: unknown key 'Stack'; did you mean 'stack'?", "its keys may be:"),

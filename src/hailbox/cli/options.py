@@ -44,12 +44,18 @@ Port = Annotated[
     list[str] | None,
     typer.Option("--port", metavar="REPLICA=PORT", help="Insist on a port of this host; repeatable."),
 ]
+ImagesFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--images-from", metavar="PREFIX", help="Pull our images from this registry; build what it does not have."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List exactly what would be removed, and remove nothing.")]
 Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Services or replicas.")]
 Timings = Annotated[bool, typer.Option("--timings", help="Show where the time went, step by step.")]
 
 
-_SHARED: Final = (Json, Quiet, Debug, File, LongFile, Profile, Scale, Port, Timings, Steps)
+_SHARED: Final = (Json, Quiet, Debug, File, LongFile, Profile, Scale, Port, ImagesFrom, Timings, Steps)
 
 
 def with_variable(command: str, name: str, annotation: Any) -> Any:

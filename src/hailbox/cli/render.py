@@ -138,7 +138,8 @@ def preview(result: Preview) -> str:
 
 def build(result: BuildResult) -> str:
     """The images by service."""
-    return table(("SERVICE", "IMAGE"), sorted(result.images.items()))
+    pushed = "".join(f"\npushed {name}" for name in result.pushed)
+    return table(("SERVICE", "IMAGE"), sorted(result.images.items())) + pushed
 
 
 def stacks(result: Sequence[StackSummary]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hailbox.context import Context
+from hailbox.images import registry
 from hailbox.observe import observe
 from hailbox.stack import plan, preflight
 from hailbox.stack.choice import choose
@@ -15,13 +16,21 @@ class BuildResult:
     """The images by service."""
 
     images: dict[str, str]
+    pushed: tuple[str, ...] = ()
+    """The names in the registry of those that were pushed."""
 
 
-def build(context: Context) -> BuildResult:
-    """Build the images of the stack's profile that are missing or have changed."""
+def build(context: Context, *, push: str | None = None) -> BuildResult:
+    """Build the images of the stack's profile that are missing or have changed; push ours below the prefix `push`.
+
+    Raises UsageError if that is no prefix, and ImageError.
+    """
+    prefix = registry.check(push) if push else None
     preflight.check_engine(context.engine)
     observed = observe(context.engine, context.stack)
-    return BuildResult(plan.image_references(context, observed, choose(context, observed)))
+    references = plan.image_references(context, observed, choose(context, observed))
+    pushed = plan.push_images(context, references, prefix) if prefix else ()
+    return BuildResult(references, pushed)
 
 
 def compose(context: Context) -> str:

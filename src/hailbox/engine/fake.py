@@ -92,6 +92,8 @@ class FakeEngine:
         self.contents: dict[str, VolumeContent] = {}
         self.all_networks: dict[str, Network] = {}
         self.all_images: dict[str, Image] = {}
+        self.registry: dict[str, Image] = {}
+        """What can be pulled, and was pushed."""
         self.steps: dict[str, tuple[str, ...]] = {}
         """By id of an image, what it was made by."""
         self.markers: dict[str, Marker] = {}
@@ -341,7 +343,19 @@ class FakeEngine:
 
     @_request
     def pull_image(self, reference: str) -> None:
-        raise EngineFailedError(f"cannot pull {reference}: no registry in memory", "check the network")
+        if reference not in self.registry:
+            raise EngineFailedError(
+                f"cannot pull {reference}: the registry in memory has it not", "check the network"
+            )
+        self.all_images[reference] = replace(self.registry[reference], tags=(reference,))
+
+    @_request
+    def tag_image(self, reference: str, name: str) -> None:
+        self.all_images[name] = replace(self.all_images[reference], tags=(name,))
+
+    @_request
+    def push_image(self, reference: str) -> None:
+        self.registry[reference] = self.all_images[reference]
 
     @_request
     def import_image(self, archive: Path, reference: str, *, labels: Mapping[str, str]) -> None:

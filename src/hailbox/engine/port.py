@@ -320,6 +320,13 @@ class Engine(Markers, Protocol):
     def pull_image(self, reference: str) -> None:
         """Pull from a registry. Raises EngineFailedError where none answers or has it."""
 
+    def tag_image(self, reference: str, name: str) -> None:
+        """Give an image one more name."""
+
+    def push_image(self, reference: str) -> None:
+        """Push an image to the registry that its name says, with the docker client's credentials. Raises ImageError
+        if the registry does not take it."""
+
     def import_image(self, archive: Path, reference: str, *, labels: Mapping[str, str]) -> None:
         """Make an image of a root file system's tar archive."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import hailbox
 from hailbox import resources, surroundings
 from hailbox.engine.port import Engine, Image
-from hailbox.images import cache
+from hailbox.images import cache, registry
 from hailbox.images.context import DOCKERFILE, Context, with_arguments
 from hailbox.images.progress import Phase, Report, phase
 from hailbox.model import names
@@ -59,8 +59,8 @@ def ensure(engine: Engine, source: str | None, report: Report) -> str:
     wanted = reference(source)
     if python := python_of(engine.image(wanted)):
         return python
-    found = source or PULLED
-    if engine.image(found) is None and not _pulled(engine, found, report):
+    found = next((name for name in _sources(source) if engine.image(name) or _pulled(engine, name, report)), None)
+    if found is None:
         if source is not None:
             raise BaseImageError(
                 f"the base image {source} is not on the engine and cannot be pulled",
@@ -68,6 +68,15 @@ def ensure(engine: Engine, source: str | None, report: Report) -> str:
             )
         return bootstrap(engine, report)
     return _adopt(engine, found, wanted, report)
+
+
+def _sources(source: str | None) -> tuple[str, ...]:
+    """The names by which the base may be had: the user's own, or Python's from a mirror, if there is one, and Docker
+    Hub. Raises UsageError if HAILBOX_REGISTRY is no prefix."""
+    mirror = os.environ.get("HAILBOX_REGISTRY")
+    if source is not None:
+        return (source,)
+    return (*(registry.mirrored(PULLED, registry.check(mirror)) if mirror else ()), PULLED)
 
 
 def _pulled(engine: Engine, source: str, report: Report) -> bool:

@@ -11,14 +11,14 @@ from typing import TypeVar
 from hailbox import resources
 from hailbox.engine.port import Engine
 from hailbox.images import base as base_image
-from hailbox.images import cache
+from hailbox.images import cache, ours, registry
 from hailbox.images.context import DOCKERFILE, Context, read_tree, with_arguments
 from hailbox.images.progress import ImageProgress, Phase, Report, phase
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import UnknownServiceError
 
-__all__ = ["ImagePlan", "ImageProgress", "Phase", "ensure", "plan"]
+__all__ = ["ImagePlan", "ImageProgress", "Phase", "Report", "ensure", "plan"]
 
 RUNTIME = "runtime"
 LOCK = "wheels.lock"
@@ -93,11 +93,13 @@ def ensure(
     plan: ImagePlan,
     *,
     known: Collection[str] = (),
+    shared: str | None = None,
     progress: Report = lambda event: None,
 ) -> dict[str, str]:
     """Have all images of the plan on the engine, building the missing ones; returns references by service.
 
-    Of those in `known` the caller has just seen that they are there, so that no request is needed.
+    What a registry has below the prefix `shared` is pulled and not built. Of those in `known`
+    the caller has just seen that they are there, so that no request is needed.
     Raises ImageError, BaseImageError, DiskFullError, and what `Engine` raises. What was made before a failure
     is kept and used by the next run. `progress` may be called from several threads.
     """
@@ -106,6 +108,8 @@ def ensure(
 
         # Two runs would do the same work twice.
         with cache.lock("images"):
+            if shared:
+                registry.pull(engine, shared, _missing(engine, plan), progress)
             _build_missing(engine, plan, progress)
             prune.prune(engine, {plan.base, plan.runtime, *plan.services.values()})
     return dict(plan.services)
@@ -115,24 +119,11 @@ def _missing(engine: Engine, plan: ImagePlan, known: Collection[str] = ()) -> li
     """References that the engine does not have, or has on another image; the runtime first."""
     # Asked one by one, as a listing takes a millisecond for every image that the engine has.
     references = dict.fromkeys([plan.runtime, *plan.services.values()])
-    return [reference for reference in references if reference not in known and not _right(engine, reference)]
-
-
-def _right(engine: Engine, reference: str) -> bool:
-    """Whether the image of that name is there and is what the name says: `docker tag` or a mirror may change that."""
-    image = engine.image(reference)
-    name, content = _parts(reference)
-    # Images of hailbox 0.1 do not say their content.
-    return image is not None and (image.labels.get(names.IMAGE), image.labels.get(names.CONTENT, content)) == (
-        name,
-        content,
-    )
-
-
-def _parts(reference: str) -> tuple[str, str]:
-    """Name and digest of `hailbox/NAME:DIGEST`."""
-    name, _, content = reference.partition("/")[2].partition(":")
-    return name, content
+    return [
+        reference
+        for reference in references
+        if reference not in known and not ours.is_what_it_says(engine.image(reference), reference)
+    ]
 
 
 def _build_missing(engine: Engine, plan: ImagePlan, report: Report) -> None:
@@ -176,7 +167,7 @@ def _base(engine: Engine, plan: ImagePlan, report: Report) -> str:
 
 
 def _build(engine: Engine, reference: str, context: Context, report: Report) -> None:
-    name, content = _parts(reference)
+    name, content = ours.parts(reference)
     labels = {**base_image.labels(name), names.CONTENT: content}
     with phase(report, name, Phase.BUILDING):
         for _ in engine.build_image(context.pack(), reference, labels=labels):

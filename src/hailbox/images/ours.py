@@ -41,3 +41,19 @@ def _made_by_us(steps: Sequence[str], known: Sequence[Sequence[str]]) -> bool:
     if not steps:
         return False
     return bool(_LABELLED.search(steps[0])) or any(tuple(steps) == tuple(whole[-len(steps) :]) for whole in known)
+
+
+def is_what_it_says(image: Image | None, reference: str) -> bool:
+    """Whether an image is there and is what `hailbox/NAME:DIGEST` says: `docker tag` or a mirror may change that."""
+    name, content = parts(reference)
+    # Images of hailbox 0.1 do not say their content.
+    return image is not None and (image.labels.get(names.IMAGE), image.labels.get(names.CONTENT, content)) == (
+        name,
+        content,
+    )
+
+
+def parts(reference: str) -> tuple[str, str]:
+    """Name and digest of `hailbox/NAME:DIGEST`."""
+    name, _, content = reference.partition("/")[2].partition(":")
+    return name, content

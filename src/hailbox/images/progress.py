@@ -13,6 +13,7 @@ class Phase(StrEnum):
     """What is being done for an image."""
 
     PULLING = "pulling"
+    PUSHING = "pushing"
     BOOTSTRAPPING = "bootstrapping"
     FETCHING = "fetching"
     BUILDING = "building"

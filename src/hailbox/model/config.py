@@ -92,6 +92,10 @@ class Config:
     images: Annotated[Mapping[str, Annotated[str, _IMAGE]], _OF_SERVICES] = key(
         "By service: short for `services: {SERVICE: {image: ...}}`.", factory=dict, example="{chunkd: my/chunkd}"
     )
+    images_from: Annotated[str, Matching(names.REGISTRY_PREFIX, names.REGISTRY_PREFIX_RULE)] | None = key(
+        "Where our images are pulled from before they are built: what `hailbox build --push` was given.",
+        example="registry.example/team/hailbox",
+    )
     services: Annotated[Mapping[str, Override], _OF_REPLICAS] = key(
         "By service or replica: what it has of your own.", factory=dict, example="{tabled: {config: ./tabled.conf}}"
     )

@@ -78,6 +78,11 @@ CREDENTIALS_DIRECTORY = "/etc/hailbox"
 STACK_NAME: Final = r"[a-z0-9](?:[a-z0-9-]{0,29}[a-z0-9])?"
 """What the name of a stack may be, as a pattern."""
 STACK_NAME_RULE: Final = "1 to 31 lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
+REGISTRY_PREFIX: Final = (
+    r"(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
+)
+"""A registry's host and, mostly, a path (the Distribution project's grammar of references)."""
+REGISTRY_PREFIX_RULE: Final = "a registry and a path, such as registry.example/team/hailbox"
 _STACK_NAME: Final = re.compile(STACK_NAME)
 
 

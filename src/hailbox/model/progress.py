@@ -12,6 +12,7 @@ class Phase(StrEnum):
 
     WAITING = "waiting"
     PULLING = "pulling"
+    PUSHING = "pushing"
     BOOTSTRAPPING = "bootstrapping"
     FETCHING = "fetching"
     BUILDING = "building"

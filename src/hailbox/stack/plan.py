@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState, Network, Volume
 from hailbox.images import build as images
+from hailbox.images import registry
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.compose import Blueprint, render, services, volumes
@@ -94,12 +95,22 @@ def _ours(labels: Mapping[str, str]) -> dict[str, str]:
 def image_references(context: Context, observed: Observed, choice: Choice) -> dict[str, str]:
     """The images by service, `credentials` included; builds what is missing, and tells of it."""
     plan, references = _image_plan(choice)
+    shared = registry.check(context.config.images_from) if context.config.images_from else None
+    images.ensure(context.engine, plan, known=images_seen(observed), shared=shared, progress=_teller(context))
+    return references
 
+
+def push_images(context: Context, references: Mapping[str, str], prefix: str) -> tuple[str, ...]:
+    """Push those of these images that are ours; their names in the registry. Raises ImageError."""
+    wanted = sorted({reference for reference in references.values() if reference.startswith("hailbox/")})
+    return tuple(registry.push(context.engine, prefix, wanted, _teller(context)))
+
+
+def _teller(context: Context) -> images.Report:
     def tell(progress: images.ImageProgress) -> None:
         context.tell(progress.image, Phase(progress.phase.value))
 
-    images.ensure(context.engine, plan, known=images_seen(observed), progress=tell)
-    return references
+    return tell
 
 
 def runtime_image(context: Context, observed: Observed) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from hailbox.cli import render
 from hailbox.cli.command import CommandOutput, ContextFor, command
-from hailbox.cli.options import DryRun, Services, Timings
+from hailbox.cli.options import DryRun, ImagesFrom, Services, Timings
 from hailbox.commands.reset import reset as start_over
 from hailbox.model.errors import UsageError
 from hailbox.snapshot.restore import restore
@@ -24,11 +24,14 @@ def reset(
     services: Services = None,
     to: To = None,
     dry_run: DryRun = False,
+    images_from: ImagesFrom = None,
     timings: Timings = False,
 ) -> CommandOutput:
     if to is not None:
         if services:
             raise UsageError("a snapshot is of all services", "leave the services out, or leave --to out")
-        return CommandOutput(restore(context_for(), to, dry_run=dry_run), render.restored(timings=timings))
-    result = start_over(context_for(), services or (), dry_run=dry_run)
+        return CommandOutput(
+            restore(context_for(images_from=images_from), to, dry_run=dry_run), render.restored(timings=timings)
+        )
+    result = start_over(context_for(images_from=images_from), services or (), dry_run=dry_run)
     return CommandOutput(result, render.reset_with_timings if timings else render.reset)

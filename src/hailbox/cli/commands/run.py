@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from hailbox.cli.command import CommandOutput, ContextFor, command
-from hailbox.cli.options import Profile
+from hailbox.cli.options import ImagesFrom, Profile
 from hailbox.cli.output import Invocation
 from hailbox.commands.run import run as run_with_stack
 from hailbox.model.errors import CommandFailedError, UsageError
@@ -24,12 +24,19 @@ Keep = Annotated[bool, typer.Option("--keep", help="Leave the stack as it is whe
 
 @command(changes=True, takes_all=True)
 def run(
-    context_for: ContextFor, invocation: Invocation, command: Command, keep: Keep = False, profile: Profile = None
+    context_for: ContextFor,
+    invocation: Invocation,
+    command: Command,
+    keep: Keep = False,
+    profile: Profile = None,
+    images_from: ImagesFrom = None,
 ) -> CommandOutput:
     words = command[1:] if command[0] == "--" else command
     if not words:
         raise UsageError("there is no command to run", "write for example: hailbox run -- pytest")
-    ended = run_with_stack(context_for(profile=profile), words, keep=keep, output_to_errors=invocation.json)
+    ended = run_with_stack(
+        context_for(profile=profile, images_from=images_from), words, keep=keep, output_to_errors=invocation.json
+    )
     if invocation.json and ended.status:
         failed = CommandFailedError(
             f"{words[0]} ended with status {ended.status}", "see what it printed, on standard error"

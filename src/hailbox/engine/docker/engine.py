@@ -417,16 +417,20 @@ class DockerEngine:
         return b"\n".join(said)
 
     def pull_image(self, reference: str) -> None:
-        from hailbox.engine.docker import credentials
+        from hailbox.engine.docker import registries
 
-        repository, tag = objects.split(reference)
         with self._asking() as client:
-            steps = client.pull(
-                repository, tag, stream=True, decode=True, auth_config=credentials.of(repository) or {}
-            )
-            for step in steps:
-                if "error" in step:
-                    raise EngineFailedError(f"cannot pull {reference}: {step['error']}", "check the network")
+            registries.pull(client, reference)
+
+    def tag_image(self, reference: str, name: str) -> None:
+        with self._asking() as client:
+            client.tag(reference, *objects.split(name))
+
+    def push_image(self, reference: str) -> None:
+        from hailbox.engine.docker import registries
+
+        with self._asking() as client:
+            registries.push(client, reference)
 
     def import_image(self, archive: Path, reference: str, *, labels: Mapping[str, str]) -> None:
         repository, tag = objects.split(reference)
