@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import zlib
 from base64 import b64encode
 
@@ -330,3 +332,10 @@ def test_node_records() -> None:
 def test_bad_node_records(text: bytes) -> None:
     with pytest.raises(RecordError):
         parse_record(text)
+
+
+def test_a_server_without_webhooks_starts_without_an_http_client() -> None:
+    text = "import sys, haild.tabled.daemon; print('aiohttp' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout == "False\n"
+    )

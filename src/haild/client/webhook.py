@@ -8,8 +8,6 @@ from typing import Self
 
 import aiohttp
 
-from haild.client.http import ServiceError, UnreachableError
-
 
 class WebhookClient:
     """Posts messages. Redirects are not followed: a message goes where the configuration says."""
@@ -26,11 +24,10 @@ class WebhookClient:
     ) -> None:
         await self._session.close()
 
-    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> None:
-        """Send a message; it was taken when this returns. Raises ServiceError."""
+    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> str:
+        """Send a message; returns what went wrong, nothing if it was taken."""
         try:
             async with self._session.post(url, data=content, headers=headers, allow_redirects=False) as response:
-                if not 200 <= response.status < 300:
-                    raise ServiceError(f"{url} answers {response.status}")
+                return "" if 200 <= response.status < 300 else f"{url} answers {response.status}"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise UnreachableError(f"{url}: {error or type(error).__name__}") from error
+            return f"{url}: {error or type(error).__name__}"
