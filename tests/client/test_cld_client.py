@@ -368,6 +368,50 @@ async def test_a_server_of_ours_is_asked_over_tcp_again(tmp_path: Path, monkeypa
     await server.close()
 
 
+async def test_a_server_that_starts_during_the_attempt_over_udp_is_reached_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that the engine publishes takes connections and packets before its server does, and answers none."""
+    monkeypatch.setattr("haild.client.cld.session._UDP_TRIAL", 60)
+    monkeypatch.setattr("haild.client.cld.session._FAREWELL", 60)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        refused = asyncio.Event()
+        connect = cld_carrier.Carrier._connect
+
+        async def seen(self: cld_carrier.Carrier) -> Any:
+            if self.transport == "udp":
+                refused.set()
+            return await connect(self)
+
+        monkeypatch.setattr(cld_carrier.Carrier, "_connect", seen)
+        connecting = asyncio.create_task(
+            Session.connect("127.0.0.1", port, user="tabled", secret=b"tabled", deadline=60)
+        )
+        await refused.wait()
+        server = await Server.start(tmp_path, 0, None)
+
+        async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            onward, sink = await asyncio.open_connection("127.0.0.1", server.port)
+            await asyncio.gather(_copy(reader, sink), _copy(onward, writer))
+
+        listener = await asyncio.start_server(pass_on, "127.0.0.1", port)
+        session = await asyncio.wait_for(connecting, 30)
+        assert session.transport == "tcp"
+        assert len(server.service.registry.sessions) == 1
+        await session.end()
+        listener.close()
+        await server.close()
+
+
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while data := await source.read(4096):
+        sink.write(data)
+        await sink.drain()
+    sink.close()
+
+
 async def test_where_nothing_answers_the_error_is_that_of_tcp() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ _TCP_TRIAL: Final = 0.5
 _UDP_TRIAL: Final = 0.4
 """Seconds for the first answer over UDP. A server that is up answers within milliseconds; one that is not must not
 hold up the next attempt over TCP."""
+_TCP_AGAIN: Final = 0.03
+"""Seconds between attempts over TCP meanwhile: a server of ours that is just starting has it in a moment."""
 _FAREWELL: Final = 0.5
 """Seconds a server has to confirm the end of a session. Without it, the closed connection tells the same."""
 _EVENTS: Final = 10_000
@@ -112,8 +115,8 @@ class Session:
             left = end - clock()
             if left <= 0:
                 raise
-            session = await cls._over_udp(who, min(_UDP_TRIAL, left), failure)
-        if not session._machine.ours:
+            session = await cls._over_either(who, min(_UDP_TRIAL, left), failure)
+        if not session._machine.ours or session.transport == "tcp":
             return session
         # A server of ours has TCP, too: it was just starting, or slow.
         try:
@@ -124,12 +127,27 @@ class Session:
         return better
 
     @classmethod
-    async def _over_udp(cls, who: _Who, deadline: float, failure: ConnectError) -> Session:
-        """A session over UDP. Raises `failure`, that of TCP, if there is no answer."""
+    async def _over_either(cls, who: _Who, deadline: float, failure: ConnectError) -> Session:
+        """A session over UDP, or over TCP if that comes first. Raises `failure`, that of TCP, where none comes."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + deadline
+        udp = asyncio.create_task(cls._start(who, "udp", deadline))
+        over_udp = False
         try:
-            return await cls._start(who, "udp", deadline)
+            while not (await asyncio.wait({udp}, timeout=_TCP_AGAIN))[0]:
+                if (left := end - clock()) > 0:
+                    with contextlib.suppress(ConnectError):
+                        return await cls._start(who, "tcp", left)
+            over_udp = True
+            return udp.result()
         except ConnectError:
             raise failure from None
+        finally:
+            if not over_udp:
+                udp.cancel()
+                (late,) = await asyncio.gather(udp, return_exceptions=True)
+                if isinstance(late, Session):
+                    await late.end()
 
     @classmethod
     async def _start(
