@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
             "hailbox.snapshot",
             "hailbox.shell",
             "hailbox.bench",
+            "hailbox.console",
         ),
         *(
             "hailbox.context",
@@ -48,6 +49,10 @@ ALLOWED: dict[str, set[str]] = {
     "hailbox.doctor": {*_VERBS, "hailbox.diagnosis", "hailbox.probe", "hailbox"},
     "hailbox.fault": {*_VERBS},
     "hailbox.snapshot": {*_VERBS},
+    "hailbox.console": {
+        *(*_VERBS, "hailbox.bench", "hailbox.diagnosis", "hailbox.doctor", "hailbox.fault", "hailbox.snapshot"),
+        *("haild.client", "haild.wire"),
+    },
     "hailbox.bench": {"hailbox.context", "hailbox.stack", "hailbox.model", "haild.client"},
     "hailbox.shell": {"hailbox.stack", "hailbox.model", "haild.client", "haild.wire"},
     "hailbox.diagnosis": {*_LOOK, "hailbox.helper", "hailbox.probe"},

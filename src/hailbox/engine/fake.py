@@ -33,6 +33,7 @@ from hailbox.engine.port import (
     Network,
     PublishedPort,
     Recipe,
+    Usage,
     Volume,
 )
 from hailbox.model import names
@@ -145,6 +146,11 @@ class FakeEngine:
         if container_id in self.details:
             return self.details[container_id]
         return ContainerDetails(0, False, "", 1.7e9, 1.7e9, 0, 1)
+
+    @_request
+    def container_usage(self, container_id: str) -> Usage | None:
+        running = self._container(container_id).state is ContainerState.RUNNING
+        return Usage(48 << 20, 1.5, 1 << 20, 2 << 20) if running else None
 
     @_request
     def container_recipe(self, container_id: str) -> Recipe:

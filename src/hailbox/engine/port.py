@@ -93,6 +93,19 @@ class ContainerDetails:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What a running container takes at one moment."""
+
+    memory: int
+    """Bytes, without the page cache that the kernel would give up."""
+    processor: float
+    """Seconds of processor time since its start."""
+    received: int
+    """Bytes that came over its networks since its start."""
+    sent: int
+
+
+@dataclass(frozen=True)
 class Volume:
     """A named volume."""
 
@@ -215,6 +228,9 @@ class Engine(Markers, Protocol):
 
     def container_details(self, container_id: str) -> ContainerDetails:
         """Inspect one container."""
+
+    def container_usage(self, container_id: str) -> Usage | None:
+        """What a container takes now; None if it does not run."""
 
     def container_recipe(self, container_id: str) -> Recipe:
         """What another container has to be made from to be the same as this one."""

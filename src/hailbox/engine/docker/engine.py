@@ -28,6 +28,7 @@ from hailbox.engine.port import (
     Marker,
     Network,
     Recipe,
+    Usage,
     Volume,
 )
 from hailbox.model import diskspace
@@ -151,6 +152,12 @@ class DockerEngine:
             answer = client.inspect_container(container_id)
         with self._reading():
             return objects.details(answer)
+
+    def container_usage(self, container_id: str) -> Usage | None:
+        with self._asking() as client:
+            answer = client.stats(container_id, stream=False, one_shot=True)
+        with self._reading():
+            return objects.usage(answer)
 
     def container_recipe(self, container_id: str) -> Recipe:
         with self._asking() as client:

@@ -17,6 +17,7 @@ from hailbox.engine.port import (
     Network,
     PublishedPort,
     Recipe,
+    Usage,
     Volume,
 )
 from hailbox.model import names
@@ -54,6 +55,23 @@ def container(entry: Mapping[str, Any]) -> Container:
         mounts=tuple(mount["Name"] for mount in entry["Mounts"] or () if mount.get("Type") == "volume"),
         networks=tuple((entry.get("NetworkSettings") or {}).get("Networks") or ()),
         young=_OLD.match(entry.get("Status") or "") is None,
+    )
+
+
+def usage(answer: Mapping[str, Any]) -> Usage | None:
+    """What a container takes, from its statistics; None where it does not run. Memory as the docker client reckons
+    it: less the inactive part of the page cache, which both versions of control groups tell."""
+    memory = answer.get("memory_stats") or {}
+    if "usage" not in memory:
+        return None
+    parts = memory.get("stats") or {}
+    inactive = int(parts.get("total_inactive_file", parts.get("inactive_file", 0)))
+    networks = (answer.get("networks") or {}).values()
+    return Usage(
+        memory=max(0, int(memory["usage"]) - inactive),
+        processor=int(answer["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9,
+        received=sum(int(each["rx_bytes"]) for each in networks),
+        sent=sum(int(each["tx_bytes"]) for each in networks),
     )
 
 

@@ -1,0 +1,61 @@
+"""What all pages of a console share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+from hailbox.console.changes import Changes
+from hailbox.console.guard import Guard
+from hailbox.console.jobs import Jobs
+from hailbox.console.resources import Resources
+from hailbox.console.state import View
+from hailbox.console.watcher import Watcher
+from hailbox.context import Context
+
+
+@dataclass
+class Console:
+    """One console of one stack."""
+
+    context: Callable[[], Context]
+    """A fresh context of the stack; it reports to no one."""
+    guard: Guard
+    changes: Changes
+    watcher: Watcher
+    resources: Resources
+    jobs: Jobs
+
+    @classmethod
+    def of(cls, context: Context, port: int) -> Self:
+        """The console of that context's stack on this port; must be made inside the event loop."""
+        changes = Changes(asyncio.get_running_loop())
+
+        def fresh() -> Context:
+            return replace(context, command="hailbox ui", report=lambda _progress: None, spans=[])
+
+        watcher = Watcher(fresh, changes.tell, context.stack)
+        resources = Resources(fresh, lambda: watcher.wanted)
+        return cls(fresh, Guard(port), changes, watcher, resources, Jobs(fresh, changes.tell))
+
+    @property
+    def stack(self) -> str:
+        """The name of the stack."""
+        return self.view.stack
+
+    @property
+    def view(self) -> View:
+        """The stack as it was seen last."""
+        return self.watcher.view
+
+    def start(self) -> None:
+        """Begin to look."""
+        self.watcher.start()
+        self.resources.start()
+
+    def stop(self) -> None:
+        """End looking."""
+        self.watcher.stop()
+        self.resources.stop()

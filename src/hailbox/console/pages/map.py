@@ -1,0 +1,25 @@
+"""The map: replicas, who uses whom, how they are, and faults where they act."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hailbox.console import drawing, words
+from hailbox.console.console import Console
+from hailbox.console.pages.page import Page, Query
+
+
+async def gather(console: Console, _query: Query) -> dict[str, Any]:
+    """See `page.Gather`."""
+    rows = []
+    figures = {}
+    for replica in console.view.replicas:
+        latest = console.resources.latest(replica.name)
+        size = console.resources.volumes.get(replica.name)
+        rows.append((replica, latest, size))
+        if latest:
+            figures[replica.name] = f"{words.size(latest.memory)}, {latest.processor:.0%} CPU"
+    return {"rows": rows, "map": drawing.draw(console.view, figures)}
+
+
+PAGE = Page("map", "/", "Map", ("map", "replicas"), gather)

@@ -1,0 +1,207 @@
+"""The HTTP server of the console: pages, their live parts, and what their forms ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from hailbox.console import actions
+from hailbox.console.changes import in_thread
+from hailbox.console.console import Console
+from hailbox.console.guard import HEADERS
+from hailbox.console.pages import map as map_page
+from hailbox.console.pages import replica as replica_page
+from hailbox.console.pages.page import Page
+from hailbox.console.state import Problem, View
+from hailbox.console.templating import Templates
+from hailbox.context import Context
+from hailbox.model.errors import HailboxError
+
+PAGES: Final = (map_page.PAGE, replica_page.PAGE)
+COMMON: Final = ("banner", "activity")
+"""Parts that every page has."""
+
+_STATIC: Final = Path(__file__).parent / "static"
+_TYPES: Final = {"console.svg": "image/svg+xml", "console.js": "text/javascript", "console.css": "text/css"}
+_ALIVE: Final = 15.0
+"""Seconds after which a page is sent a sign of life."""
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Server:
+    """Answers requests to one console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._templates = Templates()
+        self.app = web.Application(middlewares=[self._guarded], client_max_size=64 << 10)
+        for page in PAGES:
+            self.app.router.add_get(page.path, self._page(page))
+            self.app.router.add_get(f"/live{page.path}", self._live(page))
+        self.app.router.add_post("/do", self._do)
+        self.app.router.add_get("/static/{name}", self._static)
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        guard = self._console.guard
+        given = request.query.get("token") if request.path == "/" else None
+        token = given or request.cookies.get(guard.cookie)
+        headers = request.headers
+        if why := guard.refusal(request.method, headers.get("Host"), headers.get("Origin"), token):
+            return web.Response(status=403, text=f"403: {why}\n", headers=HEADERS)
+        if given is not None:
+            answer = web.Response(status=303, headers={**HEADERS, "Location": "/"})
+            answer.set_cookie(guard.cookie, guard.token, httponly=True, samesite="Strict", path="/")
+            return answer
+        self._console.watcher.want()
+        try:
+            answered = await handler(request)
+        except web.HTTPException as error:
+            return web.Response(status=error.status, text=f"{error.status}: {error.reason}\n", headers=HEADERS)
+        if not answered.prepared:
+            for name, value in HEADERS.items():
+                answered.headers.setdefault(name, value)
+        return answered
+
+    async def _static(self, request: web.Request) -> web.StreamResponse:
+        kind = _TYPES.get(request.match_info["name"])
+        if kind is None:
+            raise web.HTTPNotFound
+        text = (_STATIC / request.match_info["name"]).read_text(encoding="utf-8")
+        return web.Response(text=text, content_type=kind, charset="utf-8")
+
+    # Pages and their parts
+
+    def _page(self, page: Page) -> _Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            values, status = await self._gathered(page, request)
+            if page.name == "replica" and status == 200:
+                values |= await self._whole(request)
+            query = f"?{urlencode(list(request.query.items()))}" if request.query else ""
+            values["live"] = f"/live{request.path_qs.partition('?')[0]}{query}"
+            values["parts"] = self._parts(page, values)
+            template = f"{page.name}.html" if status == 200 else "failed.html"
+            text = self._templates.render(template, values)
+            return web.Response(status=status, text=text, content_type="text/html", charset="utf-8")
+
+        return answer
+
+    async def _whole(self, request: web.Request) -> dict[str, Any]:
+        try:
+            return await replica_page.gather_whole(self._console, self._query(request))
+        except HailboxError:
+            return {"configuration": []}  # the banner says what is wrong
+
+    def _query(self, request: web.Request) -> Mapping[str, str]:
+        return {**request.query, **request.match_info}
+
+    async def _gathered(self, page: Page, request: web.Request) -> tuple[dict[str, Any], int]:
+        """What the templates of a page show, and the status of the answer."""
+        console, status, problem = self._console, 200, None
+        gathered: dict[str, Any] = {}
+        if console.view == View(console.stack):  # the first page that is opened
+            await console.changes.wait(console.changes.count, 3.0)
+        try:
+            gathered = await page.gather(console, self._query(request))
+        except HailboxError as error:
+            status, problem = (200 if console.view.error else 404), Problem.of(error)
+        values = {
+            "page": page,
+            "menu": [each for each in PAGES if each.in_menu],
+            "stack": console.stack,
+            "view": console.view,
+            "jobs": console.jobs.all,
+            "problem": problem,
+            "back": request.path_qs.removeprefix("/live"),
+            **gathered,
+        }
+        return values, (404 if problem and status == 200 else status)
+
+    def _parts(self, page: Page, values: dict[str, Any]) -> dict[str, str]:
+        wanted = COMMON if values["problem"] else (*COMMON, *page.parts)
+        return {part: self._templates.render(f"parts/{part}.html", values) for part in wanted}
+
+    def _live(self, page: Page) -> _Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            stream = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+            await stream.prepare(request)
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):  # the page was closed, or we end
+                await self._follow(page, request, stream)
+            return stream
+
+        return answer
+
+    async def _follow(self, page: Page, request: web.Request, stream: web.StreamResponse) -> None:
+        """Send the parts of a page whenever they change, until it is closed."""
+        console, loop = self._console, asyncio.get_running_loop()
+        sent: dict[str, str] = {}
+        spoke = loop.time()
+        tail = replica_page.LogTail(request.match_info["name"]) if page.name == "replica" else None
+        while request.transport is not None and not request.transport.is_closing():
+            seen = console.changes.count
+            console.watcher.want()
+            values, _ = await self._gathered(page, request)
+            parts = self._parts(page, values)
+            if fresh := {name: text for name, text in parts.items() if sent.get(name) != text}:
+                await _send(stream, "parts", fresh)
+                sent |= fresh
+                spoke = loop.time()
+            if tail is not None and (lines := await _lines(tail, console.context())):
+                await _send(stream, "lines", lines)
+                spoke = loop.time()
+            if loop.time() - spoke > _ALIVE:
+                await stream.write(b": alive\n\n")
+                spoke = loop.time()
+            await console.changes.wait(seen, 1.0 if tail else page.every)
+
+    # Forms
+
+    async def _do(self, request: web.Request) -> web.StreamResponse:
+        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        back = form.get("back", "/")
+        if not back.startswith("/") or back.startswith("//") or "\\" in back:
+            back = "/"
+        try:
+            self._console.jobs.start(actions.task(form))
+        except HailboxError as error:
+            self._console.jobs.refuse(form.get("action", ""), error)
+        return web.Response(status=303, headers={"Location": back})
+
+
+async def _send(stream: web.StreamResponse, event: str, data: Any) -> None:
+    await stream.write(f"event: {event}\ndata: {json.dumps(data)}\n\n".encode())
+
+
+async def _lines(tail: replica_page.LogTail, context: Context) -> list[str]:
+    try:
+        return await in_thread(lambda: tail.lines(context))
+    except HailboxError:
+        return []  # the banner says what is wrong
+
+
+async def serve(context: Context, ready: Callable[[str], None], port: int = 0) -> None:
+    """Serve the console of that context's stack on loopback until cancelled. `ready` is given its address.
+
+    `port`: 0 for any that is free. Raises OSError if it is not.
+    """
+    listener = socket.create_server(("127.0.0.1", port))
+    console = Console.of(context, listener.getsockname()[1])
+    runner = web.AppRunner(Server(console).app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        console.start()
+        ready(console.guard.url)
+        await asyncio.Event().wait()
+    finally:
+        console.stop()
+        await runner.cleanup()

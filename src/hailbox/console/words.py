@@ -1,0 +1,37 @@
+"""Numbers and times as the pages show them."""
+
+from __future__ import annotations
+
+import math
+import time
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def size(count: float) -> str:
+    """Bytes: `512 B`, `1.5 MiB`."""
+    unit = 0
+    while count >= 1024 and unit < len(_UNITS) - 1:
+        count /= 1024
+        unit += 1
+    return f"{count:.0f} {_UNITS[unit]}" if unit == 0 or count >= 100 else f"{count:.1f} {_UNITS[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds: `4 s`, `2 min 5 s`, `3 h 20 min`."""
+    whole = max(0, math.ceil(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def left(until: float | None) -> str:
+    """What is left of a time in seconds since the epoch."""
+    return "until it is cleared" if until is None else f"{duration(until - time.time())} left"
+
+
+def clock(when: float) -> str:
+    """A time in seconds since the epoch as this machine's clock shows it."""
+    return time.strftime("%H:%M:%S", time.localtime(when))
