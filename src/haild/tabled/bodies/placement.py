@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 
 from haild.client import chunk
-from haild.tabled.bodies.cache import BodyCache
+from haild.tabled.bodies.cache import SMALL, BodyCache
 from haild.tabled.bodies.nodes import Node, Nodes
 from haild.tabled.metadata.records import StoredBody
 from haild.tabled.s3.errors import S3Error
@@ -86,6 +86,8 @@ class Placement:
 
         Raises S3Error where too few nodes take it, and whatever `pieces` raises; then nothing of it stays.
         """
+        if length <= SMALL:
+            return await self._store_small(body, b"".join([piece async for piece in pieces]))
         nodes = self.targets()
         async with contextlib.AsyncExitStack() as stack:
             opened = [await self._open(stack, node, body, length) for node in nodes]
@@ -102,8 +104,8 @@ class Placement:
                 raise
         return await self._stored(body, length, nodes, [target.node.number for target in targets])
 
-    async def store_small(self, body: int, content: bytes) -> StoredBody:
-        """Store a body of at most SMALL bytes, which is in memory: each node is sent all of it at once."""
+    async def _store_small(self, body: int, content: bytes) -> StoredBody:
+        """Write a body that is in memory: each node is sent all of it at once."""
         nodes = self.targets()
         try:
             puts = [_outcome(self._put(node, body, content)) for node in nodes]
@@ -163,13 +165,17 @@ class Placement:
             raise _unavailable()
         return left
 
-    def kept(self, body: int) -> bytes | None:
-        """The content of a body that is remembered, if a node that has it is up: without one it is not to be had."""
-        found = self._cache.get(body)
-        return found[1] if found is not None and self._sources(found[0].nodes) else None
+    async def whole(self, body: int, places: Callable[[], Awaitable[StoredBody]]) -> bytes | None:
+        """A body that is small enough to be held in memory; None for a larger one.
 
-    async def read_small(self, stored: StoredBody) -> bytes | None:
-        """The whole body if it is so small that it is kept. Raises S3Error when no copy can give it."""
+        `places` is asked only where the content is not remembered. Raises S3Error when no copy can give it, and
+        whatever `places` raises.
+        """
+        found = self._cache.get(body)
+        # Without a node that is up and has it, it is not to be had.
+        if found is not None and self._sources(found[0].nodes):
+            return found[1]
+        stored = await places()
         if not self._cache.takes(stored.size):
             return None
         content = b"".join([block async for block in self.read(stored, 0, stored.size)])

@@ -139,12 +139,6 @@ class Opener(_Framing):
             raise DamagedFrameError(f"frame {self._number - 1} is damaged or not of this body") from None
 
 
-def seal(key: bytes, content: Piece) -> bytes:
-    """The sealed form of a whole small body."""
-    sealer = Sealer(key, len(content))
-    return sealer.feed(content) + sealer.finish()
-
-
 def unseal(key: bytes, sealed: Piece) -> bytes:
     """The plain text of a whole small body. Raises DamagedFrameError."""
     opener = Opener(key, plain_length(len(sealed)))

@@ -152,7 +152,7 @@ async def bodies_for(
         return segments, None
     length = sum(segment.length for segment in segments)
     pieces = objects.content(call, sealing.reader(call, customer), segments, 0, length)
-    stored = await sealing.store_again(call, length, pieces, wanted)
+    stored = await sealing.store(call, length, pieces, wanted)
     return sealing.whole(stored), stored
 
 

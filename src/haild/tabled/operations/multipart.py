@@ -131,7 +131,7 @@ async def upload_part(call: Call) -> Answer:
             f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm}, actual checksum "
             f"Type: {body.checksum_algorithm}",
         )
-    stored = await objects.store_body(call, body, wanted)
+    stored = await sealing.store(call, body.length, body.pieces(), wanted)
     sums = body.checksums
     part = Part(number, body.length, body.md5, call.services.clock(), sealing.whole(stored), sums)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from haild.tabled.encryption import spec
@@ -18,7 +19,6 @@ from haild.tabled.s3 import acl, checksums, conditions, dates, storageclass, tag
 from haild.tabled.s3 import headers as s3headers
 from haild.tabled.s3.arguments import number
 from haild.tabled.s3.errors import S3Error
-from haild.tabled.s3.upload import Upload
 
 _OVERRIDES: Final = {
     "response-cache-control": "Cache-Control",
@@ -54,22 +54,6 @@ async def attributes(call: Call, headers: Mapping[str, str] | None = None) -> At
     return Attributes(
         s3headers.kept(headers) | storageclass.kept(headers), rights, tags.parse(headers.get("x-amz-tagging", ""))
     )
-
-
-async def store_body(call: Call, upload: Upload, wanted: sealing.Wanted = sealing.NONE) -> StoredBody | None:
-    """Stream a body to the storage nodes; None for an empty one. The caller calls `stored_or_not` when done."""
-    if upload.length == 0:
-        async for _ in upload.pieces():
-            pass
-        return None
-    placement = call.services.placement
-    body = await call.metadata.new_body()
-    placement.being_stored.add(body)
-    try:
-        return await sealing.store(call, body, upload, wanted)
-    except BaseException:
-        placement.being_stored.discard(body)
-        raise
 
 
 async def discard(call: Call, stored: StoredBody | None) -> None:
@@ -120,7 +104,7 @@ async def put_object(call: Call) -> Answer:
     lock = await locking.wanted(call)
     check = await check_early(call)
     upload = call.upload(default=checksums.DEFAULT)
-    stored = await store_body(call, upload, wanted)
+    stored = await sealing.store(call, upload.length, upload.pieces(), wanted)
     checksum = upload.checksums | {"type": "FULL_OBJECT"}
     record = ObjectRecord(
         bucket=call.address.bucket,
@@ -279,14 +263,14 @@ async def _small(call: Call, record: ObjectRecord, customer: bytes | None) -> by
     """The content of an object that is one small body; None for any other."""
     if len(record.segments) > 1 or record.segments[0].length != record.size:
         return None
-    placement, segment = call.services.placement, record.segments[0]
-    body = placement.kept(segment.body)
-    if body is None or record.encryption:
+    whole, segment = call.services.placement.whole, record.segments[0]
+    if record.encryption:
         stored = await _places(call, segment)
-        if body is None:
-            body = await placement.read_small(stored)
+        body = await whole(segment.body, partial(_places, call, segment))
         if body is not None:
             body = await sealing.open_small(call, stored, customer, body)
+    else:
+        body = await whole(segment.body, partial(_places, call, segment))
     return None if body is None else body[segment.offset : segment.offset + segment.length]
 
 

@@ -205,7 +205,7 @@ async def _store(call: Call, given: _Given, spooled: SpoolFile) -> ObjectRecord:
         call.block,
         default=checksums.DEFAULT,
     )
-    stored = await objects.store_body(call, upload, given.wanted)
+    stored = await sealing.store(call, upload.length, upload.pieces(), given.wanted)
     record = ObjectRecord(
         bucket=call.address.bucket,
         key=call.key,

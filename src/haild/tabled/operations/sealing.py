@@ -7,12 +7,11 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
 
-from haild.tabled.bodies.cache import SMALL
 from haild.tabled.encryption import frames, spec, streams
 from haild.tabled.encryption.spec import NONE, Wanted
 from haild.tabled.metadata.records import ObjectRecord, Segment, StoredBody
 from haild.tabled.operations.call import Call
-from haild.tabled.s3.upload import Piece, Upload
+from haild.tabled.s3.upload import Piece
 
 Read = Callable[[StoredBody, int, int], AsyncGenerator[bytes, None]]
 """The bytes of a stretch (offset, length) of a body's content."""
@@ -42,25 +41,15 @@ def whole(stored: StoredBody | None) -> tuple[Segment, ...]:
     return (Segment(stored.body, 0, frames.plain_length(stored.size) if stored.cipher else stored.size),)
 
 
-async def store(call: Call, body: int, upload: Upload, wanted: Wanted) -> StoredBody:
-    """Store an upload that is not empty, sealed if that is wanted. Raises S3Error."""
-    placement = call.services.placement
-    if not wanted.encryption:
-        if upload.length <= SMALL:
-            return await placement.store_small(body, await upload.read(SMALL))
-        return await placement.store(body, upload.length, upload.pieces())
-    key, cipher = await call.services.keys.new_key(body, wanted)
-    if upload.length <= SMALL:
-        stored = await placement.store_small(body, frames.seal(key, await upload.read(SMALL)))
-    else:
-        sealed = streams.sealed(key, upload.length, upload.pieces())
-        stored = await placement.store(body, frames.sealed_length(upload.length), sealed)
-    return replace(stored, cipher=cipher)
+async def store(call: Call, length: int, pieces: AsyncIterator[Piece], wanted: Wanted = NONE) -> StoredBody | None:
+    """Store `length` bytes of content, sealed if that is wanted, as a new body; None for an empty one.
 
-
-async def store_again(call: Call, length: int, pieces: AsyncIterator[Piece], wanted: Wanted) -> StoredBody | None:
-    """Store content that is here already as a new body, None for an empty one; it is in `being_stored` then."""
+    The body is in `being_stored` then; the caller takes it out when it is committed, or is not to be. Raises S3Error,
+    and whatever `pieces` raises.
+    """
     if not length:
+        async for _ in pieces:  # their end is their verification
+            pass
         return None
     placement = call.services.placement
     body = await call.metadata.new_body()
@@ -100,4 +89,4 @@ async def open_small(call: Call, stored: StoredBody, customer: bytes | None, con
     return streams.open_small(await call.services.keys.key_of(stored, customer), content)
 
 
-__all__ = ["NONE", "Wanted", "open_small", "reader", "reading_key", "store", "store_again", "wanted", "whole"]
+__all__ = ["NONE", "Wanted", "open_small", "reader", "reading_key", "store", "wanted", "whole"]
