@@ -1,4 +1,4 @@
-"""Have the S3 clients that tests/clients drive: s3cmd, rclone, restic and s3fs of the distribution, and the aws-cli.
+"""Have the clients that tests drive: s3cmd, rclone, restic, s3fs and chromium of the distribution, and the aws-cli.
 
 A client that cannot be had is no error: one line says why and what to do, and its tests are skipped. boto3 is among
 the locked dependencies; the aws-cli is large and narrow in what it takes beside it, so it has `.venv/aws-cli` alone.
@@ -15,7 +15,13 @@ from pathlib import Path
 
 from steps import ROOT, VENV, VENV_PYTHON, SetupError, install_packages, main, run, step
 
-PACKAGES = {"s3cmd": ["s3cmd"], "rclone": ["rclone"], "restic": ["restic"], "s3fs": ["s3fs", "fuse3"]}
+PACKAGES = {
+    "s3cmd": ["s3cmd"],
+    "rclone": ["rclone"],
+    "restic": ["restic"],
+    "s3fs": ["s3fs", "fuse3"],
+    "chromium": ["chromium", "fonts-dejavu-core"],
+}
 """Programs, and the packages of Debian and Ubuntu that bring them."""
 FUSE = "/dev/fuse"
 LOCK = ROOT / "requirements" / "aws-cli.lock"
@@ -35,7 +41,7 @@ def fuse_refusal() -> str:
 
 def install_distribution() -> None:
     """Install what is missing of the distribution's clients."""
-    with step("clients", "s3cmd, rclone, restic and s3fs present") as say:
+    with step("clients", "s3cmd, rclone, restic, s3fs and chromium present") as say:
         missing = [program for program in PACKAGES if not shutil.which(program)]
         refusal = fuse_refusal() if "s3fs" in missing else ""
         wanted = [program for program in missing if not (program == "s3fs" and refusal)]

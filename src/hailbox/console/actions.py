@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from hailbox.bench import size as sizes
+from hailbox.bench.measure import BenchResult, Load, measure
 from hailbox.commands.restart import restart
 from hailbox.commands.up import up
+from hailbox.console import words
 from hailbox.console.jobs import Task
 from hailbox.context import Context
 from hailbox.fault import duration
 from hailbox.fault.active import clear
 from hailbox.fault.inject import Asked, inject
 from hailbox.model.errors import UsageError
+from hailbox.snapshot import manage
+from hailbox.snapshot.catalog import check_name
+from hailbox.snapshot.restore import restore
+from hailbox.snapshot.save import save
 
 Form = Mapping[str, str]
 
@@ -51,28 +58,28 @@ def _fault(form: Form) -> Task:
     kind, replica = _required(form, "kind"), _required(form, "replica")
     if kind not in FAULTS:
         raise UsageError(f"there is no fault {kind!r}", f"choose one of: {', '.join(FAULTS)}")
-    words = ["fault", kind, replica]
+    typed = ["fault", kind, replica]
     peer = None
     delay = loss = 0.0
     if kind == "partition":
         peer = _required(form, "peer")
-        words.append(peer)
+        typed.append(peer)
     if kind == "slow":
         if text := form.get("delay", "").strip():
             delay = duration.seconds(text, "--delay")
-            words += ["--delay", text]
+            typed += ["--delay", text]
         if text := form.get("loss", "").strip():
             loss = duration.share(text, "--loss")
-            words += ["--loss", text]
+            typed += ["--loss", text]
     file = form.get("file", "").strip() if kind == "corrupt" else ""
     if file:
-        words += ["--file", file]
+        typed += ["--file", file]
     seconds = None
     if text := form.get("for", "").strip():
         seconds = duration.seconds(text, "--for")
-        words += ["--for", text]
+        typed += ["--for", text]
     asked = Asked(kind, replica, peer=peer, seconds=seconds, delay=delay, loss=loss, file=file)
-    return Task(tuple(words), lambda context: f"in effect: {inject(context, asked).id}")
+    return Task(tuple(typed), lambda context: f"in effect: {inject(context, asked).id}")
 
 
 def _clear(form: Form) -> Task:
@@ -86,11 +93,72 @@ def _clear(form: Form) -> Task:
     return Task(("fault", "clear", *faults), run)
 
 
+def _save(form: Form) -> Task:
+    name = check_name(_required(form, "name"))
+    return Task(("snapshot", "save", name), lambda context: f"saved: {words.size(save(context, name).size)}")
+
+
+def _restore(form: Form) -> Task:
+    name = _required(form, "name")
+
+    def run(context: Context) -> str:
+        return f"the data is that of {restore(context, name).snapshot.taken}"
+
+    return Task(("snapshot", "restore", name), run)
+
+
+def _remove(form: Form) -> Task:
+    name = _required(form, "name")
+
+    def run(context: Context) -> str:
+        return f"removed: {', '.join(manage.remove(context, name).volumes)}"
+
+    return Task(("snapshot", "rm", name), run)
+
+
+def bench(form: Form, keep: Callable[[BenchResult], None]) -> Task:
+    """Measures the services; `keep` is given the result. Raises UsageError."""
+    default = Load()
+    services = [service for service in form.get("services", "").split() if service]
+    typed = ["bench", *services]
+    seconds = default.seconds
+    if text := form.get("seconds", "").strip():
+        seconds = duration.seconds(text, "--seconds")
+        if not 0.1 <= seconds <= 600:
+            raise UsageError(f"--seconds {text} is not from 0.1 to 600", "write for example: --seconds 2")
+        typed += ["--seconds", f"{seconds:g}"]
+    connections = [_connections(each) for each in form.get("connections", "").replace(",", " ").split()]
+    typed += [word for number in connections for word in ("--connections", str(number))]
+    named = form.get("sizes", "").replace(",", " ").split()
+    typed += [word for text in named for word in ("--size", text)]
+    load = Load(
+        connections=sorted(set(connections)) or default.connections,
+        seconds=seconds,
+        sizes=[sizes.parse(text) for text in dict.fromkeys(named)] or default.sizes,
+    )
+
+    def run(context: Context) -> str:
+        result = measure(context, services, load)
+        keep(result)
+        return f"measured: {len(result.figures)}"
+
+    return Task(tuple(typed), run)
+
+
+def _connections(text: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) < 4 and 1 <= int(text) <= 256:
+        return int(text)
+    raise UsageError(f"{text!r} is no number of connections from 1 to 256", "write for example: 1 16")
+
+
 ACTIONS: Final[Mapping[str, Callable[[Form], Task]]] = {
     "restart": _restart,
     "up": _up,
     "fault": _fault,
     "clear": _clear,
+    "save": _save,
+    "restore": _restore,
+    "remove": _remove,
 }
 """By the name that a form has in its field `action`. They raise UsageError."""
 

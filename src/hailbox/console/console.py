@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Self
 
+from hailbox.bench.measure import BenchResult
 from hailbox.console.changes import Changes
 from hailbox.console.guard import Guard
 from hailbox.console.jobs import Jobs
@@ -27,6 +30,9 @@ class Console:
     watcher: Watcher
     resources: Resources
     jobs: Jobs
+    benches: deque[tuple[int, BenchResult]] = field(default_factory=lambda: deque(maxlen=3))
+    """What was measured, the newest last, each with its number."""
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
     def of(cls, context: Context, port: int) -> Self:
@@ -49,6 +55,11 @@ class Console:
     def view(self) -> View:
         """The stack as it was seen last."""
         return self.watcher.view
+
+    def keep(self, result: BenchResult) -> None:
+        """Keep what was measured for the page that compares."""
+        self.benches.append((next(self._numbers), result))
+        self.changes.tell()
 
     def start(self) -> None:
         """Begin to look."""

@@ -14,9 +14,11 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from hailbox.console import actions
+from hailbox.console import objects as stored
 from hailbox.console.changes import in_thread
 from hailbox.console.console import Console
 from hailbox.console.guard import HEADERS
+from hailbox.console.pages import bench, cld, faults, objects
 from hailbox.console.pages import map as map_page
 from hailbox.console.pages import replica as replica_page
 from hailbox.console.pages.page import Page
@@ -24,8 +26,18 @@ from hailbox.console.state import Problem, View
 from hailbox.console.templating import Templates
 from hailbox.context import Context
 from hailbox.model.errors import HailboxError
+from haild.client.http import RefusedError, ServiceError
 
-PAGES: Final = (map_page.PAGE, replica_page.PAGE)
+PAGES: Final = (
+    map_page.PAGE,
+    replica_page.PAGE,
+    objects.PAGE,
+    objects.OBJECT,
+    cld.PAGE,
+    faults.PAGE,
+    faults.CONFIRM,
+    bench.PAGE,
+)
 COMMON: Final = ("banner", "activity")
 """Parts that every page has."""
 
@@ -46,8 +58,10 @@ class Server:
         self.app = web.Application(middlewares=[self._guarded], client_max_size=64 << 10)
         for page in PAGES:
             self.app.router.add_get(page.path, self._page(page))
-            self.app.router.add_get(f"/live{page.path}", self._live(page))
+            if page.every:
+                self.app.router.add_get(f"/live{page.path}", self._live(page))
         self.app.router.add_post("/do", self._do)
+        self.app.router.add_get("/download", self._download)
         self.app.router.add_get("/static/{name}", self._static)
 
     @web.middleware
@@ -87,7 +101,7 @@ class Server:
             if page.name == "replica" and status == 200:
                 values |= await self._whole(request)
             query = f"?{urlencode(list(request.query.items()))}" if request.query else ""
-            values["live"] = f"/live{request.path_qs.partition('?')[0]}{query}"
+            values["live"] = f"/live{request.path_qs.partition('?')[0]}{query}" if page.every else ""
             values["parts"] = self._parts(page, values)
             template = f"{page.name}.html" if status == 200 else "failed.html"
             text = self._templates.render(template, values)
@@ -163,6 +177,33 @@ class Server:
                 spoke = loop.time()
             await console.changes.wait(seen, 1.0 if tail else page.every)
 
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        """An object of tabled or iwhd, which no browser takes for a page of ours."""
+        query = request.query
+        key = query.get("key", "")
+        found = stored.blocks(self._console.context(), query.get("service", "tabled"), query.get("bucket", ""), key)
+        headers = {
+            **HEADERS,
+            "Content-Type": "application/octet-stream",
+            "Content-Disposition": "".join(stored.file_name(key)),
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+        }
+        stream = web.StreamResponse(headers=headers)
+        async with contextlib.aclosing(found):
+            try:
+                async for block in found:
+                    if isinstance(block, bytes):
+                        await stream.write(block)
+                        continue
+                    stream.content_length = block.size
+                    await stream.prepare(request)
+            except (ServiceError, HailboxError) as error:
+                if stream.prepared:  # the length that was promised is missing: the browser says that it broke off
+                    raise ConnectionResetError(str(error)) from error
+                status = error.status if isinstance(error, RefusedError) else 502
+                return web.Response(status=status, text=f"{error}\n")
+        return stream
+
     # Forms
 
     async def _do(self, request: web.Request) -> web.StreamResponse:
@@ -171,7 +212,8 @@ class Server:
         if not back.startswith("/") or back.startswith("//") or "\\" in back:
             back = "/"
         try:
-            self._console.jobs.start(actions.task(form))
+            asked = actions.bench(form, self._console.keep) if form.get("action") == "bench" else actions.task(form)
+            self._console.jobs.start(asked)
         except HailboxError as error:
             self._console.jobs.refuse(form.get("action", ""), error)
         return web.Response(status=303, headers={"Location": back})

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import aiohttp
 
@@ -18,6 +19,17 @@ from haild.wire.s3 import sigv2, sigv4
 Signature = Literal["v2", "v4"]
 
 _S3_NAME: Final = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:(?:-+|\.)[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object as a listing shows it."""
+
+    key: str
+    size: int
+    etag: str
+    modified: str
+    """As the service writes it, ISO 8601."""
 
 
 class S3Client(ServiceClient):
@@ -102,3 +114,21 @@ class S3Client(ServiceClient):
             if document.findtext("{*}IsTruncated") != "true" or not keys or keys[-1] <= marker:
                 return
             marker = keys[-1]
+
+    async def list_page(
+        self, bucket: str, *, prefix: str = "", after: str = "", limit: int = 100
+    ) -> tuple[list[Listed], bool]:
+        """At most `limit` objects in order of their keys, which come after `after`, and whether there are more."""
+        query = urlencode(
+            {"prefix": prefix, "marker": after, "max-keys": limit, "encoding-type": "url"}, quote_via=quote
+        )
+        document = await self._document("GET", f"{self.path(bucket)}?{query}")
+        # XML has no way to write some characters that a key may have; a server of 2010 knows no encoding.
+        encoded = document.findtext("{*}EncodingType") == "url"
+        found = []
+        for entry in document.iterfind("{*}Contents"):
+            texts = {name: entry.findtext(f"{{*}}{name}") or "" for name in ("Key", "Size", "ETag", "LastModified")}
+            key = unquote(texts["Key"].replace("+", " ")) if encoded else texts["Key"]
+            size = int(texts["Size"]) if texts["Size"].isdecimal() and len(texts["Size"]) < 20 else 0
+            found.append(Listed(key, size, texts["ETag"].strip('"'), texts["LastModified"]))
+        return found, document.findtext("{*}IsTruncated") == "true"

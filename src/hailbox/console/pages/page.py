@@ -26,5 +26,5 @@ class Page:
     parts: tuple[str, ...]
     gather: Gather
     every: float = 2.0
-    """Seconds after which the parts are gathered again without a change having been told."""
+    """Seconds after which the parts are gathered again without a change having been told; 0: never."""
     in_menu: bool = True

@@ -13,11 +13,12 @@ from hailbox.console.actions import FAULTS
 from hailbox.console.changes import in_thread
 from hailbox.console.console import Console
 from hailbox.console.jobs import command_line
+from hailbox.console.pages import cld
 from hailbox.console.pages.page import Page, Query
 from hailbox.console.resources import KEPT, Sample
 from hailbox.context import Context
 from hailbox.doctor.redaction import Redactor
-from hailbox.model.errors import UnknownServiceError
+from hailbox.model.errors import HailboxError, UnknownServiceError
 from hailbox.observe import present
 from hailbox.stack import credentials
 
@@ -95,11 +96,17 @@ async def gather(console: Console, query: Query) -> dict[str, Any]:
             f"stack {console.stack} has no replica {name!r}",
             f"see what it has: {command_line(console.stack, ['status'])}",
         )
+    try:
+        sessions, locks = (await cld.read(console)).held_by(name)
+    except HailboxError:
+        sessions, locks = (), ()  # cld is the one that does not work; its own page says why
     return {
         "name": name,
         "replica": replica,
         "latest": console.resources.latest(name),
         "size": console.resources.volumes.get(name),
+        "sessions": sessions,
+        "locks": locks,
         "plots": plots(console.resources.samples(name)),
         "faults": FAULTS,
         "peers": [each.name for each in console.view.replicas if each.name != name],
@@ -113,4 +120,6 @@ async def gather_whole(console: Console, query: Query) -> dict[str, Any]:
     return dict(await in_thread(lambda: _files(console, query["name"])))
 
 
-PAGE = Page("replica", "/replica/{name}", "Replica", ("replica", "resources"), gather, in_menu=False)
+PAGE = Page(
+    "replica", "/replica/{name}", "Replica", ("replica", "held", "resources"), gather, every=3.0, in_menu=False
+)
