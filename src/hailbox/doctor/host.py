@@ -21,6 +21,10 @@ ENOUGH_DISK: Final = 1 << 30
 TOLERATED_SKEW: Final = 5.0
 """Seconds. S3 clients are refused from 15 minutes on; signatures and leases are easier to follow with less."""
 
+_NO_LIMITS: Final = (
+    "without rights it has no control groups of version 1, so limits are not kept and a snapshot stops the services"
+)
+
 Looked = tuple[Check, HailboxError | None]
 
 
@@ -43,7 +47,15 @@ def _try(name: str, look: Callable[[], str]) -> Looked:
 
 def _engine(engine: Engine, version: EngineVersion) -> str:
     preflight.check_engine(engine)
-    return f"version {version.version}" if version.product == "Docker" else f"{version.product} {version.version}"
+    name = f"version {version.version}" if version.product == "Docker" else f"{version.product} {version.version}"
+    mode = engine.mode()
+    details = [
+        *(["rootless"] if mode.rootless else []),
+        *([f"storage {mode.storage}"] if mode.storage else []),
+        *([f"engine on another machine: {where}"] if (where := engine.elsewhere()) else []),
+        *([] if mode.has_limits else [_NO_LIMITS]),
+    ]
+    return "; ".join([name, *details])
 
 
 def _compose(engine: Engine) -> str:

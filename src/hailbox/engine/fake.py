@@ -25,6 +25,7 @@ from hailbox.engine.port import (
     Container,
     ContainerDetails,
     ContainerState,
+    EngineMode,
     EngineVersion,
     Execution,
     Helper,
@@ -93,6 +94,7 @@ class FakeEngine:
         self.contents: dict[str, VolumeContent] = {}
         self.all_networks: dict[str, Network] = {}
         self.all_images: dict[str, Image] = {}
+        self.set_up = EngineMode(control_groups="2", storage="overlay2")
         self.registry: dict[str, Image] = {}
         """What can be pulled, and was pushed."""
         self.steps: dict[str, tuple[str, ...]] = {}
@@ -129,6 +131,10 @@ class FakeEngine:
     @_request
     def version(self) -> EngineVersion:
         return EngineVersion("20.10.24", "1.41", "linux", "amd64")
+
+    @_request
+    def mode(self) -> EngineMode:
+        return self.set_up
 
     @_request
     def containers(self, labels: Mapping[str, str | None]) -> list[Container]:

@@ -46,6 +46,23 @@ class EngineVersion:
 
 
 @dataclass(frozen=True)
+class EngineMode:
+    """How an engine is set up."""
+
+    rootless: bool = False
+    """Whether it runs without the rights of the machine's administrator."""
+    control_groups: str = ""
+    """The version of control groups that it has: 1 or 2."""
+    storage: str = ""
+    """What keeps its images and containers: overlay2, vfs, containerd's overlayfs."""
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether it can limit and freeze containers: without rights it has only control groups of version 2."""
+        return not (self.rootless and self.control_groups == "1")
+
+
+@dataclass(frozen=True)
 class PublishedPort:
     """One port of a container that the host listens on."""
 
@@ -222,6 +239,9 @@ class Engine(Markers, Protocol):
 
     def version(self) -> EngineVersion:
         """Ask the engine what it is; the cheapest proof that it answers."""
+
+    def mode(self) -> EngineMode:
+        """How it is set up. Takes the engine longer than most."""
 
     def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
         """All containers, running or not, with these labels (None: any value)."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState
@@ -21,6 +22,9 @@ from hailbox.snapshot.catalog import Snapshot
 from hailbox.stack import lock, plan
 from hailbox.stack.choice import choose
 from hailbox.stack.removal import each
+
+_STOP_TIMEOUT: Final = 5
+"""Seconds that a service has to end where it cannot be frozen."""
 
 
 def save(context: Context, name: str) -> Snapshot:
@@ -125,7 +129,10 @@ def discard_half_made(context: Context, observed: Observed) -> None:
 
 @contextlib.contextmanager
 def frozen(context: Context, observed: Observed) -> Iterator[None]:
-    """Freeze the running services, those that use others first, so that nothing is half told; then let them go on."""
+    """Freeze the running services, those that use others first, so that nothing is half told; then let them go on.
+
+    An engine that cannot freeze stops them and starts them again: what they acknowledged is on the disk.
+    """
     running = [
         container
         for container in observed.containers
@@ -136,9 +143,14 @@ def frozen(context: Context, observed: Observed) -> Iterator[None]:
     for container in running:
         by_depth.setdefault(_depth(context.catalog.services, container.labels[names.SERVICE]), []).append(container)
     held: list[str] = []
+    engine = context.engine
+    freezes = engine.mode().has_limits
 
     def freeze(container: Container) -> None:
-        context.engine.pause_container(container.id)
+        if freezes:
+            engine.pause_container(container.id)
+        else:
+            engine.stop_container(container.id, stop_timeout=_STOP_TIMEOUT)
         held.append(container.id)
 
     try:
@@ -146,7 +158,7 @@ def frozen(context: Context, observed: Observed) -> Iterator[None]:
             each(freeze, by_depth[depth])
         yield
     finally:
-        each(context.engine.unpause_container, held)
+        each(engine.unpause_container if freezes else engine.start_container, held)
 
 
 def _depth(services: Mapping[str, Service], name: str) -> int:

@@ -21,6 +21,7 @@ from hailbox.engine.port import (
     ComposeVersion,
     Container,
     ContainerDetails,
+    EngineMode,
     EngineVersion,
     Execution,
     Helper,
@@ -140,6 +141,12 @@ class DockerEngine:
             answer = client.version()
         with self._reading():
             return objects.version(answer)
+
+    def mode(self) -> EngineMode:
+        with self._asking() as client:
+            answer = client.info()
+        with self._reading():
+            return objects.mode(answer)
 
     def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
         with self._asking() as client:

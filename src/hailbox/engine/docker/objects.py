@@ -11,6 +11,7 @@ from hailbox.engine.port import (
     Container,
     ContainerDetails,
     ContainerState,
+    EngineMode,
     EngineVersion,
     Helper,
     Image,
@@ -36,6 +37,17 @@ def version(answer: Mapping[str, Any]) -> EngineVersion:
     parts = [str(part.get("Name")) for part in answer.get("Components") or ()]
     product = "Podman" if "Podman Engine" in parts else "Docker"
     return EngineVersion(answer["Version"], answer["ApiVersion"], answer["Os"], answer["Arch"], product)
+
+
+def mode(answer: Mapping[str, Any]) -> EngineMode:
+    """How the engine is set up (Engine API, `GET /info`)."""
+    status = dict(pair for pair in answer.get("DriverStatus") or () if len(pair) == 2)
+    containerd = "containerd's " if "containerd" in str(status.get("driver-type", "")) else ""
+    return EngineMode(
+        rootless="name=rootless" in (answer.get("SecurityOptions") or ()),
+        control_groups=str(answer.get("CgroupVersion") or ""),
+        storage=f"{containerd}{answer.get('Driver') or ''}",
+    )
 
 
 def container(entry: Mapping[str, Any]) -> Container:
