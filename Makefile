@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Set-up and tests load the same modules again and again; let Python keep them compiled.
 unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
-.PHONY: up test test-full test-second-engine check soak fuzz bench setup environment engine base clients lock upgrade clean help
+.PHONY: up test test-full test-second-engine test-engines check soak fuzz bench setup environment engine base clients lock upgrade clean help
 
 help: ## Print this.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ test-full: setup clients ## The same with every crash point and fault in place o
 
 test-second-engine: setup ## The tests of stacks and faults on a second engine, 26.1, in a container of the first; takes root.
 	@.venv/bin/python scripts/checks.py second
+
+ENGINES = second_engine over_ssh registry podman rootless_podman
+test-engines: setup ## The verbs on every other engine that can be had here; writes the table in docs/engines.md. Takes root.
+	HAILBOX_FULL=1 .venv/bin/python -m pytest -v $(ENGINES:%=tests/stack/test_%.py)
 
 # MINUTES, SEED (default: drawn) and PROFILES choose what is soaked.
 MINUTES ?= 60

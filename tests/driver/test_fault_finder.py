@@ -11,12 +11,18 @@ DAEMON = b"python3\0-m\0haild.chunkd\0-F\0"
 
 
 def process(
-    proc: Path, number: int, name: str, command_line: bytes, state: str = "S", container: str = CONTAINER
+    proc: Path,
+    number: int,
+    name: str,
+    command_line: bytes,
+    state: str = "S",
+    container: str = CONTAINER,
+    parent: int = 1,
 ) -> None:
     folder = proc / str(number)
     folder.mkdir()
     (folder / "cgroup").write_text(f"12:pids:/docker/{container}\n0::/docker/{container}\n")
-    (folder / "stat").write_text(f"{number} ({name}) {state} 1 {number} 0 -1 4194560\n")
+    (folder / "stat").write_text(f"{number} ({name}) {state} {parent} {number} 0 -1 4194560\n")
     (folder / "cmdline").write_bytes(command_line)
 
 
@@ -50,3 +56,24 @@ def test_neither_the_dead_nor_others(tmp_path: Path) -> None:
     process(tmp_path, 8, "python3", DAEMON, container="0" * 64)
     process(tmp_path, 9, "python3 (of) x", DAEMON, state="T")
     assert Finder(CONTAINER, tmp_path).processes() == [Process(9, "T")]
+
+
+@pytest.mark.parametrize(
+    "watcher",
+    [
+        b"/usr/bin/conmon\0--api-version\x001\0-c\0" + CONTAINER.encode() + b"\0-u\0x\0",
+        b"/usr/bin/containerd-shim-runc-v2\0-namespace\0moby\0-id\0" + CONTAINER.encode() + b"\0",
+    ],
+)
+def test_without_control_groups_those_below_the_watcher(tmp_path: Path, watcher: bytes) -> None:
+    """Rootless engines where control groups have version 1: all processes are in the user's session."""
+    process(tmp_path, 5, "watcher", watcher, container="user.slice")
+    process(tmp_path, 6, "runc", b"runc\0init\0", container="user.slice", parent=5)
+    process(tmp_path, 7, "python3", DAEMON, container="user.slice", parent=5)
+    process(tmp_path, 8, "python3", DAEMON, container="user.slice", parent=7)
+    process(tmp_path, 9, "python3", DAEMON, container="user.slice", parent=4)
+    process(tmp_path, 10, "watcher", watcher.replace(b"25f5", b"0000"), container="user.slice")
+    process(tmp_path, 11, "python3", DAEMON, container="user.slice", parent=10)
+    finder = Finder(CONTAINER, tmp_path)
+    for _ in range(200):
+        assert finder.processes() == [Process(7, "S"), Process(8, "S")]

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from support import sshserver
+from support import enginetable, sshserver
 from support.enginestack import Stack
+from support.engineverbs import Verbs
 from support.nestedengine import NestedEngine
 from support.sshserver import SshServer
 
@@ -50,10 +51,13 @@ def test_verbs_over_ssh(server: SshServer, nested: NestedEngine, tmp_path: Path)
 
 
 def exercise(stack: Stack, server: SshServer) -> None:
-    stack.run("up")
-    stack.run("status")
+    verbs = Verbs(stack)
+    verbs.run("up")
+    engine = next(check["detail"] for check in verbs.run("doctor").data["checks"] if check["name"] == "engine")
+    verbs.run("status")
+    verbs.used.append("shell")
     subprocess.run(stack.command("shell", "cld", "ls", "/"), env=stack.environment(), check=True, capture_output=True)
-    stack.run("reset")
+    verbs.run("reset")
 
     with connected(stack):
         stack.s3().create_bucket(Bucket="from-afar")
@@ -64,6 +68,9 @@ def exercise(stack: Stack, server: SshServer) -> None:
         assert connection.stdout is not None
         envelope = json.loads(connection.stdout.readlines()[-1])
     assert status == 3
+    verbs.used.append("connect")
+    version = engine.replace("version ", "Docker ").partition("; engine on another machine")[0]
+    enginetable.record(f"{version}, by ssh", "in a container that ssh alone reaches", verbs.used)
     assert [error["code"] for error in envelope["errors"]] == ["engine-unreachable"]
 
 

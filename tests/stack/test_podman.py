@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import docker
 import pytest
 
 from support import podmanengine
-from support.acknowledged import Acknowledged
 from support.enginestack import Stack
+from support.engineverbs import Verbs
 from support.nestedimage import BASE
 
 pytestmark = [
@@ -40,7 +39,9 @@ def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_verbs_on_podman(podman: str, tmp_path: Path) -> None:
     stack = Stack("test-podman", tmp_path)
     try:
-        exercise(stack)
+        verbs = Verbs(stack)
+        verbs.exercise("a service of its own beside Docker")
+        assert verbs.engine.startswith("Podman ")
     finally:
         stack.run("destroy", ok=False)
     assert stack.labelled() == []
@@ -48,45 +49,3 @@ def test_verbs_on_podman(podman: str, tmp_path: Path) -> None:
     assert len(gone["images"]) >= 5
     assert stack.client.images.list(filters={"label": "org.hailbox.image=chunkd"}) == []
     stack.client.close()
-
-
-def exercise(stack: Stack) -> None:
-    stack.run("up")
-    assert stack.run("up").data["changed"] == []
-    checks = {check["name"]: check["detail"] for check in stack.run("doctor", ok=False).data["checks"]}
-    assert checks["engine"].startswith("Podman ")
-    objects = Acknowledged()
-    objects.put(stack.s3())
-
-    stack.run("snapshot", "save", "seeded")
-    stack.run("fault", "pause", "chunkd-1")
-    assert stack.run("status", ok=False).status == 5
-    assert stack.run("up").data["ended_faults"] == ["pause-chunkd-1"]
-    stack.container("tabled-1").kill()
-    stack.run("up")
-    stack.run("down")
-    stack.run("up")
-    objects.expect_all(stack)
-
-    stack.run("reset")
-    assert len(objects.missing(stack)) == len(objects.bodies)
-    stack.run("reset", "--to", "seeded")
-    objects.expect_all(stack)
-
-    command = stack.command("exec", "tabled-1", "echo", "heard")
-    assert subprocess.run(command, env=stack.environment(), check=True, capture_output=True).stdout == b"heard\n"
-    follow_a_restart(stack)
-
-
-def follow_a_restart(stack: Stack) -> None:
-    with subprocess.Popen(
-        stack.command("logs", "--follow", "-n", "0", "cld"),
-        env=stack.environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as follower:
-        assert follower.stdout is not None
-        time.sleep(1)  # the follower tells nothing of when it has begun
-        stack.container("cld-1").restart()
-        assert any("serving on port" in line for line in follower.stdout)
-        follower.terminate()

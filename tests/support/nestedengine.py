@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import docker
 import docker.errors
@@ -48,6 +48,8 @@ STOP_DEADLINE = 30.0
 class NestedEngine:
     """One nested engine, started; `close` removes all of it."""
 
+    image_folder: ClassVar[Path] = nestedimage.ENGINE_26
+
     def __init__(self) -> None:
         self.name = f"hailbox-test-engine-{secrets.token_hex(4)}"
         self.folder = HOME / self.name
@@ -69,7 +71,7 @@ class NestedEngine:
         return engine
 
     def _make(self) -> None:
-        image = nestedimage.ensure(self._outer)
+        image = nestedimage.ensure(self._outer, self.image_folder)
         self.data.mkdir(parents=True)
         disk = self.folder / "disk"
         with disk.open("wb") as stream:
@@ -101,20 +103,16 @@ class NestedEngine:
         return self._container
 
     def begin(self) -> None:
-        """Start dockerd, and do not wait for it."""
-        (self.folder / "docker.pid").unlink(missing_ok=True)
-        words = (
-            "exec",
-            "dockerd",
-            "--data-root",
-            self.data,
-            "--pidfile",
-            self.folder / "docker.pid",
-            "-H",
-            self.address,
-        )
-        command = " ".join(map(str, words))
-        self.container.exec_run(["sh", "-c", f"{command} >>{self.folder}/log 2>&1"], detach=True)
+        """Start the engine, and do not wait for it."""
+        pid = self.folder / "docker.pid"
+        for stale in (pid, self.folder / "own.pid"):
+            stale.unlink(missing_ok=True)
+        command = f"echo $$ >{pid}; exec {self._program()} >>{self.folder}/log 2>&1"
+        self.container.exec_run(["sh", "-c", command], detach=True)
+
+    def _program(self) -> str:
+        """The engine's command line."""
+        return f"dockerd --data-root {self.data} --pidfile {self.folder}/own.pid -H {self.address}"
 
     def start(self) -> None:
         """Start dockerd and wait until it answers."""

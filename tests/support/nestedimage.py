@@ -1,4 +1,4 @@
-"""The image of the nested engine, made once for each content of its Dockerfile and each base image."""
+"""The images of nested engines, each made once for each content of its Dockerfile and each base image."""
 
 import hashlib
 import subprocess
@@ -11,8 +11,8 @@ import docker.errors
 from hailbox.images.base import BASE
 from support.enginestack import ROOT
 
-FOLDER = Path(__file__).parent / "engine26"
-REPOSITORY = "hailbox/test-engine"
+ENGINE_26 = Path(__file__).parent / "engine26"
+PODMAN_5 = Path(__file__).parent / "podman5"
 
 
 def have_base(client: docker.DockerClient) -> str:
@@ -24,15 +24,17 @@ def have_base(client: docker.DockerClient) -> str:
         return str(client.images.get(BASE).id)
 
 
-def ensure(client: docker.DockerClient) -> str:
-    """Have the image on this engine; returns its reference, whose tag is a hash of what it is made from."""
-    made_from = (FOLDER / "Dockerfile").read_bytes() + have_base(client).encode()
-    reference = f"{REPOSITORY}:{hashlib.sha256(made_from).hexdigest()[:16]}"
+def ensure(client: docker.DockerClient, folder: Path) -> str:
+    """Have the image of that folder on this engine; returns its reference, whose tag is a hash of what it is made
+    from."""
+    repository = f"hailbox/test-{folder.name}"
+    made_from = (folder / "Dockerfile").read_bytes() + have_base(client).encode()
+    reference = f"{repository}:{hashlib.sha256(made_from).hexdigest()[:16]}"
     try:
         client.images.get(reference)
     except docker.errors.ImageNotFound:
-        client.images.build(path=str(FOLDER), tag=reference, buildargs={"BASE": BASE}, rm=True)
-        for image in client.images.list(REPOSITORY):
+        client.images.build(path=str(folder), tag=reference, buildargs={"BASE": BASE}, rm=True)
+        for image in client.images.list(repository):
             for old in set(image.tags) - {reference}:
                 client.images.remove(old)
     return reference

@@ -50,6 +50,19 @@ def mode(answer: Mapping[str, Any]) -> EngineMode:
     )
 
 
+_PODMAN_STATES: Final = {
+    "configured": ContainerState.CREATED,
+    "initialized": ContainerState.CREATED,
+    "stopping": ContainerState.RUNNING,
+    "stopped": ContainerState.EXITED,
+}
+"""Podman's own states, which it shows for moments in place of Docker's (podman-ps(1), --filter status)."""
+
+
+def _state(word: str) -> ContainerState:
+    return _PODMAN_STATES.get(word) or ContainerState(word)
+
+
 def container(entry: Mapping[str, Any]) -> Container:
     """A container, from an entry of a listing."""
     return Container(
@@ -57,7 +70,7 @@ def container(entry: Mapping[str, Any]) -> Container:
         name=entry["Names"][0].removeprefix("/") if entry["Names"] else entry["Id"][:12],
         image=entry["Image"],
         image_id=entry["ImageID"],
-        state=ContainerState(entry["State"]),
+        state=_state(entry["State"]),
         labels=entry["Labels"] or {},
         ports=tuple(
             PublishedPort(port["PrivatePort"], port["Type"], port["IP"], port["PublicPort"])
