@@ -49,6 +49,8 @@ class NestedEngine:
     """One nested engine, started; `close` removes all of it."""
 
     image_folder: ClassVar[Path] = nestedimage.ENGINE_26
+    api: ClassVar[str] = "1.41"
+    """A version of the API that it takes."""
 
     def __init__(self) -> None:
         self.name = f"hailbox-test-engine-{secrets.token_hex(4)}"
@@ -130,7 +132,7 @@ class NestedEngine:
     def answers(self) -> bool:
         """Whether the engine answers its ping."""
         with contextlib.suppress(docker.errors.DockerException, requests.exceptions.RequestException):
-            client = docker.DockerClient(self.address, version="1.41", timeout=5)
+            client = docker.DockerClient(self.address, version=self.api, timeout=5)
             try:
                 return bool(client.ping())
             finally:

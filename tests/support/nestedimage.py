@@ -12,6 +12,7 @@ from hailbox.images.base import BASE
 from support.enginestack import ROOT
 
 ENGINE_26 = Path(__file__).parent / "engine26"
+ENGINE_28 = Path(__file__).parent / "engine28"
 PODMAN_5 = Path(__file__).parent / "podman5"
 
 
