@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import math
 import shutil
-import tarfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -143,10 +141,8 @@ class DockerEngine:
             return objects.version(answer)
 
     def mode(self) -> EngineMode:
-        with self._asking() as client:
-            answer = client.info()
         with self._reading():
-            return objects.mode(answer)
+            return objects.mode(self._info())
 
     def containers(self, labels: Mapping[str, str | None]) -> list[Container]:
         with self._asking() as client:
@@ -309,15 +305,7 @@ class DockerEngine:
             )
             answer.raise_for_status()
             archive = answer.content
-        if not archive:
-            return {}
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            # Every path begins with the last part of the directory's.
-            return {
-                member.name.partition("/")[2]: content.read()
-                for member in tar
-                if member.isfile() and (content := tar.extractfile(member)) is not None
-            }
+        return stream.files_of(archive) if archive else {}
 
     def read_archive(self, container_id: str, directory: str) -> Iterator[bytes]:
         with self._asking() as client:
@@ -454,17 +442,11 @@ class DockerEngine:
         self._name_imported(said, reference)
 
     def _name_imported(self, said: str, reference: str) -> None:
-        """`said`: the steps of an import, as lines of JSON; the last is the image's id. Raises EngineFailedError."""
-        made = ""
-        for step in map(json.loads, said.splitlines()):
-            made = str(step.get("status") or made)
-            if why := str(step.get("error", "")):
-                if diskspace.is_full(why):
-                    raise diskspace.engine_full(why)
-                raise EngineFailedError(f"cannot import {reference}: {why}", "run the command again")
+        from hailbox.engine.docker import registries
+
+        made = registries.imported(said, reference)
         if self.image(reference) is None:
-            with self._asking() as client:  # Podman 4 forgets the tag
-                client.tag(made, *objects.split(reference))
+            self.tag_image(made, reference)  # Podman 4 forgets the tag
 
     def build_image(
         self, context: bytes, reference: str, *, labels: Mapping[str, str], options: Mapping[str, str] = NO_OPTIONS

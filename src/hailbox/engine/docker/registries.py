@@ -1,12 +1,14 @@
-"""Pulling and pushing images, with the credentials that the docker client keeps (`docker login`)."""
+"""Pulling, pushing and importing images, with the credentials that the docker client keeps (`docker login`)."""
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import Any
 
 from hailbox.engine.docker import objects
 from hailbox.engine.docker.sdk import auth
+from hailbox.model import diskspace
 from hailbox.model.errors import EngineFailedError, ImageError
 
 
@@ -30,6 +32,21 @@ def pull(client: Any, reference: str) -> None:
     for step in steps:
         if "error" in step:
             raise EngineFailedError(f"cannot pull {reference}: {step['error']}", "check the network")
+
+
+def imported(said: str, reference: str) -> str:
+    """The id of an imported image out of what the engine said: steps, as lines of JSON, of which the last has it.
+
+    Raises EngineFailedError, and DiskFullError.
+    """
+    made = ""
+    for step in map(json.loads, said.splitlines()):
+        made = str(step.get("status") or made)
+        if why := str(step.get("error", "")):
+            if diskspace.is_full(why):
+                raise diskspace.engine_full(why)
+            raise EngineFailedError(f"cannot import {reference}: {why}", "run the command again")
+    return made
 
 
 def push(client: Any, reference: str) -> None:

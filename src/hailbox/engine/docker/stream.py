@@ -6,7 +6,9 @@ and take a stream that was cut short for one that ended.
 
 from __future__ import annotations
 
+import io
 import struct
+import tarfile
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -47,3 +49,14 @@ def separate(pieces: Iterable[bytes]) -> tuple[bytes, bytes]:
     for is_error, content in frames(pieces):
         collected[is_error] += content
     return bytes(collected[False]), bytes(collected[True])
+
+
+def files_of(archive: bytes) -> dict[str, bytes]:
+    """The files in an archive (tar) of a directory, by their path in it."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        # Every path begins with the last part of the directory's.
+        return {
+            member.name.partition("/")[2]: content.read()
+            for member in tar
+            if member.isfile() and (content := tar.extractfile(member)) is not None
+        }
