@@ -21,6 +21,8 @@ HOST = "127.0.0.1"
 SILENCE = 60.0
 """Seconds without any answer after which a measurement fails."""
 _BLOCK = 1 << 18
+_LAST_CHUNK = b"0\r\n\r\n"
+"""The end of a body in chunks; as no request is sent before it, nothing follows it."""
 
 
 class Client:
@@ -71,7 +73,11 @@ def exchange(sock: socket.socket, request: bytes, body: Iterable[bytes] = ()) ->
     while b"\r\n\r\n" not in data:
         data += _receive(sock)
     answer, _, rest = data.partition(b"\r\n\r\n")
-    _skip(sock, content_length(answer) - len(rest))
+    if _is_chunked(answer):
+        while not rest.endswith(_LAST_CHUNK):
+            rest += _receive(sock)
+    else:
+        _skip(sock, content_length(answer) - len(rest))
     return int(answer[9:12]), _stays_open(answer)
 
 
@@ -105,11 +111,16 @@ def content_length(head: bytes) -> int:
     return 0
 
 
+def _is_chunked(head: bytes) -> bool:
+    return b"\r\ntransfer-encoding: chunked" in head.lower()
+
+
 class _Answering:
-    """A connection on which an answer is awaited."""
+    """A connection on which an answer is awaited; one to HEAD has no body."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.bodiless = False
         self._data = bytearray()
 
     def receive(self) -> bytes | None:
@@ -117,12 +128,17 @@ class _Answering:
         self._data += _receive(self.sock)
         end = self._data.find(b"\r\n\r\n")
         head = bytes(self._data[: max(end, 0)])
-        if end < 0 or len(self._data) < end + 4 + content_length(head):
+        if end < 0 or not (self.bodiless or self._is_whole(head)):
             return None
         if not head.startswith((b"HTTP/1.1 20", b"HTTP/1.0 20")):
             raise SystemExit(bytes(self._data[:500]).decode("latin-1"))
         self._data.clear()
         return head
+
+    def _is_whole(self, head: bytes) -> bool:
+        if _is_chunked(head):
+            return self._data.endswith(_LAST_CHUNK)
+        return len(self._data) >= len(head) + 4 + content_length(head)
 
 
 def closed_loop(client: Client, connections: int, requests: Iterator[bytes], seconds: float) -> tuple[int, float]:
@@ -135,6 +151,7 @@ def closed_loop(client: Client, connections: int, requests: Iterator[bytes], sec
         if sock.fileno() not in answering:
             answering[sock.fileno()] = _Answering(sock)
             poll.register(sock, select.EPOLLIN)
+        answering[sock.fileno()].bodiless = request.startswith(b"HEAD ")
 
     def drop(sock: socket.socket) -> None:
         del answering[sock.fileno()]

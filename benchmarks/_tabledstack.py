@@ -1,10 +1,9 @@
-"""cld, chunkd and tabled as processes on loopback, and moto's S3 server beside them: what is measured."""
+"""cld, chunkd and tabled as processes on loopback: what is measured."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,8 +12,6 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parent.parent
-MOTO = ROOT / ".venv" / "moto"
-"""The environment of moto's server: large, so it has one of its own."""
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 """Of the servers: a start is measured as it is from the second on, with compiled modules."""
 TICK = os.sysconf("SC_CLK_TCK")
@@ -104,49 +101,18 @@ class Stack:
         """The processes whose processor time counts, by name."""
         return {"tabled": [self.server], "chunkd": self.chunkds}
 
+    def memory(self) -> int:
+        """MiB that tabled and the nodes have had in memory at most."""
+        return sum(map(peak_memory, [self.server, *self.chunkds]))
+
+    def restart(self) -> None:
+        """Stop tabled in order and start it; returns before it serves."""
+        self.stop_tabled()
+        self.start_tabled()
+
     def close(self) -> None:
         """Stop all, the last started first."""
         for process in reversed(self.processes):
             process.send_signal(signal.SIGTERM)
         for process in reversed(self.processes):
             process.wait(10)
-
-
-class Moto:
-    """moto's server, in an environment made from its lock."""
-
-    def __init__(self, directory: Path) -> None:
-        with socket.create_server((HOST, 0)) as free:
-            self.port = int(free.getsockname()[1])
-        with (directory / "moto.log").open("ab") as log:
-            self.server = subprocess.Popen(
-                [MOTO / "bin" / "moto_server", "-H", HOST, "-p", str(self.port)],
-                stderr=log,
-                stdout=log,
-                env={**ENVIRONMENT, "AWS_ACCESS_KEY_ID": "alice", "AWS_SECRET_ACCESS_KEY": "sesame"},
-            )
-
-    def measured(self) -> Mapping[str, list[subprocess.Popen[bytes]]]:
-        """As for a Stack."""
-        return {"moto": [self.server]}
-
-    def close(self) -> None:
-        """Stop it."""
-        self.server.terminate()
-        self.server.wait(10)
-
-
-def install_moto() -> str:
-    """Have the locked moto in its environment; returns why it cannot be had, else nothing."""
-    lock = ROOT / "requirements" / "moto.lock"
-    done = MOTO / "hailbox-installed"
-    if done.exists() and done.read_bytes() == lock.read_bytes():
-        return ""
-    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", MOTO], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", MOTO / "bin" / "python", "install", "-q"]
-    options = ["--disable-pip-version-check", "--require-hashes", "-r", lock]
-    ended = subprocess.run([*pip, *options], capture_output=True, text=True, check=False)
-    if ended.returncode:
-        return (ended.stderr.strip().splitlines() or ["pip failed"])[-1]
-    done.write_bytes(lock.read_bytes())
-    return ""

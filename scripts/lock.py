@@ -3,6 +3,7 @@
     requirements/dev.lock      the virtual environment: Linux and macOS, Python 3.11 and later
     requirements/aws-cli.lock  the aws-cli of tests/clients, in an environment of its own: the same
     requirements/moto.lock     moto's S3 server of benchmarks/tabled.py, in an environment of its own: the same
+    requirements/seaweedfs.lock  SeaweedFS, the other peer of benchmarks/tabled.py: the same
     images/wheels.lock         what the daemons need inside the images: Linux, Python 3.13
 
 `uv` resolves for machines other than this one; it is fetched with pip into a directory that is removed again.
@@ -58,7 +59,7 @@ def body() -> None:
                     output,
                 ]
             )
-        for name in ("aws-cli", "moto"):
+        for name in ("aws-cli", "moto", "seaweedfs"):
             with step(f"requirements/{name}.lock", "written"):
                 path = ROOT / "requirements" / name
                 source, written = path.with_suffix(".in"), path.with_suffix(".lock")
