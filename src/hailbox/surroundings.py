@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -95,3 +96,23 @@ def open_streams() -> None:
                 os.close(found)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+_LOW: Final = (
+    (resource.RLIMIT_AS, 4 << 30, "an address space of {mib:.0f} MiB (ulimit -v)"),
+    (resource.RLIMIT_DATA, 1 << 30, "{mib:.0f} MiB of data (ulimit -d)"),
+    (resource.RLIMIT_NOFILE, 64, "{count} open files (ulimit -n)"),
+    (getattr(resource, "RLIMIT_NPROC", None), 256, "{count} processes and threads of the user (ulimit -u)"),
+)
+"""Limits of this process, from which on they are too small, and how to tell. Compose, a program in Go, reserves a
+gibibyte or more of address space."""
+
+
+def low_limits() -> tuple[str, ...]:
+    """The limits that this program has from its shell, and that may be too small for it or for Compose, in words."""
+    found = []
+    for kind, enough, text in _LOW:
+        soft = resource.getrlimit(kind)[0] if kind is not None else resource.RLIM_INFINITY
+        if soft != resource.RLIM_INFINITY and soft < enough:
+            found.append(text.format(mib=soft / (1 << 20), count=soft))
+    return tuple(found)

@@ -126,8 +126,8 @@ def test_what_cannot_be_healed_is_told_with_root_followers_and_the_next_command(
         "tried: restart of chunkd-1, re-create of chunkd-1"
     )
     assert caught.value.remedy == (
-        "see all that it said: hailbox --stack test logs chunkd-1; nothing else is left to try than to "
-        "discard its data: hailbox --stack test reset chunkd-1"
+        "see all that it said: hailbox --stack test logs chunkd-1; no data is lost; "
+        "report it with: hailbox --stack test doctor --bundle FILE"
     )
 
 

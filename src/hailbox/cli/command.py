@@ -20,7 +20,7 @@ from hailbox.cli.options import Debug, File, Json, LongFile, Quiet, Stack, Steps
 from hailbox.cli.output import Invocation
 from hailbox.cli.progress import Form
 from hailbox.model import names
-from hailbox.model.errors import HailboxError, InternalError, UsageError
+from hailbox.model.errors import HailboxError, UsageError
 
 if TYPE_CHECKING:
     from hailbox.context import Context
@@ -237,10 +237,9 @@ def _run(
     except output.ReaderGoneError:
         return 0
     except Exception as error:
-        wrapped = InternalError(
-            f"hailbox has a defect: {type(error).__name__}: {error}",
-            "run it again with --debug and report what it shows",
-        )
+        from hailbox.cli import unforeseen  # here, as few users want it
+
+        wrapped = unforeseen.told(error)
         wrapped.__cause__ = error
         output.error(invocation, wrapped)
         return wrapped.exit_status

@@ -93,7 +93,7 @@ def bring_up(context: Context, discarded: Collection[str] = (), situation: Situa
     return replace(
         _result(planned, outcomes),
         changed=(*situation.recreated, *changed),
-        differences=differing,
+        differences=(*differing, *situation.drifted),
         healed=healed,
         lost=tuple(lost),
         lost_credentials=renewed,

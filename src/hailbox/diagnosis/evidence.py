@@ -15,6 +15,9 @@ from hailbox.probe.outcome import Outcome, Reached
 DAMAGED_DATA: Final = 65
 """Exit status (EX_DATAERR of sysexits.h) of our daemons on damaged data."""
 
+NO_MEANS: Final = 71
+"""Exit status (EX_OSERR) of our daemons where they get too few threads, open files or too little memory."""
+
 CANNOT_WRITE: Final = 74
 """Exit status (EX_IOERR) of our daemons where their data cannot be written."""
 

@@ -8,12 +8,12 @@ from typing import Final
 
 import hailbox
 from hailbox.context import Context
-from hailbox.diagnosis import evidence, words
+from hailbox.diagnosis import drift, evidence, network, words
 from hailbox.diagnosis.evidence import Evidence
 from hailbox.engine.port import ContainerState
 from hailbox.helper import volumecheck
 from hailbox.helper.volumecheck import Trouble, Volume
-from hailbox.model import names
+from hailbox.model import limits, names
 from hailbox.model.errors import (
     ClockSkewError,
     ContainerGoneError,
@@ -24,16 +24,21 @@ from hailbox.model.errors import (
     DataDamagedError,
     DataInUseError,
     HailboxError,
+    LimitsChangedError,
+    LimitTooSmallError,
+    NetworkBlockedError,
     NetworkGoneError,
     NotWorkingError,
     OtherReleaseError,
     OutOfMemoryError,
+    PortLostError,
     StackError,
     UnresponsiveError,
     VolumeFullError,
     VolumeReadOnlyError,
     WrongOwnerError,
 )
+from hailbox.model.overrides import Recorded
 from hailbox.probe.outcome import Outcome, Reached
 
 SET_CLOCKS: Final = "set both clocks by NTP; restart the virtual machine that the engine runs in, if there is one"
@@ -75,12 +80,18 @@ class Patient:
         return f"hailbox --stack {self.context.stack} {words}"
 
     def up(self, what: str) -> str:
-        """The advice to run `up`, which does `what`; if that was done in vain, what is left to do."""
+        """The advice to run `up`, which does `what`; if that was done in vain, what is left to do.
+
+        Discarding data is no part of it: what shows that the data is to blame has an error of its own. Only of a
+        program that is not ours nothing but its words can show that.
+        """
         if not self.tried:
             return f"{what}: {self.command('up')}"
+        logs = f"see all that it said: {self.command(f'logs {self.replica}')}"
+        if self.image_is_ours:
+            return f"{logs}; no data is lost; report it with: {self.command('doctor --bundle FILE')}"
         return (
-            f"see all that it said: {self.command(f'logs {self.replica}')}; nothing else is left to try than to "
-            f"discard its data: {self.command(f'reset {self.replica}')}"
+            f"{logs}; if it is its data that it complains of, discard that: {self.command(f'reset {self.replica}')}"
         )
 
 
@@ -105,6 +116,8 @@ def diagnose(patient: Patient) -> HailboxError:
         return patient.tell(ContainerGoneError, "has no container", patient.up("make it again, with its data"))
     if found.container.state is ContainerState.PAUSED:
         return patient.tell(ContainerPausedError, "is frozen: its container is paused", patient.up("let it go on"))
+    if changed := _limits_changed(patient):
+        return changed
     by_status = permanent(patient)
     if by_status is not None:
         return by_status
@@ -116,7 +129,10 @@ def diagnose(patient: Patient) -> HailboxError:
 
 
 def permanent(patient: Patient) -> StackError | None:
-    """The error for a cause that no start of the daemon removes, as its exit status tells; None if there is none."""
+    """The error for a cause that no start of the daemon removes; None if there is none.
+
+    Its exit status tells of it, or that it ends again and again within limits smaller than ours.
+    """
     status = patient.evidence.exit_status
     if status == evidence.DATA_IN_USE:
         return _in_use(patient)
@@ -132,7 +148,63 @@ def permanent(patient: Patient) -> StackError | None:
             f"discard its data and start it empty: {patient.command(f'reset {patient.replica}')}",
             quote=True,
         )
-    return _unwritable(patient, seen.trouble) if status == evidence.CANNOT_WRITE else None
+    if status == evidence.CANNOT_WRITE:
+        return _unwritable(patient, seen.trouble)
+    crashing = status == evidence.NO_MEANS or patient.evidence.crashing
+    return too_small(patient, sure=status == evidence.NO_MEANS) if crashing else None
+
+
+def _limits_changed(patient: Patient) -> StackError | None:
+    """The error for a container whose limits are not those that it was made with."""
+    found = patient.evidence
+    if found.container is None or found.details is None:
+        return None
+    record = found.observed.record
+    chosen = record.overrides if record else {}
+    changed = drift.of_one(patient.context, found.container, chosen, found.details.limits)
+    if not changed:
+        return None
+    return patient.tell(
+        LimitsChangedError,
+        f"does not work, and its limits were changed (docker update): {', '.join(changed)}",
+        patient.up("give it back those that it was made with"),
+    )
+
+
+def too_small(patient: Patient, *, sure: bool = False) -> StackError | None:
+    """The error for a daemon within limits that the user has set lower than hailbox does; None if there are none.
+
+    `sure`: the daemon itself says that its limits are too small, so they may be those of the engine, too.
+    """
+    container, record = patient.evidence.container, patient.evidence.observed.record
+    if container is None:
+        return None
+    service = container.labels.get(names.SERVICE, "")
+    chosen = record.overrides if record else {}
+    low = limits.below_ours(patient.context.catalog, chosen, service, patient.replica)
+    up = f"then run: {patient.command('up')}"
+    if low:
+        values = "; ".join(f"{key} {words}" for key, words in low.items())
+        named = [f"services.{_where(chosen, service, patient.replica, key)}.limits.{key}" for key in low]
+        return patient.tell(
+            LimitTooSmallError,
+            f"does not work within the limits that it was given: {values}",
+            f"raise {' and '.join(named)} in hailbox.yaml, or take {'them' if len(low) > 1 else 'it'} out, {up}",
+            quote=True,
+        )
+    if not sure:
+        return None
+    return patient.tell(
+        LimitTooSmallError,
+        "does not start: it gets too few threads or open files, or too little memory, from the engine",
+        f"raise default-ulimits in the engine's daemon.json, or the engine's own limits, and restart it, {up}",
+        quote=True,
+    )
+
+
+def _where(chosen: Recorded, service: str, replica: str, key: str) -> str:
+    """Whether the user has set that limit for the replica or for its service."""
+    return replica if key in chosen.get(replica, {}).get("limits", {}) else service
 
 
 def _not_for_us(patient: Patient, seen: Volume) -> StackError | None:
@@ -202,8 +274,40 @@ def _unwritable(patient: Patient, trouble: Trouble | None) -> StackError | None:
     return None
 
 
+def cut_off(patient: Patient) -> StackError | None:
+    """The error for packets that are lost on the way to a replica, or from it to one that it needs; None if none are.
+
+    A service that needs others is asked only where those work, so their silence is not their own.
+    """
+    found = patient.evidence
+    if found.container is None or found.container.state is not ContainerState.RUNNING:
+        return None
+    lost = network.look(patient.context, found.observed, found.container, found.outcome)
+    restart = "restart the engine, which makes its rules again: systemctl restart docker"
+    then = f"then run: {patient.command('up')}"
+    if lost.peers:
+        how = "does not find" if lost.nameless else "gets no answer from"
+        whole = "it works" if len(lost.peers) == 1 else "they work"
+        return patient.tell(
+            NetworkBlockedError,
+            f"{how} {' and '.join(lost.peers)} over the stack's network, although {whole}: the engine's packet "
+            "filter rules seem to be gone (iptables -F, or a firewall that was loaded again)",
+            f"{restart}; {then}" if patient.tried else patient.up("have the network made again"),
+        )
+    if lost.port is not None:
+        return patient.tell(
+            PortLostError,
+            f"answers inside its container, but port {lost.port} of the engine's machine does not lead there",
+            f"{restart}; {then}" if patient.tried else patient.up("have the port published again"),
+        )
+    return None
+
+
 def _out_of_memory(patient: Patient) -> StackError:
-    again = "ask less of it at once, or give it a higher mem_limit"
+    if small := too_small(patient):
+        return small
+    service = patient.replica.rpartition("-")[0]
+    again = f"ask less of it at once, or give it more: services.{service}.limits.memory in hailbox.yaml"
     return patient.tell(
         OutOfMemoryError,
         "was killed: its container ran out of memory",
@@ -249,6 +353,8 @@ def _running(patient: Patient) -> StackError:
         )
     if unwritable := cannot_write(patient):
         return unwritable
+    if unreachable := cut_off(patient) or too_small(patient):
+        return unreachable
     if outcome.reached is Reached.NOTHING:
         return patient.tell(UnresponsiveError, f"runs and does not answer: {outcome.reason}", patient.up("heal it"))
     logs = "" if patient.tried else f"; see what it said: {patient.command(f'logs {patient.replica}')}"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hailbox.context import Context
-from hailbox.diagnosis import evidence
+from hailbox.diagnosis import drift, evidence
 from hailbox.diagnosis.replica import Patient, diagnose, waiting
 from hailbox.engine.port import Container
 from hailbox.helper import settle
@@ -16,6 +16,7 @@ from hailbox.model.errors import (
     CredentialsGoneError,
     FaultInEffectError,
     HailboxError,
+    LimitsChangedError,
     RestoreUnfinishedError,
     StackDownError,
     VolumeGoneError,
@@ -87,6 +88,21 @@ def _found(case: Case) -> Iterator[HailboxError]:
         )
         return
     yield from _sick_by_themselves(case, [name for name in sick if name not in explained])
+    yield from _changed_limits(case, [name for name, outcome in case.outcomes.items() if outcome.working])
+
+
+def _changed_limits(case: Case, working: Sequence[str]) -> Iterator[LimitsChangedError]:
+    """What `docker update` has changed of replicas that work all the same."""
+    containers = [container for name in working for container in case.observed.of(name)]
+    chosen = case.observed.record.overrides if case.observed.record else {}
+    changed = drift.changed(case.context, case.observed, chosen, drift.look(case.context.engine, containers))
+    for container in containers:
+        if words := changed.get(container.id):
+            yield LimitsChangedError(
+                f"{container.labels[names.REPLICA]} works, and its limits were changed (docker update): "
+                + ", ".join(words),
+                f"give it back those that it was made with: {case.command('up')}",
+            )
 
 
 def _sick_by_themselves(case: Case, sick: Sequence[str]) -> Iterator[HailboxError]:

@@ -13,7 +13,7 @@ from typing import Final
 from hailbox import surroundings
 from hailbox.engine.port import ComposeVersion
 from hailbox.model import refusals
-from hailbox.model.errors import ComposeFailedError, ComposeMissingError, ComposeTooOldError
+from hailbox.model.errors import ComposeFailedError, ComposeMissingError, ComposeTooOldError, HostLimitsError
 
 OLDEST: Final = (2, 24)
 KEPT_LINES: Final = 12
@@ -42,7 +42,8 @@ def parse_version(text: str) -> tuple[int, ...] | None:
 def find() -> ComposeVersion:
     """The first Compose that is new enough. Raises ComposeMissingError or ComposeTooOldError."""
     too_old: list[str] = []
-    for command in _candidates():
+    candidates = _candidates()
+    for command in candidates:
         said = _version_of(command)
         version = parse_version(said)
         if version is None:
@@ -54,6 +55,11 @@ def find() -> ComposeVersion:
         needed = ".".join(map(str, OLDEST))
         raise ComposeTooOldError(
             f"Compose is too old: {'; '.join(too_old)}; hailbox needs {needed} or later", _GET_ONE
+        )
+    if candidates and (low := surroundings.low_limits()):
+        raise HostLimitsError(
+            f"Compose does not start with what this shell allows: {', '.join(low)}",
+            "run the command from a shell without that limit, or raise it",
         )
     raise ComposeMissingError("neither `docker compose` nor `docker-compose` runs here", _GET_ONE)
 

@@ -37,9 +37,10 @@ from hailbox.engine.port import (
     Usage,
     Volume,
 )
-from hailbox.model import names
+from hailbox.model import limits, names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.errors import EngineFailedError
+from hailbox.model.limits import Limits
 from haild.credentials import fill, generate
 
 P = ParamSpec("P")
@@ -114,6 +115,8 @@ class FakeEngine:
         """Seconds by which the engine's clock is ahead of ours."""
         self.details: dict[str, ContainerDetails] = {}
         """What an inspection shows, by container, where a test wants something else than the usual."""
+        self.limits: dict[str, Limits] = {}
+        """What the containers that Compose ever made may use, by id; a test changes them as `docker update` does."""
         self.commands: dict[str, list[str]] = {}
         """The command lines of the containers that Compose ever made, by id."""
         self._ids = itertools.count(1)
@@ -151,7 +154,7 @@ class FakeEngine:
         self._container(container_id)
         if container_id in self.details:
             return self.details[container_id]
-        return ContainerDetails(0, False, "", 1.7e9, 1.7e9, 0, 1)
+        return ContainerDetails(0, False, "", 1.7e9, 1.7e9, 0, 1, self.limits.get(container_id))
 
     @_request
     def container_usage(self, container_id: str) -> Usage | None:
@@ -160,7 +163,11 @@ class FakeEngine:
 
     @_request
     def container_recipe(self, container_id: str) -> Recipe:
-        return {"like": self._container(container_id), "command": self.commands.get(container_id, [])}
+        return {
+            "like": self._container(container_id),
+            "command": self.commands.get(container_id, []),
+            "limits": self.limits.get(container_id),
+        }
 
     @_request
     def create_container(self, name: str, recipe: Recipe) -> str:
@@ -169,6 +176,8 @@ class FakeEngine:
             raise EngineFailedError(f"no such volume: {missing[0]}", "make it first")
         identifier = self._new_container(name, replace(like, state=ContainerState.CREATED))
         self.commands[identifier] = recipe["command"]
+        if recipe["limits"] is not None:
+            self.limits[identifier] = recipe["limits"]
         return identifier
 
     def _new_container(self, name: str, like: Container) -> str:
@@ -419,6 +428,7 @@ class FakeEngine:
                 self.interrupt(f"compose: re-create {name}")
         identifier = f"container-{next(self._ids)}"
         self.commands[identifier] = definition.get("command", [])
+        self.limits[identifier] = limits.of_definition(definition)
         self.all_containers[identifier] = Container(
             id=identifier,
             name=name,

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from hailbox.model.limits import Limits
+
 NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -107,6 +109,8 @@ class ContainerDetails:
     finished_at: float
     restart_count: int
     pid: int
+    limits: Limits | None = None
+    """None where the engine does not say."""
 
 
 @dataclass(frozen=True)

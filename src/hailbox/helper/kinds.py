@@ -46,6 +46,7 @@ class Kind:
 
 
 VOLUME_CHECK: Final = Kind("volumecheck", ("volumecheck",), capabilities=("DAC_OVERRIDE",))
+REACH: Final = Kind("reach", ("reach",))
 OWN: Final = Kind("own", ("own",), capabilities=("CHOWN", "DAC_OVERRIDE"), deadline=600.0)
 LOST_PROCESSES: Final = Kind(
     "lostprocesses",
@@ -98,6 +99,6 @@ NETWORK: Final = Kind(
 )
 
 ALL: Final = (
-    *(VOLUME_CHECK, OWN, LOST_PROCESSES, SAVE, RESTORE, DIGEST, TRANSFER, REMOVE_DISCARDED, CHOOSE_FILE),
+    *(VOLUME_CHECK, REACH, OWN, LOST_PROCESSES, SAVE, RESTORE, DIGEST, TRANSFER, REMOVE_DISCARDED, CHOOSE_FILE),
     *(HOLD_PROCESS, NO_SPACE, CORRUPTION, NETWORK),
 )

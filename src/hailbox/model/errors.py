@@ -23,6 +23,7 @@ says what is wrong and one that says what to do next.
     │   ├── PortTakenError             port-taken
     │   ├── DiskFullError              disk-full
     │   ├── LeftoversError             leftovers
+    │   ├── HostLimitsError            host-limits
     │   └── ClockSkewError             clock-skew
     ├── ImageError                 4   image-failed
     │   ├── BaseImageError             base-image-missing
@@ -42,7 +43,11 @@ says what is wrong and one that says what to do next.
     │   │   ├── ContainerPausedError       container-paused
     │   │   ├── CrashLoopError             crash-loop
     │   │   ├── OutOfMemoryError           out-of-memory
+    │   │   ├── LimitTooSmallError         limit-too-small
+    │   │   ├── LimitsChangedError         limits-changed
     │   │   ├── NetworkGoneError           network-gone
+    │   │   ├── NetworkBlockedError        network-blocked
+    │   │   ├── PortLostError              port-lost
     │   │   ├── VolumeGoneError            volume-gone
     │   │   ├── VolumeFullError            volume-full
     │   │   ├── VolumeReadOnlyError        volume-read-only
@@ -209,6 +214,12 @@ class LeftoversError(HostError):
     code = "leftovers"
 
 
+class HostLimitsError(HostError):
+    """hailbox, or Compose, gets too little memory, threads or open files from the shell that it was started in."""
+
+    code = "host-limits"
+
+
 class ClockSkewError(HostError):
     """The engine's clock and this machine's differ."""
 
@@ -322,6 +333,30 @@ class OutOfMemoryError(NotWorkingError):
     """A daemon was killed because its container had no memory left."""
 
     code = "out-of-memory"
+
+
+class LimitTooSmallError(NotWorkingError):
+    """A daemon cannot work within the limits of its container."""
+
+    code = "limit-too-small"
+
+
+class LimitsChangedError(NotWorkingError):
+    """The limits of a container are not those that it was made with: `docker update` has changed them."""
+
+    code = "limits-changed"
+
+
+class NetworkBlockedError(NotWorkingError):
+    """A container does not reach another one of the stack, although both are on its network and that one works."""
+
+    code = "network-blocked"
+
+
+class PortLostError(NotWorkingError):
+    """A daemon answers inside its container, and its port on this machine does not lead to it."""
+
+    code = "port-lost"
 
 
 class NetworkGoneError(NotWorkingError):

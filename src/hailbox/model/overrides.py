@@ -97,6 +97,12 @@ def configuration(overrides: Recorded, service: str, replica: str, templates: Ma
     return templates if text is None else {**templates, CONFIGURATION_FILES[service]: text}
 
 
+def limit(definition: dict[str, Any], override: Mapping[str, Any]) -> None:
+    """Set the limits in a Compose definition that the user has chosen."""
+    for name, value in override.get("limits", {}).items():
+        definition[_LIMITS[name]] = value
+
+
 def apply(definition: dict[str, Any], override: Mapping[str, Any], service: str, reload_program: str) -> None:
     """Change the Compose definition of a replica by what the user has chosen for it.
 
@@ -106,8 +112,7 @@ def apply(definition: dict[str, Any], override: Mapping[str, Any], service: str,
         definition["command"] = [str(argument) for argument in override["command"]]
     if "environment" in override:
         definition["environment"] |= {name: str(value) for name, value in override["environment"].items()}
-    for name, value in override.get("limits", {}).items():
-        definition[_LIMITS[name]] = value
+    limit(definition, override)
     if override.get("image", OURS) != OURS:
         definition["image"] = override["image"]
     if "source" in override:

@@ -12,7 +12,9 @@ from typing import Final
 from hailbox.model import diskspace
 from hailbox.model.errors import (
     HailboxError,
+    LimitTooSmallError,
     NameTakenError,
+    NetworkBlockedError,
     NetworkTwiceError,
     NoAddressPoolError,
     WrongPlatformError,
@@ -38,6 +40,19 @@ _NAME_TAKEN: Final = re.compile(
 _PLATFORM: Final = re.compile(
     # moby (GetImage), containerd store, a pull of a manifest list without ours.
     r"does not (match|provide) the specified platform|no match(ing manifest)? for (platform|linux)[^\n]*",
+    re.IGNORECASE,
+)
+_NO_RULES: Final = re.compile(
+    # moby libnetwork/iptables, where another program has removed the engine's chains; nftables' words for the same.
+    r"iptables[^\n]*(No chain/target/match by that name|Chain '?DOCKER\S* does not exist)"
+    r"|Unable to enable [^\n]*rule[^\n]*iptables failed",
+    re.IGNORECASE,
+)
+_LIMIT: Final = re.compile(
+    # moby daemon/daemon_unix.go; runc, whose first process already gets no thread or no memory.
+    r"minimum memory limit allowed is [^\n]*"
+    r"|(OCI runtime|runc|container init)[^\n]*(resource temporarily unavailable|cannot allocate memory"
+    r"|unable to set memory limit|possibly OOM-killed|OOM-killed|failed to create new OS thread)",
     re.IGNORECASE,
 )
 
@@ -67,6 +82,18 @@ def known(said: str) -> HailboxError | None:
             f"the name {found['name']} is taken by a container that hailbox did not make: {line}",
             f"rename it, or remove it if it is not needed: docker rename {holder} OTHER-NAME",
         )
+    if _NO_RULES.search(line):
+        return NetworkBlockedError(
+            f"the engine's packet filter rules are gone, so it can publish no port and make no network: {line}",
+            "restart the engine, which makes them again (systemctl restart docker), then run the command again; no "
+            "data is lost",
+        )
+    if _LIMIT.search(line):
+        return LimitTooSmallError(
+            f"a container cannot start within its limits: {line}",
+            "raise services.SERVICE.limits in hailbox.yaml, or take it out (hailbox config shows what is set), then "
+            "run the command again",
+        )
     return WrongPlatformError(
         f"an image is for another platform than the engine's: {line}",
         "name an image for the engine's platform in hailbox.yaml, or build it there (docker version shows OS/Arch)",
@@ -74,5 +101,5 @@ def known(said: str) -> HailboxError | None:
 
 
 def _any(line: str) -> bool:
-    patterns = (_NO_POOL, _NETWORK_TWICE, _NAME_TAKEN, _PLATFORM)
+    patterns = (_NO_POOL, _NETWORK_TWICE, _NAME_TAKEN, _NO_RULES, _LIMIT, _PLATFORM)
     return diskspace.is_full(line) or any(pattern.search(line) for pattern in patterns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,13 @@ import tenacity
 
 from hailbox.context import Context
 from hailbox.diagnosis import evidence, roots
-from hailbox.diagnosis.replica import Patient, cannot_write, clock_skew, permanent
+from hailbox.diagnosis.replica import Patient, cannot_write, clock_skew, cut_off, permanent
 from hailbox.diagnosis.roots import Case
 from hailbox.engine.port import ContainerState
 from hailbox.helper import lostprocesses, volumecheck
+from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
-from hailbox.model.errors import DataInUseError, HailboxError, WrongOwnerError
+from hailbox.model.errors import DataInUseError, HailboxError, NetworkBlockedError, WrongOwnerError
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe
 from hailbox.probe import patience
@@ -25,14 +27,15 @@ from hailbox.probe.outcome import Credentials, Outcome, Reached
 from hailbox.probe.watch import Target
 from hailbox.stack import converge
 from hailbox.stack.plan import Plan
+from hailbox.stack.removal import each
 
 _STOP_TIMEOUT: Final = 0
 """Seconds; a sick daemon is killed at once: it would not stop, and loses nothing."""
 
-_FIRST_LOOK: Final = 2.0
+_LOOKS: Final = (2.0, 1.5)
 _SLICE: Final = 4.0
 """Seconds of probing, first and later, after which a service that does not come is looked at: to wait on would be in
-vain if its data is damaged."""
+vain if its data is damaged. A cause that stays is told within 5 s, the look included."""
 
 _CONFIGURATION_DEADLINE: Final = 5.0
 """Seconds for the one-shot container to write the configuration files again."""
@@ -58,25 +61,29 @@ class Healer:
     """Replicas whose data was given back to the user that they run as."""
     _looked: bool = False
     """Whether lost processes were looked for."""
+    _crashing: bool = False
+    """Whether, at the last look, a daemon of ours ended again and again: none waits for others in that way."""
 
     def wait(self, deadline: float, replicas: list[str] | None = None) -> dict[str, Outcome]:
         """Probe these replicas (None: all) until they work or the deadline passes; an overloaded host gets more time.
 
-        Returns early if another process holds the data of one, so that the caller can look for that process. Raises
-        DataDamagedError, VolumeFullError, VolumeReadOnlyError, ClockSkewError: to wait on would be in vain.
+        Returns early if another process holds the data of one, so that the caller can look for that process, and if
+        one crashes, so that the next step comes at once. Raises DataDamagedError, VolumeFullError,
+        VolumeReadOnlyError, LimitTooSmallError, ClockSkewError: to wait on would be in vain.
         """
         sick = replicas or [replica.name for replica in self.plan.blueprint.profile.replicas]
         outcomes: dict[str, Outcome] = {}
         waited, factor = 0.0, 1.0
+        slices = itertools.chain(_LOOKS if deadline > _SLICE else (), itertools.repeat(_SLICE))
         while sick and waited < deadline * factor:
-            piece = min(deadline * factor - waited, _SLICE if waited or deadline <= _SLICE else _FIRST_LOOK)
+            piece = min(deadline * factor - waited, next(slices))
             with patience.granted(factor):
                 outcomes |= self.watch(sick, piece)
             waited += piece
             sick = [replica for replica in sick if not outcomes[replica].working]
             self._held = self._look_at(outcomes)
             self._refuse_skewed(outcomes)
-            if self._held and not self._looked:
+            if self._crashing or (self._held and not self._looked):
                 break
             factor = max(factor, patience.strain()) if sick else factor
         return outcomes
@@ -92,6 +99,7 @@ class Healer:
 
         Raises the error of one that has ended for a cause that no rung of the ladder removes.
         """
+        self._crashing = False
         sick = [outcome for outcome in outcomes.values() if not outcome.working]
         if not sick:
             return False
@@ -100,7 +108,9 @@ class Healer:
         for outcome in sick:
             followers = [other.replica for other in sick if other is not outcome]
             seen = evidence.collect(self.context, observed, outcome)
-            found = permanent(Patient(self.context, seen, followers, self.tried))
+            patient = Patient(self.context, seen, followers, self.tried)
+            found = permanent(patient)
+            self._crashing = self._crashing or (found is None and seen.crashing and patient.image_is_ours)
             if isinstance(found, WrongOwnerError) and outcome.replica not in self._given_back:
                 self._give_back(outcome.replica, observed)
             elif isinstance(found, DataInUseError):
@@ -130,6 +140,7 @@ class Healer:
         """Make what does not work in `outcomes` work. Raises what the diagnosis is of what still does not."""
         current = dict(outcomes)
         self._end_lost_processes()
+        current = self._mend_network(current)
         ladder: list[tuple[str, Step, float]] = [
             ("restart", self._restart, _RESTARTED_DEADLINE),
             ("re-create", self._recreate, _RECREATED_DEADLINE),
@@ -156,6 +167,42 @@ class Healer:
             return current
         self._refuse_skewed(current)
         raise self._diagnosis(current)
+
+    def _mend_network(self, outcomes: dict[str, Outcome]) -> dict[str, Outcome]:
+        """Make the stack's network again if packets between its containers are lost: the engine's rules for it, which
+        a flush of the packet filter removes, come with it. Raises NetworkBlockedError if that does not help."""
+        profile, catalog = self.plan.blueprint.profile, self.plan.blueprint.catalog
+        sick = [name for name, outcome in outcomes.items() if not outcome.working and outcome.skew is None]
+        blocked = self._blocked(outcomes, roots.roots(sick, profile, catalog)) if sick else None
+        if blocked is None:
+            return outcomes
+        observed = observe(self.context.engine, self.context.stack)
+        self.tried.append("re-creation of the stack's network")
+        services = [c for c in observed.containers if c.labels.get(names.SERVICE) not in (None, ONE_SHOT)]
+        for container in services:
+            self.context.tell(container.labels.get(names.REPLICA, ""), Phase.HEALING, "the network is made again")
+        each(lambda container: self.context.engine.remove_container(container.id), services)
+        for network in observed.networks:
+            self.context.engine.remove_network(network.id)
+        converge.apply(self.context, self.plan)
+        healed = outcomes | self.wait(_RECREATED_DEADLINE)
+        sick = [name for name, outcome in healed.items() if not outcome.working and outcome.skew is None]
+        if sick and (still := self._blocked(healed, roots.roots(sick, profile, catalog))):
+            raise still
+        return healed
+
+    def _blocked(self, outcomes: Mapping[str, Outcome], replicas: list[str]) -> HailboxError | None:
+        """The error if one of these replicas does not reach another one of the stack over the network."""
+        observed = observe(self.context.engine, self.context.stack)
+        for replica in replicas:
+            if not observed.of(replica):
+                continue
+            others = [name for name, other in outcomes.items() if not other.working and name != replica]
+            seen = evidence.collect(self.context, observed, outcomes[replica])
+            found = cut_off(Patient(self.context, seen, others, self.tried))
+            if isinstance(found, NetworkBlockedError):
+                return found
+        return None
 
     def _diagnosis(self, outcomes: Mapping[str, Outcome]) -> HailboxError:
         """Why the stack still does not work; a clock that is wrong beside that is not the root of it."""

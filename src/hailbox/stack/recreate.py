@@ -11,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from hailbox.context import Context
+from hailbox.diagnosis import drift
 from hailbox.engine.port import Container, Engine, Recipe
 from hailbox.model import names
 from hailbox.model.errors import EngineFailedError
+from hailbox.model.limits import Limits
 from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe
 from hailbox.stack.plan import Plan, is_as_planned
@@ -30,6 +32,8 @@ class Discarded:
     """The labels by name."""
     recipes: Mapping[str, Recipe]
     """By container; of some it may be missing."""
+    limits: Mapping[str, Limits]
+    """By container, what it might use; the recipe repeats it."""
 
 
 def discard_to_recreate(
@@ -44,11 +48,12 @@ def discard_to_recreate(
             return None
 
     with ThreadPoolExecutor(max_workers=16) as pool:
+        asking = pool.submit(drift.look, engine, containers)
         found = zip(containers, pool.map(recipe, containers), strict=True)
     labels = {volume.name: volume.labels for volume in observed.volumes if volume.name in volumes}
     recipes = {container.id: known for container, known in found if known is not None}
     discard(engine, volumes, containers)
-    return Discarded(containers, labels, recipes)
+    return Discarded(containers, labels, recipes, asking.result())
 
 
 def recreate(context: Context, situation: Situation, gone: Discarded) -> Situation:
@@ -56,7 +61,14 @@ def recreate(context: Context, situation: Situation, gone: Discarded) -> Situati
     before = situation.observed
     situation = situation.without(gone.containers, gone.volumes)
     configured = situation.kept is not None and situation.kept.configures(situation.planned.blueprint)
-    wanted = [c for c in gone.containers if configured and _is_as_planned(situation.planned, before, gone, c)]
+    chosen = situation.planned.blueprint.overrides
+    wanted = [
+        c
+        for c in gone.containers
+        if configured
+        and _is_as_planned(situation.planned, before, gone, c)
+        and not drift.of_one(context, c, chosen, gone.limits.get(c.id))
+    ]
     if not wanted:
         return situation
     engine = context.engine

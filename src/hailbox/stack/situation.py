@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from hailbox.context import Context, Span
+from hailbox.diagnosis import drift
 from hailbox.engine.port import Container
 from hailbox.helper import lostprocesses, settle
 from hailbox.model import names
+from hailbox.model.progress import Phase
 from hailbox.observe import Observed, observe
 from hailbox.probe import watch as probes
 from hailbox.stack import credentials, lock, ownimages, plan, preflight, taken
 from hailbox.stack.choice import Choice, choose
 from hailbox.stack.plan import Plan
+from hailbox.stack.removal import each
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Situation:
     """The helpers that have restored a snapshot; they are to be ended when the services are started."""
     recreated: tuple[str, ...] = ()
     """The replicas that the command has re-created already."""
+    drifted: tuple[str, ...] = ()
+    """By replica whose limits `docker update` had changed: how, a line each. Its container is gone."""
 
     def without(self, containers: Collection[Container], volumes: Collection[str]) -> Situation:
         """The situation when these are gone."""
@@ -60,11 +65,14 @@ def look(context: Context) -> Situation | None:
             return None
         reading = pool.submit(credentials.look, engine, observed)
         suspecting = pool.submit(lostprocesses.suspected, context, observed)
+        asking = pool.submit(drift.look, engine, observed.containers)
         choice = choose(context, observed)
         probes.load(choice.profile.services)
         planned = plan.unchanged(context, observed, choice)
         kept = reading.result()
         if planned is None or kept is None or suspecting.result() is not None:
+            return None
+        if drift.changed(context, observed, planned.blueprint.overrides, asking.result()):
             return None
     return Situation(observed, choice, planned, kept, (), ())
 
@@ -115,6 +123,7 @@ def prepare(
             checking.result()
         settling = pool.submit(settle.finish, context, observed)
         choice = choose(context, observed)
+        asking = pool.submit(drift.look, engine, observed.without(leaving).containers)
         complete = all(observed.of(replica.name) for replica in choice.profile.replicas)
         finding = None if complete else pool.submit(engine.compose_version)
         with context.span("load the probes"):
@@ -135,4 +144,22 @@ def prepare(
                 foreseen = plan.build(context, observed, choice, references)
         with context.span("read credentials"):
             kept = reading.result() if reading else credentials.look(engine, observed)
-    return Situation(observed, choice, foreseen, kept, ended, tuple(restored))
+        changed = drift.changed(context, observed, foreseen.blueprint.overrides, asking.result())
+        drifted, observed = _remove_drifted(context, observed, changed)
+    return Situation(observed, choice, foreseen, kept, ended, tuple(restored), drifted=drifted)
+
+
+def _remove_drifted(
+    context: Context, observed: Observed, changed: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[str, ...], Observed]:
+    """Remove the containers with other limits than they were made with, as no request gives back all of them.
+
+    changed: by id how they differ. Returns a line for each replica, and what is left.
+    """
+    gone = [container for container in observed.containers if container.id in changed]
+    lines = []
+    for container in gone:
+        lines.append(f"{container.labels.get(names.REPLICA)}: {', '.join(changed[container.id])}; given back")
+        context.tell(container.labels.get(names.REPLICA, ""), Phase.HEALING, lines[-1].partition(": ")[2])
+    each(lambda container: context.engine.remove_container(container.id), gone)
+    return tuple(lines), observed.without(gone)

@@ -9,6 +9,8 @@ from typing import ClassVar, Final
 EXIT_REFUSED: Final = 1
 EXIT_DAMAGED: Final = 65
 """EX_DATAERR of sysexits.h: the data is damaged."""
+EXIT_NO_MEANS: Final = 71
+"""EX_OSERR: the system gives too few threads, open files or too little memory."""
 EXIT_UNWRITABLE: Final = 74
 """EX_IOERR: the data cannot be written."""
 EXIT_IN_USE: Final = 75
@@ -36,6 +38,12 @@ class DamagedDataError(StartError):
     """The daemon's data is damaged: no start succeeds until it is restored or discarded."""
 
     exit_status = EXIT_DAMAGED
+
+
+class NoMeansError(StartError):
+    """The limits that the daemon runs under are too small for it."""
+
+    exit_status = EXIT_NO_MEANS
 
 
 class UnwritableError(StartError):

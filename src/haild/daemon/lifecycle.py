@@ -12,15 +12,22 @@ import fcntl
 import gc
 import logging
 import os
+import resource
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from haild.daemon.errors import NoMeansError
 from haild.transfer import memory
 
 STOP_DEADLINE: Final = 1.0
 """Seconds from SIGTERM until what still runs is cut off."""
+
+_THREADS: Final = 8
+"""Threads that a daemon must be able to start: its database's, those of name look-ups and of reading and writing."""
+_DESCRIPTORS: Final = 48
 
 logger = logging.getLogger(__name__)
 
@@ -83,11 +90,38 @@ def go_to_background() -> None:
 def run(main: Main) -> int:
     """Run `main` until it returns or a signal ends it. Returns the exit status: 0 for an orderly end.
 
-    SIGTERM and SIGINT set the event handed to `main`; STOP_DEADLINE seconds later the rest is cut off.
+    SIGTERM and SIGINT set the event handed to `main`; STOP_DEADLINE seconds later the rest is cut off. Raises
+    NoMeansError where the limits of the process are too small to serve at all.
     """
+    _check_means()
     memory.keep_freed()
     gc.freeze()  # no collection need walk through all that was loaded: that takes some 15 ms each time
     return asyncio.run(_supervise(main))
+
+
+def _check_means() -> None:
+    """See that threads and descriptors suffice. A daemon that lacks them would start, and fail at each request."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < _DESCRIPTORS:
+        raise NoMeansError(f"only {hard} files may be open at once, and {_DESCRIPTORS} is the least (ulimit -n)")
+    if soft != resource.RLIM_INFINITY and soft < _DESCRIPTORS:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, hard))
+    done = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(_THREADS):
+            thread = threading.Thread(target=done.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except (RuntimeError, MemoryError) as error:
+        raise NoMeansError(
+            f"only {len(started)} threads can be started, and {_THREADS} is the least: the limit of processes or of "
+            "memory is too small"
+        ) from error
+    finally:
+        done.set()
+        for thread in started:
+            thread.join()
 
 
 async def _supervise(main: Main) -> int:

@@ -22,6 +22,7 @@ from hailbox.engine.port import (
     Volume,
 )
 from hailbox.model import names
+from hailbox.model.limits import Limits
 
 _OLD: Final = re.compile(r"Up (About an? (minute|hour)|\d+ (minute|hour|day|week|month|year)s)\b")
 """How a listing says that a container has run for a minute or longer."""
@@ -111,6 +112,37 @@ def details(answer: Mapping[str, Any]) -> ContainerDetails:
         finished_at=seconds(state["FinishedAt"]),
         restart_count=answer["RestartCount"],
         pid=state["Pid"],
+        limits=limits(answer["HostConfig"]),
+    )
+
+
+_FURTHER: Final = {
+    "MemoryReservation": "memory-reservation",
+    "CpuShares": "cpu-shares",
+    "CpusetCpus": "cpuset-cpus",
+    "CpusetMems": "cpuset-mems",
+    "CpuRealtimeRuntime": "cpu-rt-runtime",
+    "BlkioWeight": "blkio-weight",
+}
+"""The other settings of `docker update` by their names in HostConfig. Memory with swap follows from memory."""
+
+
+def _limit(value: int | None) -> int | None:
+    """`docker update` writes -1 for unlimited; 0 or nothing is what an engine has that cannot limit this."""
+    return max(value, 0) if value else None
+
+
+def limits(host: Mapping[str, Any]) -> Limits:
+    """What a container may use, from its HostConfig; podman leaves out what is not set."""
+    cpus = (host.get("NanoCpus") or 0) / 1e9
+    if not cpus and (host.get("CpuQuota") or 0) > 0:
+        cpus = host["CpuQuota"] / (host.get("CpuPeriod") or 100_000)
+    return Limits(
+        memory=_limit(host.get("Memory")),
+        pids=_limit(host.get("PidsLimit")),
+        cpus=cpus,
+        restart=(host.get("RestartPolicy") or {}).get("Name") or "no",
+        others=tuple(f"{name} {host[key]}" for key, name in _FURTHER.items() if host.get(key)),
     )
 
 
