@@ -21,7 +21,7 @@ test-full: setup clients ## The same with every crash point and fault in place o
 test-second-engine: setup ## The tests of stacks and faults on a second engine, 26.1, in a container of the first; takes root.
 	@.venv/bin/python scripts/checks.py second
 
-ENGINES = second_engine newest_engine over_ssh registry podman rootless_podman
+ENGINES = second_engine newest_engine over_ssh registry podman rootless
 test-engines: setup ## The verbs on every other engine that can be had here; writes the table in docs/engines.md. Takes root.
 	HAILBOX_FULL=1 .venv/bin/python -m pytest -v $(ENGINES:%=tests/stack/test_%.py)
 

@@ -13,6 +13,7 @@ from support.enginestack import ROOT
 
 ENGINE_26 = Path(__file__).parent / "engine26"
 ENGINE_28 = Path(__file__).parent / "engine28"
+ROOTLESS_26 = Path(__file__).parent / "rootless26"
 PODMAN_5 = Path(__file__).parent / "podman5"
 
 

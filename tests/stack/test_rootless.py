@@ -1,4 +1,4 @@
-"""Every verb on Podman 5.4 without the administrator's rights, in a container of the first engine."""
+"""Every verb on engines without the administrator's rights, in containers of the first engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from support import nestedengine
 from support.enginestack import Stack
 from support.engineverbs import Verbs
-from support.nestedpodman import NestedPodman
+from support.nestedengine import NestedEngine
+from support.nesteduser import NestedPodman, NestedRootlessDocker
 
 pytestmark = [
     pytest.mark.timeout(400),
@@ -20,27 +21,27 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def podman() -> Iterator[NestedPodman]:
-    """Such a Podman, with hailbox's images."""
+@pytest.fixture(params=[NestedPodman, NestedRootlessDocker])
+def engine(request: pytest.FixtureRequest) -> Iterator[NestedEngine]:
+    """Such an engine, with hailbox's images."""
     nestedengine.prepare()
-    engine = NestedPodman.started()
+    made: NestedEngine = request.param.started()
     try:
-        engine.load()
-        yield engine
+        made.load()
+        yield made
     finally:
-        engine.close()
+        made.close()
 
 
-def test_verbs_on_rootless_podman(podman: NestedPodman, tmp_path: Path) -> None:
-    with podman.entered():
+def test_verbs_without_rights(engine: NestedEngine, tmp_path: Path) -> None:
+    with engine.entered():
         stack = Stack("test-rootless", tmp_path)
         try:
             verbs = Verbs(stack)
             verbs.exercise("in a container")
         finally:
             stack.run("destroy", ok=False)
-        assert verbs.engine.startswith("Podman 5.")
+        assert verbs.engine.startswith("Podman 5." if isinstance(engine, NestedPodman) else "Docker 26.1")
         assert "rootless" in verbs.engine
         assert stack.labelled() == []
         stack.client.close()
