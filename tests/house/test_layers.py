@@ -82,7 +82,7 @@ ALLOWED: dict[str, set[str]] = {
     "haild.tabled": {*_SHARED, "haild.http"},
     "haild.tabled.http": {
         *("haild.tabled.bodies", "haild.tabled.metadata", "haild.tabled.operations", "haild.tabled.s3"),
-        *("haild.http", "haild.transfer", "haild.wire"),
+        *("haild.client", "haild.daemon", "haild.http", "haild.transfer", "haild.wire"),
     },
     "haild.tabled.operations": {
         *("haild.tabled.bodies", "haild.tabled.encryption", "haild.tabled.metadata", "haild.tabled.s3", "haild.wire"),

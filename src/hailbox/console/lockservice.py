@@ -86,10 +86,12 @@ def read(context: Context, cld: str, replicas: Sequence[str]) -> LockService:
     """What the replica `cld` holds. Raises NotWorkingError where its image is not ours, and what `exec` raises."""
     said = execute(context, cld, ["python3", "-m", "haild.cld", "admin", "--json"])
     named = execute(context, cld, ["python3", "-c", _RESOLVE, *replicas])
+    state = execute(context, cld, ["python3", "-m", "haild.daemon.insight", "state"])
     try:
         content = json.loads(said.output)
         addresses = json.loads(named.output) if named.status == 0 else {}
-        return _understood(content, addresses)
+        leases = json.loads(state.output)["leases"] if state.status == 0 else {}
+        return _understood(content, addresses, leases)
     except (ValueError, KeyError, TypeError) as error:
         raise NotWorkingError(
             f"{cld} does not tell what it holds: {said.errors.decode(errors='replace').strip()[-200:] or error}",
@@ -97,14 +99,14 @@ def read(context: Context, cld: str, replicas: Sequence[str]) -> LockService:
         ) from error
 
 
-def _understood(content: Mapping[str, Any], addresses: Mapping[str, str]) -> LockService:
+def _understood(content: Mapping[str, Any], addresses: Mapping[str, str], leases: Mapping[str, float]) -> LockService:
     def holder(address: str) -> str:
         return addresses.get(address.rpartition(":")[0].strip("[]"), address)
 
     sessions = tuple(
         Session(
             each["id"], each["user"], holder(each["address"]), each["transport"], each["age"], each["lease"],
-            each.get("left"), each["locks"],
+            leases.get(each["id"]), each["locks"],
         )
         for each in content["sessions"]
     )  # fmt: skip

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
+from hailbox.console import scrape
 from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState, Usage
 from hailbox.model import names
@@ -21,6 +22,8 @@ EVERY: Final = 5.0
 """Seconds between two samples."""
 KEPT: Final = 600.0
 """Seconds for which they are kept."""
+COUNTED: Final = 10.0
+"""Seconds between two counts of requests, each of which runs a program in every container."""
 MEASURED: Final = 30.0
 """Seconds between two measurements of the data, which walk through all files."""
 
@@ -37,6 +40,8 @@ class Sample:
     """Share of one core since the sample before."""
     traffic: float
     """Bytes a second, received and sent, since the sample before."""
+    requests: float | None = None
+    """Requests a second since the sample before that counted them; None where none did."""
 
 
 @dataclass
@@ -57,6 +62,9 @@ class Resources:
         self._tracks: dict[str, _Track] = {}
         self._ended = threading.Event()
         self._measured = -MEASURED
+        self._counted = -COUNTED
+        self._totals: dict[str, tuple[str, float, float]] = {}
+        self._rates: dict[str, float] = {}
         self.volumes: Mapping[str, int] = {}
         """By replica: bytes of its data."""
 
@@ -105,6 +113,11 @@ class Resources:
         with ThreadPoolExecutor(max_workers=len(running)) as pool:
             usages = list(pool.map(lambda container: _usage(context, container), running))
         now = time.time()
+        if not self._wanted():
+            self._rates = {}
+        elif time.monotonic() - self._counted >= COUNTED:
+            self._counted = time.monotonic()
+            self._count(context, running)
         for container, usage in zip(running, usages, strict=True):
             if usage is not None:
                 self._note(container, now, usage)
@@ -125,7 +138,23 @@ class Resources:
         seconds = max(0.001, now - then)
         processor = max(0.0, usage.processor - earlier.processor) / seconds
         traffic = max(0, usage.received + usage.sent - earlier.received - earlier.sent) / seconds
-        track.samples.append(Sample(now, usage.memory, processor, traffic))
+        rate = self._rates.get(container.labels[names.REPLICA])
+        track.samples.append(Sample(now, usage.memory, processor, traffic, rate))
+
+    def _count(self, context: Context, running: Sequence[Container]) -> None:
+        """Ask every daemon how many requests it has answered."""
+        with ThreadPoolExecutor(max_workers=len(running)) as pool:
+            texts = list(pool.map(lambda container: scrape.read(context, container), running))
+        for container, text in zip(running, texts, strict=True):
+            replica, now = container.labels[names.REPLICA], time.monotonic()
+            if text is None:
+                self._rates.pop(replica, None)
+                continue
+            total = scrape.total(text)
+            before = self._totals.get(replica)
+            self._totals[replica] = (container.id, now, total)
+            if before is not None and before[0] == container.id and total >= before[2]:
+                self._rates[replica] = (total - before[2]) / max(0.001, now - before[1])
 
 
 def _usage(context: Context, container: Container) -> Usage | None:

@@ -7,13 +7,14 @@ import contextlib
 import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from hailbox.console import actions
+from hailbox.console import actions, scrape
 from hailbox.console import objects as stored
 from hailbox.console.changes import in_thread
 from hailbox.console.console import Console
@@ -22,10 +23,12 @@ from hailbox.console.pages import bench, cld, faults, objects
 from hailbox.console.pages import map as map_page
 from hailbox.console.pages import replica as replica_page
 from hailbox.console.pages.page import Page
-from hailbox.console.state import Problem, View
+from hailbox.console.state import Health, Problem, View
 from hailbox.console.templating import Templates
 from hailbox.context import Context
+from hailbox.engine.port import ContainerState
 from hailbox.model.errors import HailboxError
+from hailbox.observe import observe
 from haild.client.http import RefusedError, ServiceError
 
 PAGES: Final = (
@@ -61,6 +64,7 @@ class Server:
             if page.every:
                 self.app.router.add_get(f"/live{page.path}", self._live(page))
         self.app.router.add_post("/do", self._do)
+        self.app.router.add_get("/metrics", self._metrics)
         self.app.router.add_get("/download", self._download)
         self.app.router.add_get("/static/{name}", self._static)
 
@@ -68,8 +72,9 @@ class Server:
     async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         guard = self._console.guard
         given = request.query.get("token") if request.path == "/" else None
-        token = given or request.cookies.get(guard.cookie)
         headers = request.headers
+        scheme, _, bearer = headers.get("Authorization", "").partition(" ")  # Prometheus keeps no cookies
+        token = given or (bearer if scheme == "Bearer" else request.cookies.get(guard.cookie))
         if why := guard.refusal(request.method, headers.get("Host"), headers.get("Origin"), token):
             return web.Response(status=403, text=f"403: {why}\n", headers=HEADERS)
         if given is not None:
@@ -176,6 +181,34 @@ class Server:
                 await stream.write(b": alive\n\n")
                 spoke = loop.time()
             await console.changes.wait(seen, 1.0 if tail else page.every)
+
+    async def _metrics(self, _request: web.Request) -> web.StreamResponse:
+        """What the daemons count, for Prometheus."""
+        console = self._console
+        context, view = console.context(), console.view
+
+        def gather() -> str:
+            observed = observe(context.engine, context.stack)
+            running = [
+                (name, container)
+                for name, container in scrape.containers(observed.containers)
+                if container.state is ContainerState.RUNNING and view.replica(name) is not None
+            ]
+            with ThreadPoolExecutor(max_workers=8) as pool:
+                texts = list(pool.map(lambda each: scrape.read(context, each[1]), running))
+            latest = {replica.name: console.resources.latest(replica.name) for replica in view.replicas}
+            return scrape.page(
+                {name: text for (name, _), text in zip(running, texts, strict=True)},
+                {replica.name: replica.service for replica in view.replicas},
+                {replica.name: replica.health is Health.WORKS for replica in view.replicas},
+                {name: sample.memory for name, sample in latest.items() if sample is not None},
+            )
+
+        try:
+            text = await in_thread(gather)
+        except HailboxError as error:
+            return web.Response(status=503, text=f"{error.problem}\n")
+        return web.Response(body=text.encode(), headers={"Content-Type": scrape.CONTENT_TYPE})
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         """An object of tabled or iwhd, which no browser takes for a page of ours."""

@@ -40,7 +40,7 @@ def main() -> int:
         if not arguments.foreground:
             lifecycle.go_to_background()
         with lifecycle.pid_file(arguments.pid or chosen.pid_file):
-            return lifecycle.run(functools.partial(serve, chosen, secrets))
+            return lifecycle.run(functools.partial(serve, chosen, secrets), "chunkd")
     except (StartError, settings.SettingsError, lifecycle.PidFileLockedError, OSError) as error:
         with contextlib.suppress(OSError):
             print(f"chunkd: {error}", file=sys.stderr)  # noqa: T201 - it may not log yet

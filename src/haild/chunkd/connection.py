@@ -258,6 +258,12 @@ class Connection(asyncio.BufferedProtocol):
     # What handlers use.
 
     @property
+    def peer(self) -> str:
+        """The client's address; empty once it is gone."""
+        name = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return str(name[0]) if isinstance(name, tuple) and name else ""
+
+    @property
     def transport(self) -> asyncio.Transport:
         """The transport. Raises ConnectionClosedError if there is none any more."""
         if self._transport is None or self._closed or self._transport.is_closing():

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import sqlite3
 import ssl
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,7 @@ from haild.chunkd.bodies import FinishedBody
 from haild.chunkd.catalog import CatalogError, StoredObject
 from haild.chunkd.check import Checker
 from haild.chunkd.connection import Connection, ConnectionClosedError
+from haild.chunkd.insight import note
 from haild.chunkd.listing import write_listing
 from haild.chunkd.reading import BodyFile, DamagedError
 from haild.chunkd.store import INLINE_SIZE, RefusedError, Store
@@ -63,6 +65,7 @@ class Session:
         self._secret: bytes | None = None
         self._table: int | None = None
         self._first = True
+        self._code = ResponseCode.SUCCESS
 
     @property
     def logged_in(self) -> bool:
@@ -70,7 +73,25 @@ class Session:
         return self._secret is not None
 
     def handle(self, request: Request) -> Work | None:
-        """Handle a request at once, or return the coroutine that does."""
+        """Handle a request at once, or return the coroutine that does; count it."""
+        began = time.perf_counter()
+        self._code = ResponseCode.SUCCESS
+        work = self._handle(request)
+        if work is not None:
+            return self._counted(work, request, began)
+        note(self._connection, request, self._code, began)
+        return None
+
+    async def _counted(self, work: Work, request: Request, began: float) -> None:
+        try:
+            await work
+        except BaseException:
+            self._code = ResponseCode.INTERNAL_ERROR
+            raise
+        finally:
+            note(self._connection, request, self._code, began)
+
+    def _handle(self, request: Request) -> Work | None:
         first, self._first = self._first, False
         if not request.well_formed:
             return self._refuse_and_close(request, ResponseCode.INVALID_ARGUMENT)
@@ -99,12 +120,14 @@ class Session:
         return None
 
     def _refuse(self, request: Request, code: ResponseCode) -> Work | None:
+        self._code = code
         if request.content_length:
             return self._refuse_after_content(request, code)
         self._connection.send(_plain(request, code))
         return None
 
     async def _refuse_after_content(self, request: Request, code: ResponseCode, *, close: bool = False) -> None:
+        self._code = code
         # libhail sends all content before it reads the response (section 6.5).
         await self._connection.discard_content()
         self._connection.send(_plain(request, code))
@@ -112,6 +135,7 @@ class Session:
             self._connection.close()
 
     def _refuse_and_close(self, request: Request, code: ResponseCode) -> Work | None:
+        self._code = code
         if request.well_formed and 0 < request.content_length <= MAXIMUM_LENGTH:
             return self._refuse_after_content(request, code, close=True)
         self._connection.send(_plain(request, code))

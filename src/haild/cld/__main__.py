@@ -9,10 +9,11 @@ import signal
 import sys
 from pathlib import Path
 
-from haild.cld import admin
+from haild.cld import admin, insight
 from haild.cld.server import Server
 from haild.daemon import lifecycle, log, options, settings
 from haild.daemon.errors import StartError
+from haild.daemon.insight import HERE
 from haild.daemon.secrets import read as read_secrets
 from haild.wire.cld import messages as cld
 
@@ -35,6 +36,8 @@ def _arguments() -> argparse.ArgumentParser:
 async def _serve(stop: asyncio.Event, arguments: argparse.Namespace, port: int) -> None:
     secrets = read_secrets(arguments.secrets) if arguments.secrets is not None else None
     server = await Server.start(arguments.data, port, secrets)
+    server.service.on_answer = insight.note
+    HERE.state = insight.leases(lambda: list(server.service.registry.sessions.values()))
     try:
         if arguments.port_file is not None:
             lifecycle.write_port_file(arguments.port_file, str(server.port))
@@ -56,7 +59,7 @@ def main() -> int:
         if not arguments.foreground:
             lifecycle.go_to_background()
         with lifecycle.pid_file(arguments.pid):
-            return lifecycle.run(lambda stop: _serve(stop, arguments, port))
+            return lifecycle.run(lambda stop: _serve(stop, arguments, port), "cld")
     except (StartError, settings.SettingsError, lifecycle.PidFileLockedError, OSError) as error:
         logger.error("%s", error)
         return getattr(error, "exit_status", StartError.exit_status)

@@ -97,6 +97,8 @@ class Machine:
         self.operations = Operations(self.changes, self.tree, sessions, self.registry.notify, wall)
         self.challenger = Challenger(self.registry, self.operations, self._respond)
         self._wall = wall
+        self.on_answer: Callable[[Request, int], None] = lambda call, code: None
+        """Hears of each request of a session that was answered, and the code; without I/O, please."""
 
     def restore(self, stored: Stored, now: float) -> None:
         """Take what the store holds, before anything else. Sessions get a full new lease."""
@@ -354,6 +356,7 @@ class Machine:
             response = _error(call, refusal.code)
         except xdr.XdrError:
             response = _error(call, ErrorCode.BAD_PKT)
+        self.on_answer(call, response.code)
         self._respond(call, response)
         if response.code == ErrorCode.LOCK_PENDING:
             self.challenger.wanted(call)

@@ -26,6 +26,8 @@ from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 from yarl import URL
 
+from haild.wire import traceparent
+
 CONNECT_DEADLINE: Final = 5.0
 """Seconds until a connection must be there."""
 
@@ -250,6 +252,8 @@ class ServiceClient(abc.ABC):
         connection whose response was not read to its end is closed.
         """
         url = URL(address, encoded=True)
+        if (trace := traceparent.CURRENT.get()) is not None:
+            headers = {**(headers or {}), traceparent.HEADER: trace.header}
         with _failures(url.authority):
             response = await self._session.request(
                 method, url, headers=headers, data=data, allow_redirects=False, expect100=waits

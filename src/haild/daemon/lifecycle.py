@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from haild.daemon import insight
 from haild.daemon.errors import NoMeansError
 from haild.transfer import memory
 
@@ -87,8 +88,10 @@ def go_to_background() -> None:
     os.close(null)
 
 
-def run(main: Main) -> int:
+def run(main: Main, service: str) -> int:
     """Run `main` until it returns or a signal ends it. Returns the exit status: 0 for an orderly end.
+
+    `service`: the daemon's name. Readers get insight into it meanwhile (`haild.daemon.insight`).
 
     SIGTERM and SIGINT set the event handed to `main`; STOP_DEADLINE seconds later the rest is cut off. Raises
     NoMeansError where the limits of the process are too small to serve at all.
@@ -96,7 +99,12 @@ def run(main: Main) -> int:
     _check_means()
     memory.keep_freed()
     gc.freeze()  # no collection need walk through all that was loaded: that takes some 15 ms each time
-    return asyncio.run(_supervise(main))
+
+    async def seen(stop: asyncio.Event) -> None:
+        async with insight.listening(service):
+            await main(stop)
+
+    return asyncio.run(_supervise(seen))
 
 
 def _check_means() -> None:

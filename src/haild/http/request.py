@@ -180,7 +180,7 @@ class Request:
 
     __slots__ = (
         *("_chunked", "_connection", "_head", "_silent", "answered", "body", "continued", "headers"),
-        *("keep_alive", "length", "method", "own_address", "remote", "status", "target", "version"),
+        *("keep_alive", "length", "method", "own_address", "remote", "sent", "status", "target", "version"),
     )
 
     def __init__(self, head: Head, connection: Connection) -> None:
@@ -201,6 +201,8 @@ class Request:
         """The address at which the connection arrived."""
         self.status = 0
         """Of the answer, once it has begun."""
+        self.sent = 0
+        """Bytes of the answer's body, as far as it has begun."""
         self.answered = False
         self.continued = False
         """Whether the client has been asked for the body."""
@@ -251,6 +253,7 @@ class Request:
         head, self._head = self._head, b""
         connection = self._connection
         if self._chunked:
+            self.sent += len(piece)
             connection.write(head, b"%x\r\n" % len(piece), piece, b"\r\n")
         else:
             connection.write(head, piece)
@@ -298,6 +301,8 @@ class Request:
             raise ValueError("a header of the answer has a line break or a NUL")
         self.status = status
         self._silent = self.method == "HEAD" or status in (204, 304)
+        if length and not self._silent:
+            self.sent = length
         return f"{text}{more}\r\n\r\n".encode("utf-8", "surrogateescape")
 
 

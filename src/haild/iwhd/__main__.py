@@ -54,7 +54,7 @@ def run(options: Options) -> int:
     from haild.iwhd.daemon import serve
 
     with lifecycle.pid_file(autostart.PID_FILE.absolute() if options.autostart else None):
-        return lifecycle.run(lambda stop: serve(options, chosen, stop))
+        return lifecycle.run(lambda stop: serve(options, chosen, stop), "iwhd")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

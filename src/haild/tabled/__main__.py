@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             configuration.require_cld(settings)
             check_database(settings.directory)
             daemon = Daemon(settings)
-            return lifecycle.run(daemon.run)
+            return lifecycle.run(daemon.run, "tabled")
     except (StartError, lifecycle.PidFileLockedError, OSError) as error:
         sys.stderr.write(f"tabled: {error}\n")
         return getattr(error, "exit_status", StartError.exit_status)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from html import escape
 from typing import Any, Final, Protocol
 
+from haild.daemon.insight import HERE
 from haild.http.origin import host_refusal, page_refusal
 from haild.http.request import Request
 
@@ -113,9 +114,9 @@ def page(state: Mapping[str, Any]) -> str:
 
 
 _COUNTERS = {
-    "tabled_errors_total": ("Requests that were answered with an error.", "counters", "errors"),
-    "tabled_replication_scans_total": ("Searches for bodies with too few copies.", "replication", "scans"),
-    "tabled_replication_restored_total": ("Copies made again.", "replication", "restored"),
+    "tabled_errors": ("Requests that were answered with an error.", "counters", "errors"),
+    "tabled_replication_scans": ("Searches for bodies with too few copies.", "replication", "scans"),
+    "tabled_replication_restored": ("Copies made again.", "replication", "restored"),
 }
 _GAUGES = {
     "tabled_buckets": ("Buckets.", "counters", "buckets"),
@@ -131,21 +132,27 @@ _GAUGES = {
 
 def metrics(state: Mapping[str, Any], statistics: Statistics) -> str:
     """Prometheus' text format, version 0.0.4."""
-    lines = ["# HELP tabled_requests_total Answers given.", "# TYPE tabled_requests_total counter"]
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # they take long to load
+
+    from haild.daemon import metrics as shared
+
+    answers = CounterMetricFamily("tabled_requests", "Answers given.", labels=["action", "status"])
     for (action, status), count in sorted(statistics.answers.items()):
-        lines.append(f'tabled_requests_total{{action="{action}",status="{status}"}} {count}')
-
-    def family(name: str, kind: str, text: str, value: object) -> None:
-        lines.extend((f"# HELP {name} {text}", f"# TYPE {name} {kind}", f"{name} {value}"))
-
-    family("tabled_master", "gauge", "Whether this process serves.", int(state["state"] == "Master"))
-    family("tabled_cld_session", "gauge", "Whether there is a session with CLD.", int(state["in_session"]))
+        answers.add_metric([action, str(status)], count)
     started = round(statistics.started, 3)
-    family("tabled_start_time_seconds", "gauge", "Start of the process, seconds since 1970.", started)
-    for kind, families in (("counter", _COUNTERS), ("gauge", _GAUGES)):
-        for name, (text, group, key) in families.items():
-            if key in state[group]:
-                family(name, kind, text, int(state[group][key]))
-    lines += ["# HELP tabled_node_up Whether a storage node is up.", "# TYPE tabled_node_up gauge"]
-    lines += [f'tabled_node_up{{node="{node["id"]}"}} {int(node["up"])}' for node in state["nodes"]]
-    return "\n".join(lines) + "\n"
+    families = [
+        answers,
+        shared.gauge("tabled_master", "Whether this process serves.", int(state["state"] == "Master")),
+        shared.gauge("tabled_cld_session", "Whether there is a session with CLD.", int(state["in_session"])),
+        shared.gauge("tabled_start_time_seconds", "Start of the process, seconds since 1970.", started),
+    ]
+    for make, known in ((shared.counter, _COUNTERS), (shared.gauge, _GAUGES)):
+        families += [
+            make(name, text, int(state[group][key]))
+            for name, (text, group, key) in known.items()
+            if key in state[group]
+        ]
+    nodes = GaugeMetricFamily("tabled_node_up", "Whether a storage node is up.", labels=["node"])
+    for node in state["nodes"]:
+        nodes.add_metric([str(node["id"])], int(node["up"]))
+    return shared.render([*families, nodes, *shared.requests(HERE), *shared.process(HERE)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
-import re
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from haild.tabled import tdbadm
 from haild.tabled.metadata import schema, users
@@ -52,12 +52,17 @@ def test_status_port(s3: Any, bucket: str, stack: Stack, status_port: int) -> No
     metrics = requests.get(f"{url}/metrics", timeout=5).text
     assert 'tabled_requests_total{action="s3:PutObject",status="200"}' in metrics
     assert 'tabled_node_up{node="1"} 1' in metrics
-    families = re.findall(r"^# TYPE (\S+) (counter|gauge)$", metrics, re.MULTILINE)
-    assert len({name.removesuffix("_total") for name, _ in families}) == len(families)
-    assert all(name.endswith("_total") is (kind == "counter") for name, kind in families)
-    samples = re.findall(r"^([a-z_]+)(?:\{[^}]*\})? \d+(?:\.\d+)?$", metrics, re.MULTILINE)
-    assert set(samples) == {name for name, _ in families}
-    assert len(samples) + 2 * len(families) == len(metrics.splitlines())
+    families = list(text_string_to_metric_families(metrics))
+    assert len({family.name for family in families}) == len(families)
+    assert {family.type for family in families} == {"counter", "gauge", "histogram"}
+    for family in families:
+        assert family.documentation
+        for sample in family.samples:
+            assert sample.name.endswith("_total") is (family.type == "counter")
+    counted = {
+        s.labels["operation"]: s.value for f in families for s in f.samples if s.name == "haild_requests_total"
+    }
+    assert counted["PutObject"] >= 1
     assert requests.get(f"{url}/?x", timeout=5).status_code == 404
     assert requests.post(f"{url}/", timeout=5).status_code == 400
 

@@ -18,7 +18,8 @@ async def gather(console: Console, _query: Query) -> dict[str, Any]:
         size = console.resources.volumes.get(replica.name)
         rows.append((replica, latest, size))
         if latest:
-            figures[replica.name] = f"{words.size(latest.memory)}, {latest.processor:.0%} CPU"
+            rate = f", {latest.requests:.1f} req/s" if latest.requests is not None else ""
+            figures[replica.name] = words.size(latest.memory) + rate
     return {"rows": rows, "map": drawing.draw(console.view, figures)}
 
 

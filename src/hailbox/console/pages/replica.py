@@ -77,6 +77,12 @@ def plots(samples: list[Sample]) -> dict[str, Any]:
         "Processor": plot.line(
             "Processor", [(s.time, s.processor) for s in samples], show=lambda share: f"{share:.1%}", **edges
         ),
+        "Requests": plot.line(
+            "Requests",
+            [(s.time, s.requests) for s in samples if s.requests is not None],
+            show=lambda rate: f"{rate:.1f}/s",
+            **edges,
+        ),
         "Network": plot.line(
             "Network", [(s.time, s.traffic) for s in samples], show=lambda rate: f"{words.size(rate)}/s", **edges
         ),

@@ -9,7 +9,7 @@ A refusal by the server raises ChunkError with its code, and the connection stay
 connection raises OSError (TimeoutError included); the connection is then closed.
 """
 
-from haild.client.chunk.connection import ChunkError, Connection, Metadata, Part, Put, Reader, RemainingBody
+from haild.client.chunk.connection import ChunkError, Connection, Metadata, Part, Put, Reader, RemainingBody, observer
 from haild.client.chunk.pool import Pool
 from haild.wire.chunk.listing import ListedObject
 from haild.wire.chunk.messages import CheckState, ResponseCode
@@ -26,4 +26,5 @@ __all__ = [
     "Reader",
     "RemainingBody",
     "ResponseCode",
+    "observer",
 ]

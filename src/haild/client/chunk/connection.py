@@ -6,15 +6,17 @@ import asyncio
 import hashlib
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
 from haild.client.chunk.channel import Channel
+from haild.wire import traceparent
 from haild.wire.chunk import messages as wire
 from haild.wire.chunk.listing import ListedObject, ListingParser
 from haild.wire.chunk.messages import CheckState, Operation, RequestFlag, Response, ResponseCode, ResponseFlag
+from haild.wire.traceparent import Trace
 
 STALL: Final = 30.0
 """Seconds that a single read or write may wait for the node."""
@@ -22,6 +24,17 @@ JOINED: Final = 1 << 16
 """Bytes of the largest first piece that is copied after the request, to be sent with it."""
 READ_SIZE: Final = 1 << 18
 """Bytes of the largest block a Reader gives."""
+
+
+class Observer:
+    """Hears of operations on behalf of requests that are followed; the protocol has no room for their ids."""
+
+    def __init__(self) -> None:
+        self.begun: Callable[[Operation, bytes, Trace], None] = lambda operation, key, trace: None
+
+
+observer: Final = Observer()
+"""That of this process; a server that wants to hear puts its function there."""
 
 
 class ChunkError(Exception):
@@ -264,6 +277,8 @@ class Connection:
         if self._busy:
             raise RuntimeError("an operation is under way on this connection")
         self._busy = True
+        if (trace := traceparent.CURRENT.get()) is not None:
+            observer.begun(operation, key, trace)
         return request
 
     async def _ask(

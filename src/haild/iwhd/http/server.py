@@ -15,6 +15,7 @@ from haild.daemon.errors import StartError
 from haild.daemon.plaintext import printable
 from haild.iwhd.http import attributes as attributeapi
 from haild.iwhd.http import bucket as bucketapi
+from haild.iwhd.http import insight
 from haild.iwhd.http import object as objectapi
 from haild.iwhd.http import root as rootapi
 from haild.iwhd.http.body import expects_continue
@@ -61,6 +62,7 @@ HANDLERS: Final[Mapping[tuple[str, Kind], Handler]] = {
     ("GET", "root"): rootapi.get_root,
     ("POST", "root"): rootapi.post_root,
     ("GET", "health"): rootapi.get_health,
+    ("GET", "metrics"): insight.get_metrics,
     ("GET", "providers"): rootapi.get_providers,
     ("GET", "provider"): rootapi.get_provider,
     ("POST", "provider"): rootapi.post_provider,
@@ -96,6 +98,12 @@ def make_server(site: Site) -> web.Server:
     """The protocol factory of `site`, for a listening socket."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        with insight.followed(request) as done:
+            response = await _handle(request)
+            done(response)
+            return response
+
+    async def _handle(request: web.BaseRequest) -> web.StreamResponse:
         reply = await answer(site, request)
         if expects_continue(request) and not request.content.is_eof():
             # No body comes any more: there is nothing to wait for before closing.

@@ -9,14 +9,16 @@ import contextlib
 import logging
 import random
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from haild.daemon.insight import HERE
 from haild.http import request as http
 from haild.http.parser import Refusal
 from haild.http.server import HttpServer, Limits
 from haild.tabled.bodies.placement import Piece
-from haild.tabled.http import routes
+from haild.tabled.http import insight, routes
 from haild.tabled.metadata.port import (
     BodyMissingError,
     BucketMissingError,
@@ -33,6 +35,7 @@ from haild.tabled.s3 import addressing, headers
 from haild.tabled.s3.authentication import Authenticator, Identity, RequestFacts
 from haild.tabled.s3.errors import S3Error
 from haild.transfer import splice
+from haild.wire import traceparent
 from haild.wire.s3 import xml as s3xml
 
 SERVER: Final = "tabled 0.5.2"
@@ -55,6 +58,7 @@ HEAD_LIMIT: Final = 1 << 14
 """Bytes of the first line, and of each other line of a request's head."""
 
 logger = logging.getLogger(__name__)
+_random: Final = random.Random()  # noqa: S311 - ids, no secrets
 
 _VERSIONS: Final = ((1, 1), (1, 0))
 _OF_STORAGE: Final[dict[type[StorageError], tuple[str, str]]] = {
@@ -97,7 +101,12 @@ class S3Server:
     async def handle(self, request: http.Request) -> None:
         """Answer one request."""
         self.requests += 1
+        began = time.perf_counter()
         request_id = _new_request_id()
+        header = request.headers.get(traceparent.HEADER)
+        followed = header is not None or HERE.watching
+        if followed:
+            traceparent.CURRENT.set(traceparent.received(header, _random))
         upload = request.length is None or request.length > SMALLEST_BLOCK
         self._uploads += upload
         action = ""
@@ -128,6 +137,9 @@ class S3Server:
         finally:
             self._uploads -= upload
         self.on_answer(action, request.status)
+        insight.note(request, call, action, request_id, began)
+        if followed:
+            traceparent.CURRENT.set(None)
 
     async def _refuse(self, request: http.Request, call: Request | None, cause: Exception, request_id: str) -> None:
         error = _error_for(cause, request_id)

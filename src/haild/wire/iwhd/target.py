@@ -22,8 +22,8 @@ MAXIMUM_SEGMENTS: Final = 3
 
 RESERVED_OBJECTS: Final = frozenset({"_default", "_new", "_policy", "_query"})
 RESERVED_ATTRIBUTES: Final = frozenset({"_attrs", "_bucket", "_date", "_etag", "_key", "_loc", "_size"})
-RESERVED_BUCKETS: Final = frozenset({"_new", "_providers", "_health"}) | RESERVED_OBJECTS
-"""`_health` is our own: the address of the health check."""
+RESERVED_BUCKETS: Final = frozenset({"_new", "_providers", "_health", "_metrics"}) | RESERVED_OBJECTS
+"""`_health` and `_metrics` are our own: the addresses of the health check and of the counts."""
 
 ROLE_HEADER: Final = "X-redhat-role"
 MASTER_ROLE: Final = "master"
@@ -33,7 +33,17 @@ ETAG_HEADER: Final = "X-iwhd-etag"
 VALUE_HEADER: Final = "X-redhat-value"
 
 Kind = Literal[
-    "root", "health", "providers", "provider", "primary", "bucket", "query", "object", "attributes", "attribute"
+    "root",
+    "health",
+    "metrics",
+    "providers",
+    "provider",
+    "primary",
+    "bucket",
+    "query",
+    "object",
+    "attributes",
+    "attribute",
 ]
 
 
@@ -94,15 +104,15 @@ def _target(segments: list[str]) -> Target | None:
     match segments:
         case []:
             return Target("root")
-        case ["_health"]:
-            return Target("health")
+        case ["_health" | "_metrics" as word]:
+            return Target("health" if word == "_health" else "metrics")
         case ["_providers"]:
             return Target("providers")
         case ["_providers", name]:
             return Target("provider", name=name)
         case ["_providers", name, "_primary"]:
             return Target("primary", name=name)
-        case ["_providers" | "_health", *_]:
+        case ["_providers" | "_health" | "_metrics", *_]:
             return None
         case [bucket]:
             return Target("bucket", bucket)

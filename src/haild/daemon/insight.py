@@ -1,0 +1,223 @@
+"""What a daemon does, for readers beside it: counts of its requests, and the requests as they end.
+
+Counting takes a third of a microsecond for each request. Events are made only while a reader is there, or was there
+KEPT_FOR seconds ago. Readers come by a Unix socket whose path is in the variable HAILD_INSIGHT, and which only the
+daemon's own user may open; without the variable there is none. In a container:
+
+    python3 -m haild.daemon.insight events [--after N] [--seconds S]     a JSON object on a line for each event
+    python3 -m haild.daemon.insight metrics                              Prometheus' text format
+    python3 -m haild.daemon.insight state                                what else the daemon tells, as JSON
+
+A reader of events ends by itself after S seconds, because the engine does not end a command when the reader of its
+output is gone; the next one goes on after the event N of the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import bisect
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+VARIABLE: Final = "HAILD_INSIGHT"
+KEPT_FOR: Final = 5.0
+KEPT: Final = 5000
+"""Events kept for the next reader, and for a slow one."""
+LINE: Final = 256
+"""Bytes of a reader's request."""
+BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the buckets of durations, in seconds."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Requests of one operation with one status."""
+
+    number: int = 0
+    seconds: float = 0.0
+    received: int = 0
+    sent: int = 0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+
+
+class Insight:
+    """Of one process."""
+
+    def __init__(self) -> None:
+        self.service = ""
+        self.started = time.time()
+        self.tallies: dict[tuple[str, str], Tally] = {}
+        self.watching = False
+        """Whether there is a reader of events, so that they have to be made."""
+        self.state: Callable[[], Mapping[str, Any]] = dict
+        """What else the daemon tells."""
+        self.gauges: Callable[[], str] = str
+        """More lines for `metrics`."""
+        self._events: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
+        self._number = 0
+        self._readers = 0
+        self._waiters: set[asyncio.Event] = set()
+        self._resting: asyncio.TimerHandle | None = None
+
+    def count(self, operation: str, status: str, seconds: float | None, received: int = 0, sent: int = 0) -> None:
+        """A request has ended. `seconds`: how long it took; None where that is not known."""
+        tally = self.tallies.get((operation, status))
+        if tally is None:
+            tally = self.tallies[operation, status] = Tally()
+        tally.number += 1
+        tally.received += received
+        tally.sent += sent
+        if seconds is not None:
+            tally.seconds += seconds
+            tally.buckets[bisect.bisect_left(BOUNDS, seconds)] += 1
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Hand an event to the readers; call it while `watching` only, in the event loop."""
+        self._number += 1
+        text = json.dumps({"number": self._number, **event}, separators=(",", ":"))
+        self._events.append((self._number, text.encode() + b"\n"))
+        asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        for waiter in list(self._waiters):
+            waiter.set()
+
+    # Readers
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one reader."""
+        try:
+            words = (await reader.readline())[:LINE].decode("ascii", "replace").split()
+            if words[:1] == ["events"]:
+                await self._follow(int(words[1]), reader, writer)
+            elif words[:1] == ["metrics"]:
+                from haild.daemon import metrics  # its library takes long to load
+
+                writer.write(metrics.text(self).encode())
+            elif words[:1] == ["state"]:
+                writer.write(json.dumps(self.state()).encode() + b"\n")
+            await writer.drain()
+        except (OSError, ValueError, IndexError) as error:
+            logger.debug("a reader: %s", error)
+        finally:
+            writer.close()
+
+    async def _follow(self, after: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._begin()
+        gone = asyncio.ensure_future(reader.read())
+        event = asyncio.Event()
+        self._waiters.add(event)
+        try:
+            after = after if 0 <= after <= self._number else self._number
+            writer.write(b'{"number":%d,"kind":"begin"}\n' % after)
+            while not gone.done():
+                event.clear()
+                for number, text in list(self._events):
+                    if number > after:
+                        writer.write(text)
+                        after = number
+                await writer.drain()
+                waiting = asyncio.ensure_future(event.wait())
+                await asyncio.wait({gone, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+        finally:
+            self._waiters.discard(event)
+            gone.cancel()
+            self._end()
+
+    def _begin(self) -> None:
+        self._readers += 1
+        self.watching = True
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+
+    def _end(self) -> None:
+        self._readers -= 1
+        if not self._readers:
+            self._resting = asyncio.get_running_loop().call_later(KEPT_FOR, self._rest)
+
+    def _rest(self) -> None:
+        self.watching = False
+        self._events.clear()
+
+
+HERE: Final = Insight()
+"""That of this process."""
+
+
+@contextlib.asynccontextmanager
+async def listening(service: str) -> AsyncIterator[None]:
+    """Let readers come while in the context, if HAILD_INSIGHT says where; a failure is only logged."""
+    HERE.service = HERE.service or service
+    path = os.environ.get(VARIABLE)
+    server = None
+    if path:
+        try:
+            server = await _open(Path(path))
+        except OSError as error:
+            logger.warning("no insight at %s: %s", path, error)
+    try:
+        yield
+    finally:
+        if server is not None:
+            server.close()
+            Path(str(path)).unlink(missing_ok=True)
+
+
+async def _open(path: Path) -> asyncio.Server:
+    path.unlink(missing_ok=True)  # of a process that was killed
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        return await asyncio.start_unix_server(HERE.answer, sock=listener)
+    except OSError:
+        listener.close()
+        raise
+
+
+def main(arguments: list[str]) -> int:
+    """Print what was asked for; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="insight", description="Read what the daemon of this container does.")
+    parser.add_argument("what", choices=["events", "metrics", "state"])
+    parser.add_argument("--after", type=int, default=-1, metavar="N", help="go on after the event of this number")
+    parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="how long to read events")
+    options = parser.parse_args(arguments)
+    path = os.environ.get(VARIABLE, "")
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(path)
+        except OSError as error:
+            sys.stderr.write(f"insight: {path or VARIABLE}: {error.strerror or error}\n")
+            return 1
+        connection.sendall(f"{options.what} {options.after}\n".encode())
+        end = time.monotonic() + (options.seconds if options.what == "events" else 30.0)
+        while (left := end - time.monotonic()) > 0:
+            connection.settimeout(left)
+            try:
+                block = connection.recv(1 << 16)
+                if not block:
+                    break
+                sys.stdout.buffer.write(block)
+                sys.stdout.buffer.flush()
+            except (TimeoutError, BrokenPipeError):
+                break
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

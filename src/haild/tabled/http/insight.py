@@ -1,0 +1,92 @@
+"""Counting tabled's requests, and telling of them while there is a reader."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from haild.client import chunk
+from haild.daemon.insight import HERE
+from haild.http.request import Request
+from haild.tabled.operations import call as calls
+from haild.wire import traceparent
+from haild.wire.chunk.messages import Operation
+from haild.wire.traceparent import Trace
+
+_NAMES: Final[Mapping[tuple[str, str], str]] = {
+    ("HEAD", "GetObject"): "HeadObject",
+    ("HEAD", "ListBucket"): "HeadBucket",
+    ("GET", "ListBucket"): "ListObjects",
+    ("GET", "ListBucketVersions"): "ListObjectVersions",
+    ("GET", "ListAllMyBuckets"): "ListBuckets",
+    ("GET", "ListBucketMultipartUploads"): "ListMultipartUploads",
+    ("GET", "ListMultipartUploadParts"): "ListParts",
+    ("POST", "DeleteObject"): "DeleteObjects",
+}
+"""By method and action: the API's name of an operation that has another one than its action."""
+
+
+def operation_name(method: str, action: str, query: Mapping[str, str], copies: bool) -> str:
+    """What the S3 API calls an operation. `action`: its name in policies; `copies`: whether it names a source."""
+    name = action.removeprefix("s3:")
+    if name == "PutObject":
+        if "uploadId" in query:
+            part = "UploadPartCopy" if copies else "UploadPart"
+            return part if method == "PUT" else "CompleteMultipartUpload"
+        if "uploads" in query:
+            return "CreateMultipartUpload"
+        return "CopyObject" if copies else "PutObject" if method == "PUT" else "PostObject"
+    if name == "ListBucket" and query.get("list-type") == "2":
+        return "ListObjectsV2"
+    return _NAMES.get((method, name), name) or "unknown"
+
+
+def note(request: Request, call: calls.Request | None, action: str, request_id: str, began: float) -> None:
+    """A request was answered. `action`: as S3's policies name it, empty if it did not come so far; `began` by
+    time.perf_counter()."""
+    seconds = time.perf_counter() - began
+    query = call.query if call is not None else {}
+    operation = operation_name(request.method, action, query, "x-amz-copy-source" in request.headers)
+    received = request.length or 0
+    HERE.count(operation, str(request.status), seconds, received, request.sent)
+    if not HERE.watching:
+        return
+    trace = traceparent.CURRENT.get()
+    HERE.tell(
+        {
+            "kind": "request",
+            "time": time.time() - seconds,
+            "seconds": seconds,
+            "peer": request.remote,
+            "method": request.method,
+            "target": request.target,
+            "operation": operation,
+            "bucket": call.address.bucket if call is not None else "",
+            "key": call.address.key if call is not None else "",
+            "status": str(request.status),
+            "received": received,
+            "sent": request.sent,
+            "id": request_id,
+            "trace": trace.trace if trace else "",
+            "span": trace.span if trace else "",
+            "parent": trace.parent if trace else "",
+        }
+    )
+
+
+def _begun(operation: Operation, key: bytes, trace: Trace) -> None:
+    if HERE.watching:
+        HERE.tell(
+            {
+                "kind": "call",
+                "time": time.time(),
+                "operation": f"CHO_{operation.name}",
+                "key": key.rstrip(b"\0").decode("latin-1"),
+                "trace": trace.trace,
+                "span": trace.span,
+            }
+        )
+
+
+chunk.observer.begun = _begun
