@@ -5,6 +5,7 @@ import contextlib
 import os
 import sqlite3
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -57,6 +58,30 @@ async def test_a_change_that_raises_undoes_only_itself(writer: GroupCommit) -> N
     assert await writer.run(_numbers) == [1, 2]
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "with others"])
+async def test_what_a_change_did_before_it_raised_is_undone(writer: GroupCommit, beside: bool) -> None:
+    started, proceed = threading.Event(), threading.Event()
+
+    def hold(_db: sqlite3.Connection) -> None:
+        started.set()
+        proceed.wait(30)
+
+    def half(db: sqlite3.Connection) -> None:
+        _put(7)(db)
+        raise ValueError("after all not")
+
+    holding = asyncio.create_task(writer.run(hold))
+    await asyncio.to_thread(started.wait, 30)
+    changes = [half, _put(1)] if beside else [half]
+    waiting = asyncio.gather(*map(writer.run, changes), return_exceptions=True)
+    await asyncio.sleep(0)
+    proceed.set()
+    await holding
+    assert isinstance((await waiting)[0], ValueError)
+    await writer.run(_put(2))
+    assert await writer.run(_numbers) == ([1, 2] if beside else [2])
+
+
 @pytest.mark.parametrize("thrown", [SystemExit, StopIteration, MemoryError, KeyboardInterrupt])
 async def test_nothing_that_a_change_raises_ends_the_writer(writer: GroupCommit, thrown: type[BaseException]) -> None:
     def change(_db: sqlite3.Connection) -> None:
@@ -87,6 +112,26 @@ async def test_cancelling_waits_for_the_commit(writer: GroupCommit) -> None:
         await task
     assert delivered == [1]
     assert await writer.run(_numbers) == [1]
+
+
+async def test_cancelling_waits_for_a_change_that_fails(writer: GroupCommit) -> None:
+    ended = []
+
+    def fail(_db: sqlite3.Connection) -> None:
+        ended.append(1)
+        raise ValueError
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await writer.run(fail)
+    assert ended == [1]
+    task = asyncio.create_task(writer.run(fail))
+    await asyncio.sleep(0)
+    assert task.cancel()
+    assert task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == [1, 1]
 
 
 async def test_delivered_runs_before_any_caller_of_the_group_goes_on(writer: GroupCommit) -> None:

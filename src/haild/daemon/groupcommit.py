@@ -1,7 +1,8 @@
 """Group commit in SQLite: changes that arrive while a commit runs share the next one, and its flush to disk.
 
-One thread owns the writing connection. A change is a function of that connection. Each change runs in a savepoint, so
-a change that raises undoes only itself. The caller goes on when the commit that holds its change is durable.
+One thread owns the writing connection. A change is a function of that connection. Each change of several runs in a
+savepoint, so a change that raises undoes only itself. The caller goes on when the commit that holds its change is
+durable.
 
 A full disk: the write-ahead log gives its space back once it has been copied into the database, so a group that finds
 no room is tried again after a checkpoint. If there is still no room, each of its changes is tried alone: a deletion
@@ -20,8 +21,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from haild.transfer.waiting import settled
-
 MAXIMUM_GROUP: Final = 512
 """Changes in one transaction."""
 
@@ -32,6 +31,16 @@ _WHOLE_GROUP: Final = frozenset(
 
 Result = TypeVar("Result")
 Change = Callable[[sqlite3.Connection], Result]
+
+
+class _Uncancellable(asyncio.Future[Result]):
+    """A future whose waiting task learns that it was cancelled when the future is done: what a thread does in a
+    transaction goes on in any case. `asyncio.shield` gives the same with another future and another turn of the loop,
+    which is felt in a small PUT."""
+
+    def cancel(self, msg: object = None) -> bool:
+        """Refuse, so that the task that waits keeps the request until it goes on (`asyncio.Task.cancel`)."""
+        return False
 
 
 @dataclass(slots=True)
@@ -86,9 +95,9 @@ class GroupCommit:
         """
         if self._closed:
             raise self._failure(sqlite3.ProgrammingError("the database is closed"))
-        future: asyncio.Future[Result] = self._loop.create_future()
+        future: asyncio.Future[Result] = _Uncancellable(loop=self._loop)
         self._queue.put(_Pending(change, future, after, delivered))
-        return await settled(future)
+        return await future
 
     def close(self, last: Change[None] | None = None) -> None:
         """Commit what has been submitted and `last`, then close the connection. Blocks; ignores errors of `last`."""
@@ -146,9 +155,13 @@ class GroupCommit:
         for last in (False, True):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                for pending in group:
-                    self._apply(pending)
-                self._connection.execute("COMMIT")
+                if len(group) == 1:
+                    self._apply_alone(group[0])
+                else:
+                    for pending in group:
+                        self._apply(pending)
+                if self._connection.in_transaction:
+                    self._connection.execute("COMMIT")
                 return True
             except sqlite3.Error as error:
                 with contextlib.suppress(sqlite3.Error):
@@ -163,8 +176,19 @@ class GroupCommit:
         raise AssertionError  # pragma: no cover - the second round returns
 
     def _apply(self, pending: _Pending) -> None:
-        pending.error = None
         self._connection.execute("SAVEPOINT change")
+        if not self._change(pending):
+            self._connection.execute("ROLLBACK TO change")
+        self._connection.execute("RELEASE change")
+
+    def _apply_alone(self, pending: _Pending) -> None:
+        """Without a savepoint: what is undone is the whole transaction."""
+        if not self._change(pending):
+            self._connection.execute("ROLLBACK")
+
+    def _change(self, pending: _Pending) -> bool:
+        """Run one change; returns whether it succeeded. Raises what concerns the whole transaction."""
+        pending.error = None
         try:
             pending.result = pending.change(self._connection)
         except BaseException as error:
@@ -174,8 +198,8 @@ class GroupCommit:
             ):
                 raise
             pending.error = error
-            self._connection.execute("ROLLBACK TO change")
-        self._connection.execute("RELEASE change")
+            return False
+        return True
 
     def _deliver(self, group: list[_Pending]) -> None:
         for pending in group:

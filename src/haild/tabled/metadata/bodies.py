@@ -33,7 +33,9 @@ def retain(db: sqlite3.Connection, segments: Iterable[Segment], stored: Sequence
 
     Raises BodyMissingError where a shared body is gone.
     """
-    users = Counter(segment.body for segment in segments)
+    users: dict[int, int] = {}
+    for segment in segments:
+        users[segment.body] = users.get(segment.body, 0) + 1
     for body in stored:
         count = users.pop(body.body, 0)
         db.execute(
