@@ -21,9 +21,11 @@ import secrets
 import shutil
 import string
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+from haild.wire.emptying import secret_of
 
 FILE_NAME: Final = "credentials.json"
 LOST_NAME: Final = "lost.json"
@@ -174,11 +176,23 @@ def iwhd_token(credentials: Mapping[str, str]) -> str:
     return hmac.new(secret, b"iwhd token", "sha256").hexdigest()[:40]
 
 
+_DERIVED: Final[Mapping[str, Callable[[Mapping[str, str]], str]]] = {
+    "IWHD_TOKEN": iwhd_token,
+    "EMPTYING_SECRET": lambda credentials: secret_of(credentials["ROOT_SECRET"]),
+}
+
+
+def derived(credentials: Mapping[str, str]) -> dict[str, str]:
+    """The credentials, and those that are made of them: the token of iwhd, the secret of `haild.wire.emptying`."""
+    return {**credentials, **{name: make(credentials) for name, make in _DERIVED.items()}}
+
+
 def fill(template: str, credentials: Mapping[str, str]) -> str:
     """`template` with the credentials in place of their names. Raises KeyError for an unknown name."""
 
     def value(match: re.Match[str]) -> str:
-        return iwhd_token(credentials) if match[1] == "IWHD_TOKEN" else credentials[match[1]]
+        make = _DERIVED.get(match[1])
+        return make(credentials) if make else credentials[match[1]]
 
     return _PLACEHOLDER.sub(value, template)
 

@@ -127,7 +127,7 @@ def test_no_credential_is_in_it(profile: str) -> None:
             assert not re.search(r"@[a-z]+@", template), "a placeholder of the topology was left"
             assert fill(template, credentials) != template or "@" not in template
     for definition in services(stack).values():
-        assert definition.get("environment", {}).keys() <= {"HAILD_CONFIG_DEADLINE"}
+        assert definition.get("environment", {}).keys() <= {"HAILD_CONFIG_DEADLINE", "HAILD_EMPTYING"}
 
 
 @given(text=st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30))

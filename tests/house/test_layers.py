@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "hailbox.testing": {"hailbox.processes"},
     "hailbox.commands": {
         *_LOOK,
+        "haild.client",
         "hailbox.images",
         "hailbox.diagnosis",
         "hailbox.helper",
@@ -99,6 +100,7 @@ ALLOWED: dict[str, set[str]] = {
             "haild.tabled.metadata",
         ),
         *("haild.tabled.configuration", "haild.client", "haild.daemon", "haild.http.server", "haild.wire"),
+        "haild.http.request",
     },
     "haild.tabled.encryption": {"haild.tabled.metadata", "haild.tabled.s3", "haild.wire"},
     "haild.tabled.bodies": {

@@ -97,6 +97,8 @@ def removal(verb: str) -> Callable[[Removal], str]:
 
 def reset(result: ResetResult) -> str:
     """What was discarded, then the stack."""
+    if result.quick and result.stack is not None:
+        return f"the daemons have discarded their data\n{stack(result.stack)}"
     discarded = removal("reset")(result.removal)
     return discarded if result.stack is None else stack(result.stack)
 

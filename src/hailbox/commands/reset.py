@@ -27,6 +27,10 @@ class ResetResult:
 
     removal: Removal
     stack: StackResult | None
+    quick: bool = False
+    """Whether the daemons have discarded their data themselves, and no container or volume was removed."""
+    reason: str = ""
+    """Why a quick reset, which was asked for, was not possible."""
 
 
 def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False) -> ResetResult:

@@ -53,7 +53,7 @@ def _as_it_is(context: Context) -> StackResult | None:
         outcomes = healer.watch([replica.name for replica in situation.choice.profile.replicas], _GLANCE)
     if not all(outcome.working for outcome in outcomes.values()):
         return None
-    return replace(_result(situation.planned, outcomes), timings=tuple(context.spans))
+    return replace(stack_result(situation.planned, outcomes), timings=tuple(context.spans))
 
 
 def bring_up(context: Context, discarded: Collection[str] = (), situation: Situation | None = None) -> StackResult:
@@ -91,7 +91,7 @@ def bring_up(context: Context, discarded: Collection[str] = (), situation: Situa
         converge.apply(context, planned)
         outcomes = healer.heal(healer.wait(FRESH_DEADLINE))
     return replace(
-        _result(planned, outcomes),
+        stack_result(planned, outcomes),
         changed=(*situation.recreated, *changed),
         differences=(*differing, *situation.drifted),
         healed=healed,
@@ -131,7 +131,8 @@ def _restart_what_ran(context: Context, before: Observed) -> bool:
     return bool(stale)
 
 
-def _result(planned: Plan, outcomes: dict[str, Outcome]) -> StackResult:
+def stack_result(planned: Plan, outcomes: dict[str, Outcome]) -> StackResult:
+    """The stack of a plan, with what its probes have found."""
     where = endpoints(planned.blueprint.ports)
     replicas = tuple(
         ReplicaResult(replica.name, replica.service, outcome.working, where[replica.name], outcome.seconds)

@@ -19,6 +19,8 @@ _Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 CONFIGURATION_DEADLINE = 30
 """Seconds that a daemon waits for its configuration file."""
+_EMPTYING = "emptying.secret"
+"""The file with the secret of `haild.wire.emptying`."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ def configuration_files(blueprint: Blueprint, replica: Replica) -> tuple[str, di
         "@number@": str(replica.number),
         "@container@": names.container(blueprint.stack, replica.name),
     }
+    templates = {**templates, _EMPTYING: "@EMPTYING_SECRET@\n"}
     texts = {name: _substituted(text, topology) for name, text in templates.items()}
     described = json.dumps([texts, _secret_is_user(blueprint)], sort_keys=True)
     digest = hashlib.sha256(described.encode()).hexdigest()[:12]
@@ -188,7 +191,10 @@ def _replica(blueprint: Blueprint, replica: Replica) -> dict[str, Any]:
         "hostname": replica.name,
         "command": [*definition.get("command", []), *replica.arguments],
         "labels": _service_labels(blueprint, replica.service, replica.name),
-        "environment": {"HAILD_CONFIG_DEADLINE": str(CONFIGURATION_DEADLINE)},
+        "environment": {
+            "HAILD_CONFIG_DEADLINE": str(CONFIGURATION_DEADLINE),
+            "HAILD_EMPTYING": f"{names.CREDENTIALS_DIRECTORY}/{place}/{_EMPTYING}",
+        },
         "volumes": [f"credentials:{names.CREDENTIALS_DIRECTORY}:ro"],
         "ports": [
             f"127.0.0.1:{blueprint.ports[replica.name, port.name]}:{port.container}/{protocol}"

@@ -14,7 +14,7 @@ from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.compose import Blueprint, configuration_files
 from hailbox.model.errors import NotWorkingError, UnknownStackError
 from hailbox.observe import Observed, observe
-from haild.credentials import LOST_NAME, NAMES, fill, iwhd_token
+from haild.credentials import LOST_NAME, NAMES, derived, fill
 
 _FILE = "credentials.json"
 
@@ -56,7 +56,7 @@ def look(engine: Engine, observed: Observed) -> Kept | None:
             return None
         if isinstance(found, dict) and all(found.get(name) for name in NAMES):
             texts = {str(name): str(value) for name, value in found.items()}
-            return Kept(texts | {"IWHD_TOKEN": iwhd_token(texts)}, files)
+            return Kept(derived(texts), files)
     return None
 
 

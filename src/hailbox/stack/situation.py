@@ -48,9 +48,10 @@ def _mark_start(context: Context) -> None:
         context.spans.append(Span("until here", 0.0, context.elapsed))
 
 
-def look(context: Context) -> Situation | None:
+def look(context: Context, *, holding: bool = False) -> Situation | None:
     """The situation of a stack that is as it should be; None where anything has to be done. Changes nothing.
 
+    holding: the caller holds the stack's lock; otherwise one that is taken means that something is being done.
     Raises what `preflight`, `choice` and `ports` raise.
     """
     engine = context.engine
@@ -61,7 +62,7 @@ def look(context: Context) -> Situation | None:
         observed = observe(engine, context.stack)
         checking.result()
         helping = any(names.HELPER in container.labels for container in observed.containers)
-        if observed.down or observed.empty or helping or not free.result():
+        if observed.down or observed.empty or helping or not (holding or free.result()):
             return None
         reading = pool.submit(credentials.look, engine, observed)
         suspecting = pool.submit(lostprocesses.suspected, context, observed)

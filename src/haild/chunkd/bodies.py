@@ -89,6 +89,15 @@ class Bodies:
             return False
         return True
 
+    def remove_all(self, end: int) -> None:
+        """Remove every body of a number below `end`, wherever it is."""
+        for directory in (self._incoming, self._quarantine, *self._bodies.iterdir()):
+            if directory.is_dir():
+                for name in os.listdir(directory):
+                    number = _number(name)
+                    if number is None or number < end:
+                        (directory / name).unlink(missing_ok=True)
+
     def set_aside(self, number: int) -> None:
         """Move the body to quarantine/; that it is missing is no error."""
         with contextlib.suppress(FileNotFoundError):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from haild.daemon import emptying
 from haild.daemon.groupcommit import Change, GroupCommit
 
 SCHEMA_VERSION: Final = 1
@@ -74,7 +75,8 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.reader = connect(path)
-        self._writer = GroupCommit(connect(path, writing=True), failure=lambda error: CatalogError(str(error)))
+        self._writing = connect(path, writing=True)
+        self._writer = GroupCommit(self._writing, failure=lambda error: CatalogError(str(error)))
 
     async def write(self, write: Change[T], after: Callable[[], None] | None = None) -> T:
         """Run `write` in a transaction and return its result once that is on disk.
@@ -84,6 +86,10 @@ class Catalog:
         Cancelling takes effect when the write is done, and does not undo it.
         """
         return await self._writer.run(write, after=after)
+
+    async def empty(self, write: Change[T]) -> T:
+        """As `write`, and what it deletes is in none of the files any more when this returns."""
+        return await self._writer.run(write, after=lambda: emptying.purge(self._writing))
 
     def close(self, last: Change[None]) -> None:
         """Commit what has been submitted, and `last`, and close the files."""

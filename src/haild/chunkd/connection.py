@@ -111,6 +111,11 @@ class Connection(asyncio.BufferedProtocol):
         self._moved = 0
         self._mark: int | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over."""
+        return self._closed
+
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -11,6 +11,7 @@ from haild.chunkd.configuration import Configuration
 from haild.chunkd.server import BoundSocket, Server, bind, tls_context
 from haild.chunkd.session import Service
 from haild.chunkd.store import Store
+from haild.daemon import emptying
 from haild.wire.chunk.record import encode_record
 
 
@@ -25,7 +26,11 @@ async def serve(configuration: Configuration, secrets: dict[bytes, bytes] | None
     registration: asyncio.Task[None] | None = None
     try:
         bound = bind(configuration.listeners)
-        server = Server(Service(store, checker, secrets, configuration.check_users, tls), configuration.timeout)
+        proof = emptying.proof("chunkd")
+        service = Service(
+            store, checker, secrets, configuration.check_users, tls, None if proof is None else proof.encode()
+        )
+        server = Server(service, configuration.timeout)
         await server.serve(bound)
         checker.start_scrub()
         registration = _register(configuration, bound)

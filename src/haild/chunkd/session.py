@@ -8,8 +8,9 @@ import logging
 import sqlite3
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from haild.chunkd.bodies import FinishedBody
@@ -48,6 +49,15 @@ class Service:
     secrets: dict[bytes, bytes] | None
     check_users: frozenset[bytes]
     tls: ssl.SSLContext | None
+    emptying: bytes | None = None
+    """What the request to discard everything is signed with; None: it is refused."""
+
+    sessions: weakref.WeakSet[Session] = field(default_factory=weakref.WeakSet)
+    """Of all connections, some of which may be closed."""
+
+    def tables_in_use(self) -> set[int]:
+        """The tables that connections have open."""
+        return {table for session in self.sessions if (table := session.open_table) is not None}
 
     def secret(self, user: bytes) -> bytes | None:
         """The secret of `user`; None if there is no such user."""
@@ -66,6 +76,12 @@ class Session:
         self._table: int | None = None
         self._first = True
         self._code = ResponseCode.SUCCESS
+        service.sessions.add(self)
+
+    @property
+    def open_table(self) -> int | None:
+        """The number of the current table; None for a connection that is closed."""
+        return None if self._connection.closed else self._table
 
     @property
     def logged_in(self) -> bool:
@@ -95,6 +111,8 @@ class Session:
         first, self._first = self._first, False
         if not request.well_formed:
             return self._refuse_and_close(request, ResponseCode.INVALID_ARGUMENT)
+        if request.operation == Operation.EMPTY and self._service.emptying is not None:
+            return self._empty(request, self._service.emptying)
         if self._secret is None:
             return self._before_login(request, first)
         if not request.signed_with(self._secret):
@@ -390,6 +408,15 @@ class Session:
 
     def _nop(self, request: Request) -> Work | None:
         return self._succeed(request)
+
+    def _empty(self, request: Request, proof: bytes) -> Work | None:
+        if not request.signed_with(proof):
+            return self._refuse_and_close(request, ResponseCode.SIGNATURE_DOES_NOT_MATCH)
+        return self._answering(request, self._empty_store(request))
+
+    async def _empty_store(self, request: Request) -> None:
+        await self._store.empty(self._service.tables_in_use())
+        self._succeed(request)
 
     def _check_start(self, request: Request) -> Work | None:
         if self._user not in self._service.check_users:

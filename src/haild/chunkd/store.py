@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
@@ -264,6 +264,25 @@ class Store:
         except FileNotFoundError as error:
             raise DamagedError(found) from error
         await self.add_file(table, key, user, FinishedBody(number, found.size, found.sha1, checksums))
+
+    async def empty(self, tables: Collection[int]) -> None:
+        """Discard all objects, and all tables but `tables`; no byte of them is left on disk. Raises OSError.
+
+        A crash leaves everything, or no object: their bodies are garbage from the commit on.
+        """
+
+        def write(database: sqlite3.Connection) -> None:
+            database.execute("INSERT OR IGNORE INTO garbage SELECT id FROM objects WHERE in_file")
+            for table in ("objects", "content", "quarantine", "state"):
+                database.execute(f"DELETE FROM {table}")  # noqa: S608 - constants
+            known = [number for (number,) in database.execute("SELECT id FROM tables")]
+            database.executemany("DELETE FROM tables WHERE id = ?", [(n,) for n in known if n not in tables])
+
+        last = self._next_number
+        await self.catalog.write(write)
+        await self.in_thread(self.bodies.remove_all, last)
+        self._removed.clear()
+        await self.catalog.empty(lambda database: database.execute("DELETE FROM garbage").close())
 
     def _new_number(self) -> int:
         """A number that no object has or had since the start."""

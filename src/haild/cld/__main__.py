@@ -11,10 +11,11 @@ from pathlib import Path
 
 from haild.cld import admin, insight
 from haild.cld.server import Server
-from haild.daemon import lifecycle, log, options, settings
+from haild.daemon import emptying, lifecycle, log, options, settings
 from haild.daemon.errors import StartError
 from haild.daemon.insight import HERE
 from haild.daemon.secrets import read as read_secrets
+from haild.wire import emptying as wire
 from haild.wire.cld import messages as cld
 
 logger = logging.getLogger("haild.cld")
@@ -35,6 +36,9 @@ def _arguments() -> argparse.ArgumentParser:
 
 async def _serve(stop: asyncio.Event, arguments: argparse.Namespace, port: int) -> None:
     secrets = read_secrets(arguments.secrets) if arguments.secrets is not None else None
+    proof = emptying.proof("cld")
+    if proof is not None and secrets is not None:
+        secrets |= {wire.CLD_USER: proof.encode()}
     server = await Server.start(arguments.data, port, secrets)
     server.service.on_answer = insight.note
     HERE.state = insight.leases(lambda: list(server.service.registry.sessions.values()))

@@ -47,11 +47,13 @@ Rows = dict[tuple[Any, ...], Row | None]
 class Changes:
     """A batch of changed rows; None stands for a deleted one. `weight`: bytes of file contents, roughly."""
 
-    __slots__ = ("tables", "weight")
+    __slots__ = ("purge", "tables", "weight")
 
     def __init__(self) -> None:
         self.tables: dict[Table, Rows] = {table: {} for table in Table}
         self.weight = 0
+        self.purge = False
+        """Whether no byte of what is deleted may be left on disk."""
 
     def put(self, table: Table, key: Row, row: Row) -> None:
         self.tables[table][key] = row
@@ -69,6 +71,7 @@ class Changes:
         taken = Changes()
         taken.tables, self.tables = self.tables, taken.tables
         taken.weight, self.weight = self.weight, 0
+        taken.purge, self.purge = self.purge, False
         return taken
 
     def __bool__(self) -> bool:

@@ -82,6 +82,10 @@ class FileTree:
         """The inode at `path`, if any."""
         return self._paths.get(path)
 
+    def paths(self) -> list[bytes]:
+        """Every path."""
+        return list(self._paths)
+
     def number(self, inum: int) -> Inode | None:
         """The inode with that number, if it is still there."""
         return self._numbers.get(inum)

@@ -334,10 +334,24 @@ class Machine:
         elif op == Op.END_SESS:
             self.registry.send(session, op, cld.Generic(ErrorCode.OK, xid).encode())
             self.registry.end(session, "as the client asked", keep=True)
+        elif op == Op.EMPTY and self.registry.may_empty(session):
+            self._empty(session, xid, body)
         elif self.operations.knows(op):
             if op == Op.NOP and body:
                 self.challenger.new_lifeline(session, body)
             self._request(Request(session, op, xid, body))
+
+    def _empty(self, session: Session, xid: int, body: bytes) -> None:
+        """Discard what clients own; the answer leaves when that is stored."""
+        operations, registry = self.operations, self.registry
+        daemons = operations.locking_below([path for path in body.split(b"\0") if path])
+        for other in list(registry.sessions.values()):
+            if other is not session and other.sid not in daemons and not other.ended:
+                registry.end(other, "the stack is being emptied")
+                registry.forget(other)
+        operations.empty(kept=daemons)
+        self.changes.purge = True
+        registry.send(session, Op.EMPTY, cld.Generic(ErrorCode.OK, xid).encode())
 
     def _answer_again(self, call: Request, op: int, answer: bytes) -> None:
         """The client has resumed and asks for an answer that it did not get."""

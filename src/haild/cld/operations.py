@@ -6,12 +6,12 @@ the response (section 9.4).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from haild.cld.changes import Changes, Table
-from haild.cld.files import FileTree, Inode, valid_path
+from haild.cld.files import FileTree, Inode, parent_of, valid_path
 from haild.cld.locks import Lock, LockTable, Owner
 from haild.cld.refusal import RefusedError
 from haild.cld.session import Handle, Session
@@ -166,7 +166,10 @@ class Operations:
         return _ok(call)
 
     def _delete(self, call: Request) -> Response:
-        inode, parent = self.tree.remove(cld.PathRequest.decode(call.body).path)
+        self._remove_inode(*self.tree.remove(cld.PathRequest.decode(call.body).path))
+        return _ok(call)
+
+    def _remove_inode(self, inode: Inode, parent: Inode) -> None:
         for owner, handle in list(self._on_inode.get(inode.inum, {}).items()):
             self._notify(owner, EventMask.DELETED)
             self._sessions[handle.sid].handles.pop(handle.number, None)
@@ -176,7 +179,6 @@ class Operations:
             self._changes.delete(Table.LOCKS, (lock.number,))
         self.tree.take_out(inode, parent)
         self._touch(parent, int(self._wall()))
-        return _ok(call)
 
     def _lock(self, call: Request) -> Response:
         request = cld.LockRequest.decode(call.body)
@@ -243,6 +245,30 @@ class Operations:
     def holds(self, handle: Handle) -> bool:
         """Whether a handle holds a lock."""
         return any(lock.held for lock in self.locks.of(handle.inum, (handle.sid, handle.number)))
+
+    # Emptying
+
+    def locking_below(self, places: Sequence[bytes]) -> dict[bytes, set[int]]:
+        """By id, the sessions that have or want a lock of a file below one of the directories `places`, and which."""
+        found: dict[bytes, set[int]] = {}
+        for lock in self.locks:
+            inode = self.tree.number(lock.inum)
+            if inode is not None and any(inode.path.startswith(place.rstrip(b"/") + b"/") for place in places):
+                found.setdefault(lock.owner[0], set()).add(lock.inum)
+        return found
+
+    def empty(self, kept: Mapping[bytes, Collection[int]]) -> None:
+        """Remove all files and directories, except those whose inodes are in `kept`, and what leads to them."""
+        inodes = [inode for inums in kept.values() for inum in inums if (inode := self.tree.number(inum))]
+        paths = {b"/"}
+        for inode in inodes:
+            path = inode.path
+            while path not in paths:
+                paths.add(path)
+                path = parent_of(path)
+        for path in sorted(self.tree.paths(), key=len, reverse=True):
+            if path not in paths:
+                self._remove_inode(*self.tree.remove(path))
 
     # Parts
 

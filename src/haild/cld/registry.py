@@ -13,6 +13,7 @@ from typing import Final
 from haild.cld.changes import Changes, Table
 from haild.cld.locks import Owner
 from haild.cld.session import PING_INTERVAL, Datagrams, Peer, Session, Stream
+from haild.wire import emptying
 from haild.wire.cld import messages as cld
 from haild.wire.cld import packet as wire
 from haild.wire.cld.messages import Op
@@ -68,6 +69,10 @@ class Registry:
         if secret is None:
             return None
         return self._keys.setdefault(user, wire.Key(secret))
+
+    def may_empty(self, session: Session) -> bool:
+        """Whether it is the driver's session: only a server with secrets can tell."""
+        return session.user == emptying.CLD_USER and self._secrets is not None and session.user in self._secrets
 
     # Sending
 

@@ -14,6 +14,7 @@ from haild.cld.files import Inode
 from haild.cld.locks import Lock
 from haild.cld.machine import Stored
 from haild.cld.session import Handle
+from haild.daemon import emptying
 from haild.daemon.datadir import hold
 from haild.daemon.errors import refusal
 from haild.daemon.groupcommit import make_room
@@ -119,6 +120,8 @@ class Store:
             if not make_room(self._writer, error):
                 raise
             self._transact(batch)
+        if batch.purge:
+            emptying.purge(self._writer)
 
     def _transact(self, batch: Changes) -> None:
         writer = self._writer

@@ -210,6 +210,11 @@ class Request:
         self._chunked = self._silent = False
 
     @property
+    def connection(self) -> Connection:
+        """The connection that it came on."""
+        return self._connection
+
+    @property
     def transport(self) -> asyncio.Transport | None:
         """The connection's; None once it is lost."""
         return self._connection.transport

@@ -72,6 +72,17 @@ class HttpServer:
         for connection in list(self.connections):
             connection.stop()
 
+    async def cut_off_others(self, kept: Connection) -> None:
+        """Break all connections but one; returns when none of their requests runs any more."""
+        others = [connection for connection in self.connections if connection is not kept]
+        tasks = {connection.task for connection in others if connection.task is not None}
+        for connection in others:
+            connection.abort()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
     async def shutdown(self, grace: float) -> None:
         """End all connections; requests under way get `grace` seconds."""
         self.stop_keeping()

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from haild.daemon.errors import StartError
+from haild.daemon import emptying
+from haild.daemon.errors import StartError, refusal
 from haild.iwhd.access import Access
 from haild.iwhd.configuration import Configuration
 from haild.iwhd.http.body import BodyReader
-from haild.iwhd.http.server import listening
+from haild.iwhd.http.emptying import Wish
+from haild.iwhd.http.server import Front, listening
 from haild.iwhd.http.site import Site
 from haild.iwhd.metadata.database import Database
 from haild.iwhd.options import Options
@@ -64,19 +67,65 @@ async def serve(options: Options, configuration: Configuration, stop: asyncio.Ev
     check_paths(providers)
     sys.setswitchinterval(SWITCH_INTERVAL)
     metadata = metadata_directory(options, providers[0])
-    database = Database(metadata)
+    proof = emptying.proof("iwhd")
+    wish = None if proof is None else Wish(proof)
+    front = Front(None if wish is None else wish.handle)
+    places = [*access.paths, *(each.path for each in providers if each.path)]
+    async with contextlib.AsyncExitStack() as listener:
+        listens = False
+        while not stop.is_set():
+            _finish_emptying(metadata, places)
+            async with _opened(options, access, metadata, providers) as site:
+                if not listens:
+                    listens = True
+                    await listener.enter_async_context(listening(front, options.port))
+                    _announce(options, site.directory)
+                elif wish is not None:
+                    await wish.fulfilled(stop)
+                front.site = site
+                await _until(stop, wish)
+                if stop.is_set():
+                    await listener.aclose()
+                elif wish is not None:
+                    front.site = None
+                    await wish.cut_off_others(front.connections())
+            if not stop.is_set():
+                emptying.begin(metadata)
+
+
+def _finish_emptying(metadata: Path, places: Sequence[str]) -> None:
+    """Discard everything, if that was begun. Raises StartError."""
     try:
+        emptying.finish(metadata, [Path(place) for place in places])
+    except OSError as error:
+        raise refusal(str(metadata), error) from error
+
+
+async def _until(stop: asyncio.Event, wish: Wish | None) -> None:
+    """Return when the daemon has to stop, or to discard everything."""
+    ends = [asyncio.create_task(event.wait()) for event in (stop, *([] if wish is None else [wish.asked]))]
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for end in ends:
+            end.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _opened(
+    options: Options, access: Access, metadata: Path, providers: Sequence[ProviderSettings]
+) -> AsyncIterator[Site]:
+    """The parts of the daemon, at work. Raises StartError."""
+    async with contextlib.AsyncExitStack() as stack:
+        database = Database(metadata)
+        stack.push_async_callback(database.close)
         spool = _spool(metadata)
         try:
             directory = ProviderDirectory(providers, spool)
         except ProviderSettingsError as error:
             raise StartError(str(error)) from error
-        try:
-            await _serve(options, access, database, directory, spool, stop)
-        finally:
-            await directory.close()
-    finally:
-        await database.close()
+        stack.push_async_callback(directory.close)
+        yield await stack.enter_async_context(_working(options, access, database, directory, spool))
 
 
 def _spool(metadata: Path) -> Path:
@@ -90,14 +139,10 @@ def _spool(metadata: Path) -> Path:
     return spool
 
 
-async def _serve(
-    options: Options,
-    access: Access,
-    database: Database,
-    directory: ProviderDirectory,
-    spool: Path,
-    stop: asyncio.Event,
-) -> None:
+@contextlib.asynccontextmanager
+async def _working(
+    options: Options, access: Access, database: Database, directory: ProviderDirectory, spool: Path
+) -> AsyncIterator[Site]:
     queue = ReplicationQueue(database, directory)
     objects = Objects(database, directory, queue)
     buckets = Buckets(database, directory, queue)
@@ -123,7 +168,7 @@ async def _serve(
     replication = asyncio.create_task(Replicator(database, directory, queue, objects).run())
     replication.add_done_callback(_report)
     try:
-        await _listen(options, site, stop)
+        yield site
     finally:
         replication.cancel()
         await asyncio.gather(replication, return_exceptions=True)
@@ -138,12 +183,9 @@ def _report(task: asyncio.Task[None]) -> None:
         logger.error("replication ended", exc_info=task.exception())
 
 
-async def _listen(options: Options, site: Site, stop: asyncio.Event) -> None:
-    directory = site.directory
-    async with listening(site, options.port):
-        primary = directory.primary.settings
-        logger.debug("primary %s (%s), location %s", primary.name, primary.type, directory.location)
-        logger.debug("master %s, port %d", options.master, options.port)
-        sys.stdout.write(f"{len(list(directory)) - 1} replication servers defined\n")
-        sys.stdout.flush()
-        await stop.wait()
+def _announce(options: Options, directory: ProviderDirectory) -> None:
+    primary = directory.primary.settings
+    logger.debug("primary %s (%s), location %s", primary.name, primary.type, directory.location)
+    logger.debug("master %s, port %d", options.master, options.port)
+    sys.stdout.write(f"{len(list(directory)) - 1} replication servers defined\n")
+    sys.stdout.flush()

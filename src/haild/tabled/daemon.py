@@ -19,12 +19,13 @@ from typing import Any
 
 from haild.client.cld import keep_session
 from haild.client.cld.addresses import find
-from haild.daemon import listen
+from haild.daemon import emptying, listen
 from haild.daemon.errors import DamagedDataError, StartError, refusal
 from haild.daemon.lifecycle import write_port_file
 from haild.http.server import HttpServer, simple_refusal
 from haild.tabled.bodies.nodes import Nodes
 from haild.tabled.configuration import Configuration
+from haild.tabled.group.emptying import Emptying
 from haild.tabled.group.master import GRACE
 from haild.tabled.group.membership import Group
 from haild.tabled.group.role import Role
@@ -62,6 +63,8 @@ class Daemon:
         role = self.role = Role(
             configuration, self.nodes, self.server, own, self._sockets, lambda: self.group.master_address
         )
+        if (proof := emptying.proof("tabled")) is not None:
+            self.server.emptying = Emptying(proof, role, self.server).handle
         self.group = Group(
             configuration.group,
             configuration.name,

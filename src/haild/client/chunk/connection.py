@@ -224,6 +224,18 @@ class Connection:
         except wire.ProtocolError as error:
             raise self._broken(str(error)) from error
 
+    @classmethod
+    async def empty_node(cls, host: str, port: int, proof: str, deadline: float) -> None:
+        """Have a node discard all that it keeps (haild.wire.emptying).
+
+        Raises ChunkError if it refuses, OSError if it cannot be reached or ends the connection.
+        """
+        channel = await Channel.connect(host, port, deadline=deadline, stall=deadline)
+        try:
+            await cls(channel, proof.encode())._simple(Operation.EMPTY)
+        finally:
+            channel.abort()
+
     async def wait_lost(self, seconds: float) -> bool:
         """Wait on an idle connection until the node closes it; False if it still stands after `seconds`.
 

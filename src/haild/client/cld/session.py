@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -283,6 +283,13 @@ class Session:
     async def unlock(self, handle: int) -> None:
         """Give up the lock of a handle, or the wait for it."""
         await self._call(Op.UNLOCK, cld.HandleRequest(handle).encode())
+
+    async def empty(self, kept: Sequence[str]) -> None:
+        """Have the server discard all files but those that daemons hold in the directories `kept`.
+
+        Only in a session of the user of `haild.wire.emptying`; a server that refuses it does not answer.
+        """
+        await self._call(Op.EMPTY, b"".join(path.encode() + b"\0" for path in kept))
 
     async def next_event(self) -> Event:
         """The next event of a handle; also of one whose `open` has not returned yet. Raises SessionLostError."""

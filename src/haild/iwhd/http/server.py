@@ -28,6 +28,7 @@ from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.metadata.evaluation import BudgetError
 from haild.iwhd.metadata.records import DamagedAttributeError
 from haild.iwhd.provider.base import ProviderError
+from haild.wire import emptying
 from haild.wire.iwhd.target import Kind, Target, parse_target
 
 KEEPALIVE: Final = 75.0
@@ -94,17 +95,35 @@ class _Server(web.Server):
         return Connection(self, loop=self._loop, **self._kwargs)
 
 
-def make_server(site: Site) -> web.Server:
-    """The protocol factory of `site`, for a listening socket."""
+class Front:
+    """What requests meet: the parts of the daemon that they are for, which may be others later."""
+
+    def __init__(self, emptying: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None) -> None:
+        """`emptying` answers the request of the stack's driver to discard everything; None: it is no special one."""
+        self.site: Site | None = None
+        """None: every request is answered 503."""
+        self.emptying = emptying
+        self.server: web.Server | None = None
+
+    def connections(self) -> list[web.RequestHandler]:
+        """Those of all clients."""
+        return [] if self.server is None else list(self.server.connections)
+
+
+def make_server(front: Front) -> web.Server:
+    """The protocol factory for a listening socket."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if front.emptying is not None and request.method == "POST" and request.raw_path == emptying.PATH:
+            return await front.emptying(request)
         with insight.followed(request) as done:
             response = await _handle(request)
             done(response)
             return response
 
     async def _handle(request: web.BaseRequest) -> web.StreamResponse:
-        reply = await answer(site, request)
+        site = front.site
+        reply = Reply(503, b"being emptied\n", close=True) if site is None else await answer(site, request)
         if expects_continue(request) and not request.content.is_eof():
             # No body comes any more: there is nothing to wait for before closing.
             reply.close = True
@@ -181,12 +200,13 @@ def _noted(request: web.BaseRequest, error: Exception) -> int:
 
 
 @contextlib.asynccontextmanager
-async def listening(site: Site, port: int) -> AsyncIterator[None]:
-    """Serve `site` on `port` of all addresses while in the context; requests then get CLOSE_DEADLINE to finish.
+async def listening(front: Front, port: int) -> AsyncIterator[None]:
+    """Serve what `front` has on `port` of all addresses while in the context.
 
-    Raises StartError if the port cannot be had.
+    Requests then get CLOSE_DEADLINE to finish. Raises StartError if the port cannot be had.
     """
-    runner = web.ServerRunner(make_server(site), handle_signals=False, shutdown_timeout=CLOSE_DEADLINE)
+    server = front.server = make_server(front)
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=CLOSE_DEADLINE)
     await runner.setup()
     try:
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from haild.backoff import Backoff
 from haild.daemon import secrets
 from haild.daemon.settings import await_file
-from haild.http.server import HttpServer
+from haild.http.server import Connection, HttpServer
 from haild.tabled.bodies.cache import BodyCache
 from haild.tabled.bodies.collector import Collector
 from haild.tabled.bodies.nodes import Nodes
@@ -27,6 +27,7 @@ from haild.tabled.group.webhooks import Webhooks
 from haild.tabled.http.server import S3Server, low_level_server
 from haild.tabled.metadata import users, witness
 from haild.tabled.metadata.claim import Claim, occupy
+from haild.tabled.metadata.discard import discard
 from haild.tabled.metadata.port import SupersededError
 from haild.tabled.metadata.sqlite import SqliteMetadata
 from haild.tabled.operations.call import REGION, Services
@@ -47,6 +48,9 @@ class Master:
         self._nodes = nodes
         self._server = server
         self._stack = contextlib.AsyncExitStack()
+        self._work = contextlib.AsyncExitStack()
+        """Ends what works on the metadata, and closes them."""
+        self._database: Path
         self.claim: Claim
         self.protocol: HttpServer
 
@@ -69,20 +73,42 @@ class Master:
                 occupy(configuration.directory, supersede=supersede, lost=lost)
             )
             self.claim = place.claim
-            metadata = self.metadata = await _open_metadata(configuration, place.database, place.claim)
-            self._stack.push_async_callback(metadata.close)
-            self._server.serve(self._services(metadata))
+            self._database = place.database
+            self._stack.push_async_callback(self._end_work)
+            self._server.serve(await self._begin_work())
             self._stack.callback(self._server.serve, None)
             await self._listen(sockets)
         except BaseException:
             await self._stack.aclose()
             raise
 
+    async def _begin_work(self) -> Services:
+        """Open the metadata, and start what works on them beside the requests."""
+        metadata = self.metadata = await _open_metadata(self._configuration, self._database, self.claim)
+        self._work.push_async_callback(metadata.close)
+        return self._services(metadata)
+
+    async def _end_work(self) -> None:
+        await self._work.aclose()
+
+    async def empty(self, asking: Connection) -> Services:
+        """Discard everything that is stored; returns what is needed to serve again, which nothing does yet.
+
+        All connections but the `asking` one are broken. Raises sqlite3.Error, OSError and SupersededError.
+        """
+        self._server.serve(None)
+        await self.protocol.cut_off_others(asking)
+        await self._end_work()
+        self.claim.require()
+        witness.expect_no_log(self._database.parent)
+        await asyncio.to_thread(discard, self._database)
+        return await self._begin_work()
+
     def _services(self, metadata: SqliteMetadata) -> Services:
         """What requests need, and the tasks that run beside them."""
         configuration, nodes = self._configuration, self._nodes
         cache = BodyCache(configuration.body_cache << 20)
-        self._stack.callback(nodes.listen(lambda node: cache.clear()))
+        self._work.callback(nodes.listen(lambda node: cache.clear()))
         placement = Placement(
             nodes,
             cache,
@@ -98,11 +124,11 @@ class Master:
         lifecycle = Lifecycle(metadata, collector, time.time, float(configuration.lifecycle_day))
         placement.on_short = repairer.short
         placement.on_bad_copy = repairer.bad_copy
-        self._stack.callback(nodes.listen(collector.node_changed))
-        self._stack.callback(nodes.listen(repairer.node_changed))
+        self._work.callback(nodes.listen(collector.node_changed))
+        self._work.callback(nodes.listen(repairer.node_changed))
         webhooks = Webhooks(metadata, configuration.webhooks)
         for job in (webhooks.run, collector.run, collector.abort_stale_uploads, repairer.run, lifecycle.run):
-            self._stack.push_async_callback(_end, asyncio.create_task(_survive(job), name=job.__qualname__))
+            self._work.push_async_callback(_end, asyncio.create_task(_survive(job), name=job.__qualname__))
         self.repairer = repairer
         return Services(
             metadata=metadata,

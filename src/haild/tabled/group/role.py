@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 
 from haild.backoff import Backoff
-from haild.http.server import HttpServer
+from haild.http.server import Connection, HttpServer
 from haild.tabled.bodies.nodes import Nodes
 from haild.tabled.configuration import Configuration
 from haild.tabled.group.master import Master
@@ -24,6 +24,7 @@ from haild.tabled.group.relay import Address, Relay
 from haild.tabled.http.server import S3Server
 from haild.tabled.metadata.port import SupersededError
 from haild.tabled.metadata.schema import DatabaseVersionError
+from haild.tabled.operations.call import Services
 
 DOUBT_POLL = 0.1
 """Seconds between looks at the claim while the master is not sure to hold its lock in CLD."""
@@ -85,6 +86,20 @@ class Role:
     async def stand_by(self) -> None:
         """Another member is the master: serve no longer, and pass clients on to it."""
         await self._change(self._stand_by)
+
+    async def empty(self, asking: Connection) -> tuple[Master, Services] | None:
+        """Discard everything that is stored; returns what serves then, which is not told to yet.
+
+        None: this member is not the master. Raises what `Master.empty` raises.
+        """
+        emptied: list[tuple[Master, Services]] = []
+
+        async def job() -> None:
+            if self.master is not None and self.master.claim.valid:
+                emptied.append((self.master, await self.master.empty(asking)))
+
+        await self._change(job)
+        return emptied[0] if emptied else None
 
     async def end(self) -> None:
         """Stop serving clients."""

@@ -10,7 +10,7 @@ import logging
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from haild.daemon.insight import HERE
@@ -35,7 +35,7 @@ from haild.tabled.s3 import addressing, headers
 from haild.tabled.s3.authentication import Authenticator, Identity, RequestFacts
 from haild.tabled.s3.errors import S3Error
 from haild.transfer import splice
-from haild.wire import traceparent
+from haild.wire import emptying, traceparent
 from haild.wire.s3 import xml as s3xml
 
 SERVER: Final = "tabled 0.5.2"
@@ -88,6 +88,8 @@ class S3Server:
         self.requests = 0
         self.errors = 0
         self.on_answer: Callable[[str, int], None] = lambda action, status: None
+        self.emptying: Callable[[http.Request], Awaitable[None]] | None = None
+        """Answers the request of the stack's driver to discard everything, where that is allowed."""
 
     def serve(self, services: Services | None) -> None:
         """Answer with these services from now on."""
@@ -100,6 +102,9 @@ class S3Server:
 
     async def handle(self, request: http.Request) -> None:
         """Answer one request."""
+        if request.target == emptying.PATH and request.method == "POST" and self.emptying is not None:
+            await self.emptying(request)
+            return
         self.requests += 1
         began = time.perf_counter()
         request_id = _new_request_id()

@@ -56,6 +56,8 @@ class Operation(IntEnum):
     START_TLS = 10
     CP = 11
     GET_PART = 12
+    EMPTY = 0x70
+    """Ours: discard everything (haild.wire.emptying)."""
 
 
 class RequestFlag(IntFlag):

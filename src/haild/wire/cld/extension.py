@@ -15,6 +15,9 @@
   (after a restart of the server).
 * A NOP with a `RENEWAL` as its body, on UDP, is answered outside the server's sequence (as 8.5 says of errors), and
   again if it comes again: nothing has to be acknowledged. A server that does not know it answers as to any NOP.
+* EMPTY, in a session of the user of `haild.wire.emptying` alone, has the server discard all files, and end all
+  sessions, except those of daemons. Its body: paths of directories, each ended by a NUL. A session that has a lock of
+  a file below one of these is a daemon's, and such a file stays.
 """
 
 from __future__ import annotations

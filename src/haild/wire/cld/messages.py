@@ -27,7 +27,7 @@ CLIENT_TIMEOUT: Final = 120.0
 
 
 class Op(IntEnum):
-    """Opcodes (6.1); RESUME is an addition of hailbox, see `haild.wire.cld.extension`."""
+    """Opcodes (6.1); RESUME and EMPTY are additions of hailbox, see `haild.wire.cld.extension`."""
 
     NOP = 0
     NEW_SESS = 1
@@ -47,6 +47,7 @@ class Op(IntEnum):
     EVENT = 16
     ACK_FRAG = 17
     RESUME = 0x68627801
+    EMPTY = 0x68627802
 
 
 class ErrorCode(IntEnum):
