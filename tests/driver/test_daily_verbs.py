@@ -66,6 +66,7 @@ def test_config_tells_what_is_in_force_and_from_where(make_context: MakeContext)
         "scale": ({}, "default"),
         "ports": ({}, "default"),
         "images": ({}, "default"),
+        "credentials": (None, "default"),
         "images_from": (None, "default"),
         "services": ({}, "default"),
     }
@@ -77,6 +78,7 @@ def test_config_tells_what_is_in_force_and_from_where(make_context: MakeContext)
         "stack": ("test", "--stack"),
         "profile": ("fs", "stack test"),
         "scale": ({"iwhd": 2}, "stack test"),
+        "credentials": ("random", "stack test"),
         "services": ({"iwhd": {"limits": {"pids": 99}}}, "stack test"),
     }
 

@@ -233,14 +233,21 @@ def test_every_object_carries_the_label_of_its_stack_and_its_name() -> None:
             assert thing.get("container_name", thing.get("name", "")).startswith("hailbox-other")
 
 
-def test_an_own_image_is_started_behind_the_credentials_and_gets_secrets_it_knows() -> None:
+def test_an_own_image_is_started_after_the_credentials_are_written() -> None:
     ours = services(blueprint("s3"))
-    stack = replace(blueprint("s3"), own_images=frozenset({"tabled"}))
-    rendered = services(stack)
+    rendered = services(replace(blueprint("s3"), own_images=frozenset({"tabled"})))
     assert [name for name, definition in rendered.items() if "depends_on" in definition] == ["tabled-1"]
     assert not [name for name, definition in ours.items() if "depends_on" in definition]
-    assert "--secret-is-user" in rendered[ONE_SHOT]["command"]
-    assert "--secret-is-user" not in ours[ONE_SHOT]["command"]
+
+
+def test_only_who_asks_for_the_originals_credentials_has_them() -> None:
+    """An own image alone must not turn secrets into public words."""
+    own = replace(blueprint("s3"), own_images=frozenset({"tabled"}))
+    upstream = replace(blueprint("s3"), credentials="upstream")
+    assert "--secret-is-user" not in services(own)[ONE_SHOT]["command"]
+    assert "--secret-is-user" in services(upstream)[ONE_SHOT]["command"]
+    assert (own.record.credentials, upstream.record.credentials) == ("random", "upstream")
+    assert blueprint("s3").record.credentials == ""
 
 
 def test_the_catalogue_is_not_changed_by_rendering() -> None:

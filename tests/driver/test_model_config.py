@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import example as such_as
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,7 +79,7 @@ def test_keys_without_a_value_choose_nothing() -> None:
         (
             "[]",
             "1:1: the document is a list",
-            "its keys may be: images, images_from, ports, profile, scale, services, stack",
+            "its keys may be: credentials, images, images_from, ports, profile, scale, services, stack",
         ),
         ("stack", "1:1: the document is 'stack'", "write a mapping"),
         ("5", "1:1: the document is 5", "write a mapping"),
@@ -173,6 +174,7 @@ FILES = TREES | st.dictionaries(KEYS, TREES, max_size=5)
 
 
 @given(FILES)
+@such_as({"ports": {"\x1e": None}})
 @settings(max_examples=70, deadline=None)
 def test_anything_that_yaml_may_hold_is_taken_or_refused(tree: Any) -> None:
     told: list[str] = []

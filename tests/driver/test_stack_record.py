@@ -161,3 +161,19 @@ def strip(fake: FakeEngine) -> None:
     for name, volume in fake.all_volumes.items():
         labels = {key: value for key, value in volume.labels.items() if key != names.RECORD}
         fake.all_volumes[name] = replace(volume, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "images", "upstream"),
+    [
+        ("", {}, False),
+        ("", {"chunkd": "my/chunkd"}, True),
+        ("random", {"chunkd": "my/chunkd"}, False),
+        ("upstream", {}, True),
+    ],
+)
+def test_how_users_are_known(recorded: str, images: dict[str, str], upstream: bool) -> None:
+    """Until it was recorded, a stack with an own image had the originals' rule, by which its data have owners."""
+    record = Record("s3", images=images, credentials=recorded)
+    assert record.upstream_credentials == upstream
+    assert parse(record.text()) == record

@@ -53,6 +53,7 @@ def _with_the_stack_s(
         "profile": choice.profile.name,
         "scale": choice.scale,
         "images": choice.own_images,
+        "credentials": choice.credentials,
         "services": ownservice.chosen(context, observed, choice.profile),
     }
     for key, value in kept.items():

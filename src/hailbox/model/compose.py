@@ -13,7 +13,7 @@ import yaml
 import hailbox
 from hailbox.model import names, overrides
 from hailbox.model.catalog import ONE_SHOT, Catalog, Port, Profile, Replica
-from hailbox.model.record import Record, older_labels
+from hailbox.model.record import CREDENTIALS, UPSTREAM, Record, older_labels
 
 _Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -38,6 +38,8 @@ class Blueprint:
     """What the user asked for beyond the profile; `profile` is scaled already."""
     own_images: frozenset[str] = frozenset()
     """Services that run an image of the user's own."""
+    credentials: str = CREDENTIALS[0]
+    """How cld and chunkd know their users, one of CREDENTIALS."""
     overrides: overrides.Recorded = field(default_factory=dict)
     """By service or replica: what else is the user's own."""
     built: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +58,8 @@ class Blueprint:
         """What the next command has to know of this stack."""
         own = {service: self.images[service] for service in sorted(self.own_images)}
         definition = self.profile.definition
-        found = Record(self.profile.name, definition, self.scale, own, self.ports, self.overrides)
+        said = self.credentials if own or self.credentials == UPSTREAM else ""
+        found = Record(self.profile.name, definition, self.scale, own, self.ports, self.overrides, said)
         return found.after(self.known)
 
 
@@ -147,7 +150,7 @@ def _escaped(value: Any) -> Any:
 
 def _secret_is_user(blueprint: Blueprint) -> bool:
     """The originals have no secrets file: the secret of a user is its name (cld.md 3.4, chunkd.md 2.1)."""
-    return bool(blueprint.own_images)
+    return blueprint.credentials == UPSTREAM
 
 
 def configuration_files(blueprint: Blueprint, replica: Replica) -> tuple[str, dict[str, str]]:

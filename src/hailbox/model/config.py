@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from hailbox.model import names
 from hailbox.model.keys import Between, Matching, Named, key
@@ -91,6 +91,11 @@ class Config:
     )
     images: Annotated[Mapping[str, Annotated[str, _IMAGE]], _OF_SERVICES] = key(
         "By service: short for `services: {SERVICE: {image: ...}}`.", factory=dict, example="{chunkd: my/chunkd}"
+    )
+    credentials: Literal["random", "upstream"] | None = key(
+        "How cld and chunkd know their users. random: by secrets. upstream: as the originals, whose secret is the "
+        "user's name, for programs that were made for these; by default what the stack has, else random.",
+        example="upstream",
     )
     images_from: Annotated[str, Matching(names.REGISTRY_PREFIX, names.REGISTRY_PREFIX_RULE)] | None = key(
         "Where our images are pulled from before they are built: what `hailbox build --push` was given.",

@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from hailbox.model import names
 from hailbox.model.config import PORT_NUMBERS, REPLICA_COUNTS
 from hailbox.model.overrides import NO_JSON, Recorded, label, recorded, usable
+
+UPSTREAM: Final = "upstream"
+CREDENTIALS: Final = ("random", UPSTREAM)
+"""Of `hailbox.yaml`: by secrets, or as the originals know their users (cld.md 3.4, chunkd.md 2.1)."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,14 @@ class Record:
     """By replica and port name: the port on the host."""
     overrides: Recorded = field(default_factory=dict)
     """By service or replica: what else is the user's own."""
+    credentials: str = ""
+    """How cld and chunkd know their users, one of CREDENTIALS; empty where an older hailbox recorded none."""
     generation: int = 0
+
+    @property
+    def upstream_credentials(self) -> bool:
+        """Whether the secret of a user is its name. Of a stack with own images it was, until that was recorded."""
+        return self.credentials == UPSTREAM or (not self.credentials and bool(self.images))
 
     def text(self) -> str:
         """The label's value: JSON, the same for equal records."""
@@ -46,6 +57,7 @@ class Record:
             "images": dict(self.images),
             "ports": ports,
             "overrides": self.overrides,
+            "credentials": self.credentials,
         }
         kept = {key: value for key, value in known.items() if value or key in ("generation", "profile")}
         return json.dumps(kept, sort_keys=True, separators=(",", ":"), default=str)
@@ -73,6 +85,7 @@ def parse(text: str) -> Record | None:
             images={str(name): str(image) for name, image in found.get("images", {}).items()},
             ports={(replica, port): number for (replica, port), number in ports.items()},
             overrides=usable(found.get("overrides", {})),
+            credentials=found["credentials"] if found.get("credentials") in CREDENTIALS else "",
             generation=int(found["generation"]),
         )
     except (*NO_JSON, TypeError, KeyError, AttributeError):

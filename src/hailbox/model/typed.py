@@ -64,7 +64,8 @@ def _wrong(node: yaml.Node, path: str, remedy: str) -> typing.NoReturn:
 
 
 def _join(path: str, word: str) -> str:
-    return f"{path}.{word}" if path else word
+    shown = word if word.isprintable() else ascii(word)[1:-1]
+    return f"{path}.{shown}" if path else shown
 
 
 def _mapping(node: yaml.Node, kind: type[Any], path: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Final
 from hailbox.context import Context
 from hailbox.model.catalog import ONE_SHOT, Profile, profile_from
 from hailbox.model.errors import RecordGoneError, UnknownServiceError
+from hailbox.model.record import CREDENTIALS, UPSTREAM, Record
 from hailbox.observe import Observed
 from hailbox.stack import definitions
 
@@ -31,6 +32,8 @@ class Choice:
     scale: Mapping[str, int]
     own_images: Mapping[str, str]
     """By service: an image of the user's own."""
+    credentials: str
+    """How cld and chunkd know their users, one of CREDENTIALS."""
 
 
 def choose(context: Context, observed: Observed) -> Choice:
@@ -39,7 +42,16 @@ def choose(context: Context, observed: Observed) -> Choice:
     record = observed.record
     scale = dict(record.scale) if record and record.profile == profile.name else {}
     scale |= context.config.scale
-    return Choice(profile.scaled(scale), scale, _own_images(context, observed))
+    own = _own_images(context, observed)
+    return Choice(profile.scaled(scale), scale, own, context.config.credentials or _kept_credentials(record, own))
+
+
+def _kept_credentials(record: Record | None, own_images: Mapping[str, str]) -> str:
+    """How cld and chunkd know their users where it is not chosen now: as the stack has it."""
+    if record is None or not record.upstream_credentials:
+        return CREDENTIALS[0]
+    # Where it is not recorded it came with the own images, and goes with them.
+    return UPSTREAM if record.credentials or own_images else CREDENTIALS[0]
 
 
 def _profile(context: Context, observed: Observed) -> Profile:

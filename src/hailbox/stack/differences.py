@@ -10,7 +10,7 @@ from typing import Any
 
 from hailbox.context import Context
 from hailbox.model.progress import Phase
-from hailbox.model.record import Record
+from hailbox.model.record import CREDENTIALS, Record
 from hailbox.stack.choice import OUR_IMAGE
 from hailbox.stack.plan import Plan
 
@@ -25,6 +25,9 @@ def differences(known: Record | None, now: Record) -> dict[str, str]:
     found: dict[str, str] = {}
     if known.profile != now.profile:
         found["profile"] = f"{known.profile or 'not recorded'} -> {now.profile}"
+    if known.upstream_credentials != now.upstream_credentials:
+        was, will_be = (CREDENTIALS[record.upstream_credentials] for record in (known, now))
+        found["credentials"] = f"{was} -> {will_be}"
     found |= _changes("scale", known.scale, now.scale, "the profile's")
     found |= _changes("images", known.images, now.images, OUR_IMAGE)
     for name in sorted({*known.overrides, *now.overrides}):

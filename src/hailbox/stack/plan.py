@@ -53,6 +53,7 @@ def build(
         ports=assignment.ports,
         scale=choice.scale,
         own_images=frozenset(choice.own_images),
+        credentials=choice.credentials,
         overrides=own,
         built={name: image.reference for name, image in own_images.items()},
         reload_program=ownservice.reload_program(own),
