@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haild.http.parser import MOST_LINES, MOST_WITHOUT_EVENT, End, Head, Refusal, RequestParser
+from haild.http.requestline import TargetEncoder
 
 LINE = 1 << 14
 REQUEST_LIKE = b"GET /\xc3\xa9 HTTP/1.1\r\n\r\nabcd"
@@ -169,6 +170,30 @@ def test_an_unknown_method_is_told_apart() -> None:
     unknown = refusal(b"BREW /pot HTTP/1.1\r\n\r\n")
     assert unknown is not None
     assert unknown.unknown_method
-    garbage = refusal(b"GET / HTTP/9.9\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\xff\xff", b"BREW /pot SIP/2.0\r\n\r\n", b"BREW\r\n\r\n"]
+)
+def test_what_is_not_http_has_no_method(data: bytes) -> None:
+    garbage = refusal(data)
     assert garbage is not None
     assert not garbage.unknown_method
+
+
+def test_a_target_that_is_not_ascii_is_taken_only_where_a_piece_begins() -> None:
+    one = b"GET /k HTTP/1.1\r\nHost: x\r\n\r\n"
+    requests, end = parsed(one + one.replace(b"k", b"\xc3\xa9"))
+    assert requests == [("/k", b"")]
+    assert end is not None
+
+
+def test_a_body_that_begins_like_a_request_is_left_as_it_is() -> None:
+    head = b"PUT /k HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(REQUEST_LIKE)
+    get = b"GET /\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert parsed(head, REQUEST_LIKE, get) == ([("/k", REQUEST_LIKE), ("/%C3%A9", b"")], None)
+
+
+@pytest.mark.parametrize("data", [b"X: \xc3\xa9\r\n", b"\x16\x03\x01\xff\xff", b"\r\n\xc3", b""])
+def test_what_begins_no_request_is_left_as_it_is(data: bytes) -> None:
+    assert TargetEncoder().feed(data, begins=True) == data

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -201,6 +203,91 @@ async def test_what_is_no_request_is_refused_after_the_answers_before_it() -> No
         assert (await answer(reader))[1]["X"] == "/a"
         assert (await answer(reader))[0] == 400
         assert await reader.read() == b""
+
+
+async def test_a_client_that_still_sends_reads_why_it_is_refused() -> None:
+    async with served(echo) as (server, connect):
+        reader, writer = await connect()
+        writer.write(b"GET / HTTP/1.1\r\nX: " + b"x" * 3_000_000)
+        assert (await answer(reader))[0] == 400
+        assert await reader.read() == b""
+        writer.close()
+        while server.connections:  # noqa: ASYNC110 - the event loop tells each connection of its end
+            await asyncio.sleep(0)
+
+
+async def test_a_refused_client_does_not_keep_its_connection() -> None:
+    async with served(echo, Limits(linger=0.05)) as (server, connect):
+        reader, writer = await connect()
+        writer.write(b"rubbish\r\n\r\n")
+        assert (await answer(reader))[0] == 400
+        while server.connections:  # noqa: ASYNC110 - the event loop tells each connection of its end
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("version", "length"), [("1.1", None), ("1.1", 600_000), ("1.0", None)])
+async def test_parts_of_files_are_pieces_of_an_answer(tmp_path: Path, version: str, length: int | None) -> None:
+    content = os.urandom(900_000)
+    (tmp_path / "file").write_bytes(content)
+
+    async def handler(request: Request) -> None:
+        request.start(200, {}, length)
+        with (tmp_path / "file").open("rb", buffering=0) as file:
+            await request.send_file(file, 100_000, 200_000)
+            await request.send_file(file, 300_000, 400_000)
+        request.finish()
+
+    async with served(handler) as (_, connect):
+        reader, writer = await connect()
+        for _ in range(2 if version == "1.1" else 1):
+            writer.write(f"GET / HTTP/{version}\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            if length is not None:
+                body = await reader.readexactly(length)
+            elif version == "1.0":
+                body = await reader.read()
+            else:
+                assert b"Transfer-Encoding: chunked" in head
+                body = b""
+                while size := int(await reader.readline(), 16):
+                    body += (await reader.readexactly(size + 2))[:-2]
+                assert await reader.readline() == b"\r\n"
+            assert body == content[100_000:700_000]
+        writer.write(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        if version == "1.1":
+            assert (await reader.read()).endswith(b"\r\n\r\n")
+
+
+async def test_an_answer_that_breaks_off_has_no_orderly_end_even_if_it_tells_no_length() -> None:
+    async def handler(request: Request) -> None:
+        request.start(200, {}, None)
+        await request.write(b"part")
+        request.abort()
+
+    async with served(handler) as (_, connect):
+        reader, writer = await connect()
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+
+
+async def test_a_handler_can_tell_that_its_client_has_left() -> None:
+    begun, left = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: Request) -> None:
+        assert not request.client_has_left
+        begun.set()
+        while not request.client_has_left:  # noqa: ASYNC110 - the event loop tells the connection
+            await asyncio.sleep(0)
+        left.set()
+        request.respond(200, {})
+
+    async with served(handler) as (_, connect):
+        _, writer = await connect()
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await begun.wait()
+        writer.close()
+        await left.wait()
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"\r\n"])

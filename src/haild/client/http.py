@@ -135,17 +135,17 @@ class Put:
     Nothing is visible before finish() has returned.
     """
 
-    def __init__(self, send: Callable[[AsyncIterator[bytes]], Coroutine[Any, Any, str]]) -> None:
+    def __init__(self, send: Callable[[AsyncIterator[bytes | memoryview]], Coroutine[Any, Any, str]]) -> None:
         """`send` is given the body and returns the etag. It begins at once; must be made inside the event loop."""
-        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+        self._pieces: asyncio.Queue[bytes | memoryview | None] = asyncio.Queue(1)
         self._request = asyncio.create_task(send(self._body()))
         self._request.add_done_callback(_retrieve)
 
-    async def _body(self) -> AsyncIterator[bytes]:
+    async def _body(self) -> AsyncIterator[bytes | memoryview]:
         while (piece := await self._pieces.get()) is not None:
             yield piece
 
-    async def _hand_over(self, piece: bytes | None) -> None:
+    async def _hand_over(self, piece: bytes | memoryview | None) -> None:
         with contextlib.suppress(asyncio.QueueFull):
             self._pieces.put_nowait(piece)
             return
@@ -155,7 +155,7 @@ class Put:
         finally:
             handing.cancel()
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         """Send `piece`; returns when there is room for more. Raises ServiceError if the upload failed meanwhile."""
         if self._request.done():
             await self._request
@@ -226,7 +226,7 @@ class ServiceClient(abc.ABC):
         method: str,
         path: str,
         headers: Mapping[str, str] | None = None,
-        data: bytes | AsyncIterator[bytes] | None = None,
+        data: bytes | AsyncIterator[bytes | memoryview] | None = None,
     ) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """Send an authorised request and yield the response, of status 2xx."""
 
@@ -242,7 +242,7 @@ class ServiceClient(abc.ABC):
         method: str,
         address: str,
         headers: Mapping[str, str] | None,
-        data: bytes | AsyncIterator[bytes] | None = None,
+        data: bytes | AsyncIterator[bytes | memoryview] | None = None,
         *,
         waits: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -300,7 +300,7 @@ class ServiceClient(abc.ABC):
         if length is not None:
             complete["Content-Length"] = str(length)
 
-        async def send(body: AsyncIterator[bytes]) -> str:
+        async def send(body: AsyncIterator[bytes | memoryview]) -> str:
             data = body if length != 0 else b""
             async with self._request("PUT", self.path(bucket, key), complete, data) as response:
                 return response.headers.get("ETag", "").strip('"')

@@ -38,7 +38,7 @@ class IwhdClient(ServiceClient):
         method: str,
         path: str,
         headers: Mapping[str, str] | None = None,
-        data: bytes | AsyncIterator[bytes] | None = None,
+        data: bytes | AsyncIterator[bytes | memoryview] | None = None,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         return self._exchange(method, f"http://{self._authority}{path}", {**self._login, **(headers or {})}, data)
 

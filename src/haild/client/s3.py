@@ -78,7 +78,7 @@ class S3Client(ServiceClient):
         method: str,
         path: str,
         headers: Mapping[str, str] | None = None,
-        data: bytes | AsyncIterator[bytes] | None = None,
+        data: bytes | AsyncIterator[bytes | memoryview] | None = None,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         complete = self._signed(method, path, headers or {})
         # The tabled of 2010 takes bytes of a body that come together with the head for the next request. So the body

@@ -76,7 +76,7 @@ class SwiftClient(ServiceClient):
         method: str,
         path: str,
         headers: Mapping[str, str] | None = None,
-        data: bytes | AsyncIterator[bytes] | None = None,
+        data: bytes | AsyncIterator[bytes | memoryview] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         def authorised(login: _Login) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
             complete = {**(headers or {}), "X-Auth-Token": login.token}

@@ -30,5 +30,4 @@ def configure(program: str, *, to_stderr: bool, debug: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
-        for library in ("asyncio", "aiohttp.access"):
-            logging.getLogger(library).setLevel(logging.WARNING)
+        logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -12,7 +12,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from httptools.parser.errors import HttpParserInvalidMethodError
 from multidict import CIMultiDict
 
-from haild.http.requestline import TargetEncoder
+from haild.http.requestline import TargetEncoder, speaks_http
 
 MOST_LINES: Final = 128
 """Header lines of a request."""
@@ -45,6 +45,7 @@ class Refusal:
 
     reason: str
     unknown_method: bool = False
+    """Whether it would be a request of HTTP/1 if there were such a method."""
 
 
 Event = Head | bytes | End | Refusal
@@ -84,13 +85,15 @@ class RequestParser:
         if self._refused:
             return events
         self._since_event += len(data)
+        begins = self.between_requests
         try:
-            self._feed(self._targets.feed(data, begins=self.between_requests))
+            self._feed(self._targets.feed(data, begins=begins))
         except HttpParserError as error:
             self._refused = True
             cause = error.__context__
             reason = str(cause if isinstance(cause, _RefusedError) else error) or type(error).__name__
-            events.append(Refusal(reason, isinstance(error, HttpParserInvalidMethodError)))
+            unknown = isinstance(error, HttpParserInvalidMethodError) and begins and speaks_http(data)
+            events.append(Refusal(reason, unknown))
             return events
         if events:
             self._since_event = 0

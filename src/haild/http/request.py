@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from haild.http.parser import Head
 from haild.transfer import fastpath
@@ -179,7 +179,7 @@ class Request:
     """One request. A handler answers it by one `respond`, or by `start`, any number of `write` and `finish`."""
 
     __slots__ = (
-        *("_chunked", "_connection", "_head", "_silent", "answered", "body", "continued", "headers"),
+        *("_chunked", "_connection", "_head", "_silent", "_until_close", "answered", "body", "continued", "headers"),
         *("keep_alive", "length", "method", "own_address", "remote", "sent", "status", "target", "version"),
     )
 
@@ -207,7 +207,7 @@ class Request:
         self.continued = False
         """Whether the client has been asked for the body."""
         self._head = b""
-        self._chunked = self._silent = False
+        self._chunked = self._silent = self._until_close = False
 
     @property
     def connection(self) -> Connection:
@@ -218,6 +218,20 @@ class Request:
     def transport(self) -> asyncio.Transport | None:
         """The connection's; None once it is lost."""
         return self._connection.transport
+
+    @property
+    def client_has_left(self) -> bool:
+        """Whether the client sends no more: it has closed the connection, or at least its side of it.
+
+        It may still read an answer. Work that takes long and changes nothing should end.
+        """
+        transport = self.transport
+        return transport is None or transport.is_closing() or self._connection.at_end
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body of the answer, which has begun, goes out in chunks (RFC 9112, 7.1)."""
+        return self._chunked
 
     @property
     def waits_for_continue(self) -> bool:
@@ -247,7 +261,7 @@ class Request:
         """Begin an answer. `length`: bytes of its body; None where that is not known: it is chunked then."""
         chunked = length is None and self.version >= (1, 1)
         if length is None and not chunked:
-            self.keep_alive = False
+            self.keep_alive, self._until_close = False, True
         self._head = self._begin(status, headers, length, chunked=chunked)
         self._chunked = chunked
 
@@ -257,8 +271,8 @@ class Request:
             return
         head, self._head = self._head, b""
         connection = self._connection
+        self.count(len(piece))
         if self._chunked:
-            self.sent += len(piece)
             connection.write(head, b"%x\r\n" % len(piece), piece, b"\r\n")
         else:
             connection.write(head, piece)
@@ -271,6 +285,28 @@ class Request:
         if head:
             self._connection.write(head)
 
+    async def send_file(self, file: BinaryIO, offset: int, count: int) -> None:
+        """Let the system copy `count` bytes of `file`, at least one, to the connection: a piece of the body.
+
+        Raises ClientGoneError, and TimeoutError if the client does not take them in time.
+        """
+        if self._silent:
+            return
+        self._head += b"%x\r\n" % count if self._chunked else b""
+        self.send_head()
+        await self._connection.send_file(file, offset, count)
+        self.count(count)
+        self._head = b"\r\n" if self._chunked else b""  # sent with what follows
+
+    async def drain(self) -> None:
+        """Wait until the client has taken most of what was sent. Raises as `write` does."""
+        await self._connection.drain()
+
+    def count(self, sent: int) -> None:
+        """Count bytes of the body that were sent, also by other means, where the answer does not tell its length."""
+        if self._chunked or self._until_close:
+            self.sent += sent
+
     def finish(self) -> None:
         """End the answer."""
         head, self._head = self._head, b""
@@ -282,7 +318,8 @@ class Request:
     def abort(self) -> None:
         """Break the connection: the client cannot take a part of an answer for the whole."""
         self.answered = True
-        self._connection.abort()
+        # A client takes an orderly end of the connection for the end of an answer that tells no length.
+        self._connection.abort(reset=self._until_close)
 
     def _begin(self, status: int, headers: Mapping[str, str], length: int | None, *, chunked: bool) -> bytes:
         if self.status:

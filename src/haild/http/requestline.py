@@ -1,4 +1,4 @@
-"""Targets of requests with bytes that are not ASCII, as curl sends them: aiohttp's parser refuses them."""
+"""Targets of requests with bytes that are not ASCII, as curl sends them: llhttp refuses them."""
 
 from __future__ import annotations
 

@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import logging
 import socket
+import struct
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from multidict import CIMultiDict
 
@@ -72,8 +73,8 @@ class HttpServer:
         for connection in list(self.connections):
             connection.stop()
 
-    async def cut_off_others(self, kept: Connection) -> None:
-        """Break all connections but one; returns when none of their requests runs any more."""
+    async def cut_off_others(self, kept: Connection | None) -> None:
+        """Break all connections but `kept`; returns when none of their requests runs any more."""
         others = [connection for connection in self.connections if connection is not kept]
         tasks = {connection.task for connection in others if connection.task is not None}
         for connection in others:
@@ -115,7 +116,7 @@ class Connection(asyncio.BufferedProtocol):
         self._past_parser = False
         self._reading_paused = False
         self._blank = 0
-        self._ended = False
+        self._ended = self._lingering = False
         self._head_expected = True
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -123,7 +124,7 @@ class Connection(asyncio.BufferedProtocol):
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
         self.remote = self.own_address = ""
-        self.writing_paused = False
+        self.writing_paused = self.at_end = False
 
     @property
     def stopping(self) -> bool:
@@ -173,6 +174,8 @@ class Connection(asyncio.BufferedProtocol):
         return self._server.buffer
 
     def buffer_updated(self, count: int) -> None:
+        if self._lingering:
+            return
         if self._past_parser and (body := self._receiving) is not None:
             body.took(count, self._server.buffer)
             if not body.left:
@@ -185,6 +188,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         # A client that has shut its side down still gets the answers to what it has sent.
+        self.at_end = True
         if self._receiving is not None:
             self._receiving.fail(ClientGoneError("the client has closed the connection"))
         if not self._waiting:
@@ -286,7 +290,7 @@ class Connection(asyncio.BufferedProtocol):
         head = Head("GET", "", (1, 1), CIMultiDict(), keep_alive=False, length=0)
         with contextlib.suppress(ClientGoneError):
             Request(head, self).respond(status, headers, body)
-        self._close()
+        self._linger()
 
     def body_was_read(self) -> None:
         """There may be room for more of a body."""
@@ -320,6 +324,13 @@ class Connection(asyncio.BufferedProtocol):
         if self.transport is None:
             raise ClientGoneError("the client has closed the connection")
 
+    async def send_file(self, file: BinaryIO, offset: int, count: int) -> None:
+        """Let the system copy a part of a file to the connection. Raises as `drain` does."""
+        if self.transport is None or self.transport.is_closing():
+            raise ClientGoneError("the client has closed the connection")
+        async with asyncio.timeout(self._server.limits.stall):
+            await self._loop.sendfile(self.transport, file, offset, count)
+
     # The end.
 
     def stop(self) -> None:
@@ -327,10 +338,25 @@ class Connection(asyncio.BufferedProtocol):
         if self.task is None:
             self._close()
 
-    def abort(self) -> None:
-        """Break the connection."""
+    def abort(self, *, reset: bool = False) -> None:
+        """Break the connection. `reset`: in a way that no client can take for an orderly end."""
         if self.transport is not None:
+            if reset:
+                sock = self.transport.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
+
+    def _linger(self) -> None:
+        """Close the connection when the client does, which loses an answer if it is closed while data arrives."""
+        if self.transport is None or self.at_end or self._server.stopping:
+            self._close()
+            return
+        self._lingering = True
+        self._waiting.clear()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._pause_or_resume()
+        self._expect_within(self._server.limits.linger)
 
     def _close(self) -> None:
         self._waiting.clear()

@@ -86,9 +86,9 @@ async def serve(options: Options, configuration: Configuration, stop: asyncio.Ev
                 await _until(stop, wish)
                 if stop.is_set():
                     await listener.aclose()
-                elif wish is not None:
+                elif wish is not None and front.server is not None:
                     front.site = None
-                    await wish.cut_off_others(front.connections())
+                    await wish.cut_off_others(front.server)
             if not stop.is_set():
                 emptying.begin(metadata)
 

@@ -6,8 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from functools import partial
 
-from aiohttp import web
-
+from haild.http.request import Request
 from haild.iwhd.http import reply
 from haild.iwhd.http.document import base_address, writer
 from haild.iwhd.http.errors import RequestError
@@ -30,7 +29,7 @@ async def store(
     site.queue.announce()
 
 
-async def put_attribute(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+async def put_attribute(site: Site, request: Request, target: Target) -> Reply:
     """Set an attribute to the body, or to the value of a header."""
     if target.name in RESERVED_ATTRIBUTES:
         raise RequestError(400, close=True)
@@ -43,7 +42,7 @@ async def put_attribute(site: Site, request: web.BaseRequest, target: Target) ->
     return Reply(201, close=in_header is not None)
 
 
-async def get_attribute(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+async def get_attribute(site: Site, _request: Request, target: Target) -> Reply:
     """The bare value; an empty one counts as missing."""
     value = await site.database.read(
         partial(records.attribute, bucket=target.bucket, key=target.key, name=target.name)
@@ -57,7 +56,7 @@ async def get_attribute(site: Site, _request: web.BaseRequest, target: Target) -
     return Reply(200, value, "text/plain")
 
 
-async def delete_attribute(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+async def delete_attribute(site: Site, _request: Request, target: Target) -> Reply:
     """Remove an attribute (our addition)."""
     if target.name in RESERVED_ATTRIBUTES:
         raise RequestError(400)
@@ -74,7 +73,7 @@ async def delete_attribute(site: Site, _request: web.BaseRequest, target: Target
     return Reply()
 
 
-async def get_attributes(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+async def get_attributes(site: Site, request: Request, target: Target) -> Reply:
     """The names of all attributes."""
     stored = await site.database.read(partial(records.attribute_names, bucket=target.bucket, key=target.key))
     if stored is None:

@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from aiohttp import web
-from aiohttp.http import HttpVersion11
-
+from haild.http.request import Request
 from haild.wire.iwhd.form import Form, parse
 
 IDLE_DEADLINE: Final = 30.0
@@ -19,6 +17,13 @@ MAXIMUM_COLLECTED: Final = 4 << 20
 
 _SMALL: Final = 64 * 1024
 _LARGE_AT_A_TIME: Final = 8
+
+IN_BLOCKS: Final = 1 << 17
+"""Bytes of a body from which on it pays to receive it in blocks."""
+FEW: Final = 32
+LARGE_BLOCK: Final = 256 * 1024
+SMALL_BLOCK: Final = 64 * 1024
+"""Bytes of a body that are received at a time; only a few bodies at once come in large blocks."""
 
 
 class BodyTooLargeError(Exception):
@@ -34,25 +39,26 @@ class BodyReader:
 
     def __init__(self) -> None:
         self._large = asyncio.Semaphore(_LARGE_AT_A_TIME)
+        self._under_way = 0
 
-    async def pieces(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises SlowClientError, and what aiohttp raises for a bad or broken body."""
-        await _let_continue(request)
-        # Pieces as they came, not joined, unless the client chose them: those may be tiny.
-        joined = request.content_length is None
-        while True:
-            try:
-                async with asyncio.timeout(IDLE_DEADLINE):
-                    piece = await request.content.readany() if joined else (await request.content.readchunk())[0]
-            except TimeoutError as error:
-                raise SlowClientError(f"silent for {IDLE_DEADLINE:.0f} s") from error
-            if not piece:
-                return
-            yield piece
+    async def pieces(self, request: Request) -> AsyncIterator[bytes | memoryview]:
+        """The body as it arrives. Raises SlowClientError, and what Body.read raises of a bad or broken body."""
+        request.ask_for_body()
+        if request.length is not None and request.length >= IN_BLOCKS:
+            request.body.in_blocks(self._block)
+        self._under_way += 1
+        try:
+            while piece := await _next_piece(request):
+                yield piece
+        finally:
+            self._under_way -= 1
 
-    async def collected(self, request: web.BaseRequest) -> bytes:
+    def _block(self) -> int:
+        return LARGE_BLOCK if self._under_way <= FEW else SMALL_BLOCK
+
+    async def collected(self, request: Request) -> bytes:
         """The whole body. Raises BodyTooLargeError, else as pieces() does."""
-        length = request.content_length
+        length = request.length
         if length is not None and length > MAXIMUM_COLLECTED:
             raise BodyTooLargeError
         if length is not None and length <= _SMALL:
@@ -60,7 +66,7 @@ class BodyReader:
         async with self._large:
             return await self._collect(request)
 
-    async def _collect(self, request: web.BaseRequest) -> bytes:
+    async def _collect(self, request: Request) -> bytes:
         body = bytearray()
         async for piece in self.pieces(request):
             body += piece
@@ -68,21 +74,14 @@ class BodyReader:
                 raise BodyTooLargeError
         return bytes(body)
 
-    async def form(self, request: web.BaseRequest) -> Form:
+    async def form(self, request: Request) -> Form:
         """The posted form. Raises FormTypeError, FormError, else as collected() does."""
         return parse(request.headers.get("Content-Type", ""), await self.collected(request))
 
 
-def expects_continue(request: web.BaseRequest) -> bool:
-    """Whether the client waits to be asked for the body: it sends none if it gets an answer first."""
-    expectation = request.headers.get("Expect", "").lower()
-    waits = expectation == "100-continue" and request.version >= HttpVersion11
-    return waits and not request.content.total_bytes
-
-
-async def _let_continue(request: web.BaseRequest) -> None:
-    """Ask a client that waits for it to send the body (RFC 9110, 10.1.1)."""
-    if expects_continue(request):
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # The writer counts this as part of the answer, which has not begun.
-        request.writer.output_size = 0
+async def _next_piece(request: Request) -> bytes | memoryview:
+    try:
+        async with asyncio.timeout(IDLE_DEADLINE):
+            return await request.body.read()
+    except TimeoutError as error:
+        raise SlowClientError(f"silent for {IDLE_DEADLINE:.0f} s") from error

@@ -8,8 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
-from aiohttp import web
-
+from haild.http.request import Request
 from haild.iwhd.http.attributes import store
 from haild.iwhd.http.document import writer
 from haild.iwhd.http.errors import RequestError
@@ -26,7 +25,7 @@ from haild.wire.iwhd.target import MAXIMUM_NAME, RESERVED_ATTRIBUTES, RESERVED_B
 logger = logging.getLogger(__name__)
 
 
-async def put_bucket(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+async def put_bucket(site: Site, _request: Request, target: Target) -> Reply:
     """Create a bucket; a body is not looked at."""
     return await _create(site, target.bucket)
 
@@ -46,13 +45,13 @@ async def _create(site: Site, bucket: str) -> Reply:
     return Reply(201, close=True)
 
 
-async def delete_bucket(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+async def delete_bucket(site: Site, _request: Request, target: Target) -> Reply:
     """Delete an empty bucket (our addition)."""
     await site.buckets.delete(target.bucket)
     return Reply()
 
 
-async def post_bucket(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+async def post_bucket(site: Site, request: Request, target: Target) -> Reply:
     """Create the bucket that the form names (`_new`), or set attributes of the object that it names."""
     form = await site.bodies.form(request)
     if target.bucket == "_new":
@@ -72,7 +71,7 @@ async def post_bucket(site: Site, request: web.BaseRequest, target: Target) -> R
     return Reply()
 
 
-async def get_bucket(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+async def get_bucket(site: Site, request: Request, target: Target) -> Reply:
     """List the objects of a bucket."""
 
     def first(connection: sqlite3.Connection) -> Page | None:
@@ -87,7 +86,7 @@ async def get_bucket(site: Site, request: web.BaseRequest, target: Target) -> Re
     return _listed(request, page, following)
 
 
-async def post_query(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+async def post_query(site: Site, request: Request, target: Target) -> Reply:
     """List the objects that an expression selects; 404 if there is none. What cannot be parsed selects none."""
     body = await site.bodies.collected(request)
     source = body.decode("utf-8", "surrogateescape").strip()
@@ -104,7 +103,7 @@ async def post_query(site: Site, request: web.BaseRequest, target: Target) -> Re
     async def following(position: int) -> Page:
         """The next page in which anything was found, or the last one."""
         while True:
-            if request.transport is None or request.transport.is_closing():
+            if request.client_has_left:
                 raise ConnectionResetError("the client is gone")
             search = partial(matching, bucket=target.bucket, position=position, expression=expression, meter=meter)
             page = await site.database.search(search)
@@ -118,7 +117,7 @@ async def post_query(site: Site, request: web.BaseRequest, target: Target) -> Re
     return _listed(request, page, following)
 
 
-def _listed(request: web.BaseRequest, first: Page, following: Callable[[int], Awaitable[Page]]) -> Reply:
+def _listed(request: Request, first: Page, following: Callable[[int], Awaitable[Page]]) -> Reply:
     """A list that begins with the page `first`; `following` gives the page after a position."""
     form, content_type = writer(request)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from types import ModuleType
 from typing import Final
 
-from aiohttp import web
-
+from haild.http.request import Request
 from haild.wire.iwhd import json as iwhdjson
 from haild.wire.iwhd import xml as iwhdxml
 
@@ -14,7 +14,7 @@ XML: Final = "application/xml"
 JSON: Final = "application/json"
 
 
-def writer(request: web.BaseRequest) -> tuple[ModuleType, str]:
+def writer(request: Request) -> tuple[ModuleType, str]:
     """The module that writes the documents which the client takes, and their content type.
 
     Both modules have the same functions. Only the text `/json` in Accept asks for JSON.
@@ -22,6 +22,6 @@ def writer(request: web.BaseRequest) -> tuple[ModuleType, str]:
     return (iwhdjson, JSON) if "/json" in request.headers.get("Accept", "") else (iwhdxml, XML)
 
 
-def base_address(request: web.BaseRequest) -> str:
+def base_address(request: Request) -> str:
     """`http://HOST` as the client called us, for absolute addresses in answers."""
-    return f"http://{request.headers.get('Host') or request.host}"
+    return f"http://{request.headers.get('Host') or socket.getfqdn()}"

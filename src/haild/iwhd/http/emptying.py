@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-
-from aiohttp import web
+from typing import Final
 
 from haild.daemon.emptying import admits
+from haild.http.request import Request
+from haild.http.server import HttpServer
 from haild.wire import emptying as wire
 
-_CUT: float = 0.01
-"""Seconds that requests under way get: aiohttp takes 0 for ever."""
+_TEXT: Final = {"Content-Type": "text/plain; charset=utf-8"}
 
 
 class Wish:
@@ -21,44 +20,42 @@ class Wish:
     def __init__(self, proof: str) -> None:
         """`proof`: what a request has to show."""
         self._proof = proof
-        self._asking: web.BaseRequest | None = None
+        self._asking: Request | None = None
         self._empty = asyncio.Event()
         self._ended = asyncio.Event()
         self.asked = asyncio.Event()
         """Set while a request waits to be fulfilled."""
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> None:
         """Answer one."""
+        request.keep_alive = False
         if not admits(self._proof, request.headers.get(wire.HEADER)):
-            return web.Response(status=403, text="only the driver of this stack may do that\n")
+            request.respond(403, _TEXT, b"only the driver of this stack may do that\n")
+            return
         if self._asking is not None:
-            return web.Response(status=503, text="being emptied\n")
+            request.respond(503, _TEXT, b"being emptied\n")
+            return
         self._asking = request
         self._empty.clear()
         self._ended.clear()
         self.asked.set()
         try:
             await self._empty.wait()
-            response = web.StreamResponse()
-            response.force_close()
-            await response.prepare(request)
-            await response.write(wire.EMPTIED)
+            request.start(200, _TEXT, None)
+            await request.write(wire.EMPTIED)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wire.LONGEST):
-                    await request.content.read()
+                    await request.body.wait_for_end()
         finally:
             self._asking = None
             self._ended.set()
         # In the next turn of the loop the daemon serves again.
         await asyncio.sleep(0)
-        await response.write_eof()
-        return response
+        request.finish()
 
-    async def cut_off_others(self, connections: Sequence[web.RequestHandler]) -> None:
+    async def cut_off_others(self, server: HttpServer) -> None:
         """Break all connections but that of the request; returns when none of their requests runs any more."""
-        kept = None if self._asking is None else self._asking.protocol
-        others = [each for each in connections if each is not kept]
-        await asyncio.gather(*(each.shutdown(_CUT) for each in others))
+        await server.cut_off_others(None if self._asking is None else self._asking.connection)
 
     async def fulfilled(self, stop: asyncio.Event) -> None:
         """Everything is discarded: say so, and return when requests may be served again."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import ClientError, web
-from aiohttp.http_exceptions import HttpProcessingError
-
+from haild.http.request import BadBodyError
 from haild.iwhd.access import NotAllowedError
 from haild.iwhd.http.body import BodyTooLargeError, SlowClientError
 from haild.iwhd.metadata.database import DatabaseError
@@ -54,9 +52,7 @@ STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (FormError, 400),
     (BodyTooLargeError, 413),
     (SlowClientError, 408),
-    (HttpProcessingError, 400),
-    (web.PayloadAccessError, 400),
-    (ClientError, 400),
+    (BadBodyError, 400),
 )
 """By kind of error, the first that fits; any other error is a defect of ours."""
 

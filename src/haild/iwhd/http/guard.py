@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from haild.http.origin import host_refusal, page_refusal
+from haild.http.request import Request
 from haild.iwhd.access import Access
 from haild.iwhd.http.errors import RequestError
 from haild.wire.iwhd.target import Target
 
 
-def admit(access: Access, request: web.BaseRequest, target: Target | None) -> None:
+def admit(access: Access, request: Request, target: Target | None) -> None:
     """Return if the request may be answered; raises RequestError.
 
     The health check needs no login: it tells nothing, and the probes of a stack ask for it.
     """
     hosts = request.headers.getall("Host", [])
     host = ",".join(hosts) if hosts else None  # two of them are no name of ours
-    refusal = host_refusal(host, access.hosts, _own_address(request)) or page_refusal(
+    refusal = host_refusal(host, access.hosts, request.own_address) or page_refusal(
         host, request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
     )
     if refusal is not None:
@@ -32,8 +31,3 @@ def admit(access: Access, request: web.BaseRequest, target: Target | None) -> No
             close=True,
             headers={"WWW-Authenticate": f'{challenge} realm="iwhd"'},
         )
-
-
-def _own_address(request: web.BaseRequest) -> str:
-    address = None if request.transport is None else request.transport.get_extra_info("sockname")
-    return str(address[0]) if address else ""

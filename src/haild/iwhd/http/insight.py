@@ -6,21 +6,23 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
-from aiohttp import web
-
 from haild.daemon.insight import HERE
+from haild.http.request import Request
 from haild.iwhd.http.reply import Reply
 from haild.iwhd.http.site import Site
 from haild.wire import traceparent
 from haild.wire.iwhd.target import Target, parse_target
 
+BROKEN_OFF: Final = 499
+"""Status in the counts for an answer that its client did not get, or not whole."""
+
 _random: Final = random.Random()  # noqa: S311 - ids, no secrets
 
 
-async def get_metrics(_site: Site, _request: web.BaseRequest, _target: Target) -> Reply:
+async def get_metrics(_site: Site, _request: Request, _target: Target) -> Reply:
     """The counts of this process in Prometheus' text format."""
 
     def text() -> str:
@@ -33,29 +35,27 @@ async def get_metrics(_site: Site, _request: web.BaseRequest, _target: Target) -
 
 
 @contextlib.contextmanager
-def followed(request: web.BaseRequest) -> Iterator[Callable[[web.StreamResponse], None]]:
-    """Follow a request; the function is called with its answer, and otherwise the client got none."""
+def followed(request: Request) -> Iterator[None]:
+    """Follow a request until it is answered."""
     began = time.perf_counter()
     header = request.headers.get(traceparent.HEADER)
     follows = header is not None or HERE.watching
     if follows:
         traceparent.CURRENT.set(traceparent.received(header, _random))
-    answers: list[web.StreamResponse] = []
     try:
-        yield answers.append
+        yield
     finally:
-        _note(request, answers[0] if answers else None, began)
+        _note(request, began)
         if follows:
             traceparent.CURRENT.set(None)
 
 
-def _note(request: web.BaseRequest, answer: web.StreamResponse | None, began: float) -> None:
+def _note(request: Request, began: float) -> None:
     seconds = time.perf_counter() - began
-    target = parse_target(request.raw_path)
+    target = parse_target(request.target)
     operation = f"{request.method} {target.kind}" if target is not None else "unknown"
-    status = str(answer.status) if answer is not None else "499"
-    received = request.content_length or 0
-    sent = max(0, answer.body_length) if answer is not None else 0
+    status = str(request.status or BROKEN_OFF)
+    received, sent = request.body.received, request.sent
     HERE.count(operation, status, seconds, received, sent)
     if not HERE.watching:
         return
@@ -65,9 +65,9 @@ def _note(request: web.BaseRequest, answer: web.StreamResponse | None, began: fl
             "kind": "request",
             "time": time.time() - seconds,
             "seconds": seconds,
-            "peer": request.remote or "",
+            "peer": request.remote,
             "method": request.method,
-            "target": request.raw_path,
+            "target": request.target,
             "operation": operation,
             "bucket": target.bucket if target is not None else "",
             "key": target.key if target is not None else "",

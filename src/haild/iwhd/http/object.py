@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 
-from aiohttp import web
-
 from haild.http.conditional import Part, UnsatisfiableError, content_range, date_of, part_of, precondition
+from haild.http.request import Request
 from haild.iwhd.http import attributes as attributeapi
 from haild.iwhd.http.errors import RequestError
 from haild.iwhd.http.reply import Reply
@@ -37,7 +36,7 @@ _ATTEMPTS: Final = 10
 logger = logging.getLogger(__name__)
 
 
-async def put_object(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+async def put_object(site: Site, request: Request, target: Target) -> Reply:
     """Store the body of the request. No body is an empty one."""
     role = request.headers.get(ROLE_HEADER)
     if role != (None if site.master is None else MASTER_ROLE) or target.key in RESERVED_OBJECTS:
@@ -45,10 +44,9 @@ async def put_object(site: Site, request: web.BaseRequest, target: Target) -> Re
     if "Content-Range" in request.headers:
         text = "a PUT stores a whole body; Content-Range in it means a part, which cannot be stored alone\n"
         raise RequestError(400, text, close=True)
-    length = request.content_length if request.body_exists else 0
     try:
         upstream = None if site.master is None else request.headers.get(ETAG_HEADER)
-        put = await site.objects.start_put(target.bucket, target.key, length, upstream=upstream)
+        put = await site.objects.start_put(target.bucket, target.key, request.length, upstream=upstream)
     except UnavailableError as error:
         logger.warning("put of %s/%s: %s", target.bucket, target.key, error)
         raise RequestError(503, close=True) from error
@@ -63,7 +61,7 @@ async def put_object(site: Site, request: web.BaseRequest, target: Target) -> Re
     return Reply(201, headers={} if site.master is not None else {"ETag": stored.etag})
 
 
-async def get_object(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+async def get_object(site: Site, request: Request, target: Target) -> Reply:
     """The body or a part of it, streamed; without the database whatever the provider has."""
     for _ in range(_ATTEMPTS):
         reading = await site.objects.reading(target.bucket, target.key)
@@ -91,7 +89,7 @@ async def _is_at_master(site: Site, reading: Reading) -> bool:
     return False
 
 
-async def _read(site: Site, request: web.BaseRequest, reading: Reading) -> Reply:
+async def _read(site: Site, request: Request, reading: Reading) -> Reply:
     """The answer from our own provider. Raises ChangedError, ProviderError."""
     record = reading.record
     headers: dict[str, str] = {}
@@ -120,7 +118,7 @@ async def _read(site: Site, request: web.BaseRequest, reading: Reading) -> Reply
         return Reply(206, body, BINARY, headers, length=part.length, resources=stack.pop_all())
 
 
-async def _pulled(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+async def _pulled(site: Site, request: Request, target: Target) -> Reply:
     """A body that only the master has: streamed, and kept; a part of one is only passed on."""
     if site.master is None:
         raise RequestError(404)
@@ -141,7 +139,7 @@ async def _nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-async def delete_object(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+async def delete_object(site: Site, _request: Request, target: Target) -> Reply:
     """Delete body and attributes. The pseudo-objects of a bucket are not for deleting."""
     if target.key in RESERVED_OBJECTS:
         raise RequestError(404)
@@ -149,7 +147,7 @@ async def delete_object(site: Site, _request: web.BaseRequest, target: Target) -
     return Reply()
 
 
-async def post_object(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+async def post_object(site: Site, request: Request, target: Target) -> Reply:
     """A control operation."""
     form = await site.bodies.form(request)
     operation = _OPERATIONS.get(form.get("op", b""))
@@ -158,11 +156,11 @@ async def post_object(site: Site, request: web.BaseRequest, target: Target) -> R
     return await operation(site, request, target, form)
 
 
-async def _parts(site: Site, request: web.BaseRequest, target: Target, _form: Form) -> Reply:
+async def _parts(site: Site, request: Request, target: Target, _form: Form) -> Reply:
     return await attributeapi.get_attributes(site, request, target)
 
 
-async def _push(site: Site, _request: web.BaseRequest, target: Target, form: Form) -> Reply:
+async def _push(site: Site, _request: Request, target: Target, form: Form) -> Reply:
     """Evaluate the policy now; `_policy` in the form takes the stored one's place for this once."""
     policy = form.get(records.POLICY_ATTRIBUTE)
     override = None if policy is None else policy.decode("utf-8", "surrogateescape")
@@ -175,7 +173,7 @@ async def _push(site: Site, _request: web.BaseRequest, target: Target, form: For
     return Reply()
 
 
-async def _check(site: Site, _request: web.BaseRequest, target: Target, form: Form) -> Reply:
+async def _check(site: Site, _request: Request, target: Target, form: Form) -> Reply:
     """Whether the provider that `depot` names holds the body."""
     depot = form.get("depot")
     if depot is None:
@@ -187,13 +185,13 @@ async def _check(site: Site, _request: web.BaseRequest, target: Target, form: Fo
     return Reply()
 
 
-async def _register(site: Site, _request: web.BaseRequest, target: Target, form: Form) -> Reply:
+async def _register(site: Site, _request: Request, target: Target, form: Form) -> Reply:
     """Make the image known to a cloud; the answer waits for that."""
     await site.registration.register(target.bucket, target.key, form)
     return Reply()
 
 
-_Operation = Callable[[Site, web.BaseRequest, Target, Form], Awaitable[Reply]]
+_Operation = Callable[[Site, Request, Target, Form], Awaitable[Reply]]
 _OPERATIONS: Final[Mapping[bytes, _Operation]] = {
     b"parts": _parts,
     b"push": _push,

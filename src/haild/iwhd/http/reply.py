@@ -8,13 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
-from aiohttp import web
-from aiohttp.http import HttpVersion11
-
+from haild.http.request import ClientGoneError, Request
 from haild.iwhd.provider.base import Body, UnavailableError
 from haild.transfer import splice
 
@@ -58,30 +56,33 @@ def pieces(parts: Iterable[str], content_type: str) -> Reply:
     return Reply(200, encoded(), content_type)
 
 
-async def send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    """Send `reply`; returns what was sent. Raises OSError if the client is gone or too slow.
+async def send(request: Request, reply: Reply) -> None:
+    """Send `reply`. Raises ConnectionError if the client is gone or too slow.
 
     What ends a body early is raised; the connection must then be broken, so that the client notices.
     """
+    headers = {"Server": "iwhd", **reply.headers}
+    if reply.content_type:
+        headers["Content-Type"] = reply.content_type
+    if reply.close:
+        request.keep_alive = False
     try:
         if isinstance(reply.content, bytes):
-            return await _send_whole(request, reply, reply.content)
+            request.respond(reply.status, headers, reply.content)
+            await request.drain()
+            return
         if request.method == "HEAD":
-            return await _send_head(request, reply)
-        response = _response(reply)
-        if reply.status == 206:
-            response.content_length = reply.length
-        elif request.version < HttpVersion11:
-            # Only the end of the connection ends such an answer, even if the client asked to keep it.
-            response.force_close()
-        await _deadline(response.prepare(request))
-        if isinstance(reply.content, Body):
-            await _send_body(request, response, reply.content)
+            request.start(reply.status, headers, reply.length)
         else:
-            async for piece in reply.content:
-                await _deadline(response.write(piece))
-        await _deadline(response.write_eof())
-        return response
+            request.start(reply.status, headers, reply.length if reply.status == 206 else None)
+            if isinstance(reply.content, Body):
+                await _send_body(request, reply.content)
+            else:
+                async for piece in reply.content:
+                    await request.write(piece)
+        request.finish()
+    except TimeoutError as error:
+        raise ClientGoneError("the client does not read") from error
     finally:
         if isinstance(reply.content, AsyncGenerator):
             await reply.content.aclose()
@@ -89,103 +90,46 @@ async def send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
             await reply.resources.aclose()
 
 
-def _response(reply: Reply) -> web.StreamResponse:
-    response = web.StreamResponse(status=reply.status, headers={"Server": "iwhd", **reply.headers})
-    if reply.content_type:
-        response.headers["Content-Type"] = reply.content_type
-    if reply.close:
-        response.force_close()
-    return response
-
-
-async def _deadline(action: Awaitable[object]) -> None:
-    try:
-        async with asyncio.timeout(WRITE_DEADLINE):
-            await action
-    except TimeoutError as error:
-        raise ConnectionResetError("the client does not read") from error
-
-
-async def _send_whole(request: web.BaseRequest, reply: Reply, content: bytes) -> web.StreamResponse:
-    response = _response(reply)
-    response.content_length = len(content)
-    await _deadline(response.prepare(request))
-    if content and request.method != "HEAD":
-        await _deadline(response.write(content))
-    await _deadline(response.write_eof())
-    return response
-
-
-async def _send_head(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    response = _response(reply)
-    response.content_length = reply.length
-    await _deadline(response.prepare(request))
-    await _deadline(response.write_eof())
-    return response
-
-
-async def _send_body(request: web.BaseRequest, response: web.StreamResponse, body: Body) -> None:
+async def _send_body(request: Request, body: Body) -> None:
     if body.file is not None and body.size is not None:
-        await _send_file(request, response, body, body.file, body.size)
+        await _send_file(request, body, body.file, body.size)
         return
     size = body.size or 0
     if size >= SMALLEST and splice.can_take(request.transport) and (detached := body.detach()):
-        await _send_relayed(request, response, size, *detached)
+        await _send_relayed(request, size, *detached)
         return
     sent = 0
     async for block in body.blocks:
         sent += len(block)
-        await _deadline(response.write(block))
+        await request.write(block)
     if body.size is not None and sent != body.size:
         raise UnavailableError(f"the provider sent {sent} of {body.size} bytes")
 
 
-async def _send_relayed(
-    request: web.BaseRequest, response: web.StreamResponse, size: int, begun: bytes, source: int
-) -> None:
+async def _send_relayed(request: Request, size: int, begun: bytes, source: int) -> None:
     """Let the system pass the body on from the connection `source` to the client's."""
     try:
-        request.writer.send_headers()
-        chunked = _is_chunked(request, response)
-        if begun and request.transport is not None:
-            head, tail = (b"%x\r\n" % len(begun), b"\r\n") if chunked else (b"", b"")
-            request.transport.write(head + begun + tail)
+        await request.write(begun)
+        request.send_head()
         await splice.splice(
             source,
             request.transport,
             size - len(begun),
             source_deadline=WRITE_DEADLINE,
             deadline=WRITE_DEADLINE,
-            chunked=chunked,
+            chunked=request.chunked,
         )
+        request.count(size - len(begun))
     except splice.BrokenSourceError as error:
         raise UnavailableError(f"a body broke off: {error}") from error
-    except TimeoutError as error:
-        raise ConnectionResetError("the client does not read") from error
     finally:
         os.close(source)
 
 
-def _is_chunked(request: web.BaseRequest, response: web.StreamResponse) -> bool:
-    return response.content_length is None and request.version >= HttpVersion11
-
-
-async def _send_file(
-    request: web.BaseRequest, response: web.StreamResponse, body: Body, file: BinaryIO, size: int
-) -> None:
-    """Let the system copy a part of the file to the connection; we only frame the chunks (RFC 9112, 7.1)."""
-    loop = asyncio.get_running_loop()
-    request.writer.send_headers()
-    chunked = _is_chunked(request, response)
+async def _send_file(request: Request, body: Body, file: BinaryIO, size: int) -> None:
+    """Let the system copy a part of the file to the connection."""
     for offset in range(body.offset, body.offset + size, SEGMENT):
         count = min(SEGMENT, body.offset + size - offset)
         if body.check is not None:
             await asyncio.to_thread(body.check, offset, count)
-        transport = request.transport
-        if transport is None or not isinstance(transport, asyncio.WriteTransport):
-            raise ConnectionResetError("the client is gone")
-        if chunked:
-            transport.write(b"%x\r\n" % count)
-        await _deadline(loop.sendfile(transport, file, offset, count))
-        if chunked:
-            transport.write(b"\r\n")
+        await request.send_file(file, offset, count)

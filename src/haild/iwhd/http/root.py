@@ -6,9 +6,8 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from aiohttp import web
-
 from haild.daemon.plaintext import printable
+from haild.http.request import Request
 from haild.iwhd import provider
 from haild.iwhd.configuration import from_values
 from haild.iwhd.http import reply
@@ -34,7 +33,7 @@ _MAXIMUM_PORT_TEXT: Final = 5
 logger = logging.getLogger(__name__)
 
 
-async def get_root(site: Site, request: web.BaseRequest, _target: Target) -> Reply:
+async def get_root(site: Site, request: Request, _target: Target) -> Reply:
     """Two fixed links and one per bucket; without the database the fixed ones only."""
     base = base_address(request)
     links = [Link("bucket_factory", f"{base}/_new"), Link("provider_list", f"{base}/_providers")]
@@ -47,7 +46,7 @@ async def get_root(site: Site, request: web.BaseRequest, _target: Target) -> Rep
     return reply.pieces(form.root(links), content_type)
 
 
-async def post_root(site: Site, request: web.BaseRequest, _target: Target) -> Reply:
+async def post_root(site: Site, request: Request, _target: Target) -> Reply:
     """The control operations `rep_status` and, our addition, `scrub`."""
     form = await site.bodies.form(request)
     operation = form.get("op")
@@ -60,11 +59,11 @@ async def post_root(site: Site, request: web.BaseRequest, _target: Target) -> Re
     return reply.text(f"{await site.queue.length()} requests\n")
 
 
-async def _scrubbed(site: Site, request: web.BaseRequest) -> AsyncIterator[bytes]:
+async def _scrubbed(site: Site, request: Request) -> AsyncIterator[bytes]:
     """A line for each damaged body or attribute, then the counts. Ends when the client leaves."""
     result = Scrubbed()
     async for trouble in Scrubber(site.database, site.directory, site.objects).scrub(result):
-        if request.transport is None or request.transport.is_closing():
+        if request.client_has_left:
             raise ConnectionResetError("the client is gone")
         if trouble:
             logger.error("scrub: %s", trouble)
@@ -73,7 +72,7 @@ async def _scrubbed(site: Site, request: web.BaseRequest) -> AsyncIterator[bytes
     yield f"{counts}, {result.damaged} damaged, {result.mended} of these mended\n".encode()
 
 
-async def get_health(site: Site, _request: web.BaseRequest, _target: Target) -> Reply:
+async def get_health(site: Site, _request: Request, _target: Target) -> Reply:
     """A round trip through the primary: 200, or 503 with the reason (our addition)."""
     try:
         await site.health.check()
@@ -82,7 +81,7 @@ async def get_health(site: Site, _request: web.BaseRequest, _target: Target) -> 
     return reply.text("ok\n")
 
 
-async def get_providers(site: Site, request: web.BaseRequest, _target: Target) -> Reply:
+async def get_providers(site: Site, request: Request, _target: Target) -> Reply:
     """All providers, sorted bytewise by name."""
     entries = sorted((_entry(provider.settings) for provider in site.directory), key=lambda each: each.name.encode())
     form, content_type = writer(request)
@@ -95,14 +94,14 @@ def _entry(settings: ProviderSettings) -> ProviderEntry:
     return ProviderEntry(settings.name, settings.type, settings.host, settings.port, key, secret)
 
 
-async def get_provider(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+async def get_provider(site: Site, _request: Request, target: Target) -> Reply:
     """The name of the primary; nothing else can be asked for."""
     if target.name != PRIMARY:
         raise RequestError(400)
     return reply.text(site.directory.primary.name)
 
 
-async def post_provider(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+async def post_provider(site: Site, request: Request, target: Target) -> Reply:
     """Add a provider, or replace the one of that name."""
     form = await site.bodies.form(request)
     if target.name == PRIMARY:
@@ -139,7 +138,7 @@ def _added(name: str, form: Form) -> ProviderSettings:
     return from_values(f"provider {name}", known, own, needed=("name", "type", "port"))
 
 
-async def delete_provider(site: Site, _request: web.BaseRequest, target: Target) -> Reply:
+async def delete_provider(site: Site, _request: Request, target: Target) -> Reply:
     """Delete a provider; not the primary."""
     if not await site.directory.remove(target.name):
         raise RequestError(404)
@@ -147,7 +146,7 @@ async def delete_provider(site: Site, _request: web.BaseRequest, target: Target)
     return Reply()
 
 
-async def put_primary(site: Site, request: web.BaseRequest, target: Target) -> Reply:
+async def put_primary(site: Site, request: Request, target: Target) -> Reply:
     """Make a provider the primary for all following requests."""
     provider = site.directory.get(target.name)
     if provider is None:

@@ -70,8 +70,8 @@ class Upload(abc.ABC):
     """After prepare(): the checksums of the body's blocks, for Expected; None where the provider has its own."""
 
     @abc.abstractmethod
-    async def write(self, piece: bytes) -> None:
-        """Take a piece; returns when there is room for more. Raises ProviderError."""
+    async def write(self, piece: bytes | memoryview) -> None:
+        """Take a piece, which never changes; returns when there is room for more. Raises ProviderError."""
 
     @abc.abstractmethod
     async def prepare(self) -> str:

@@ -137,7 +137,7 @@ class RemoteUpload(Upload):
         self._address = (bucket, key)
         self._length = length
         self._etag = etag
-        self._held = b""
+        self._held: bytes | memoryview = b""
         self._put: Put | None = None
 
     def start(self) -> Put:
@@ -154,7 +154,7 @@ class RemoteUpload(Upload):
         await put.write(self._held)
         return put
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         if not piece:
             return
         if self._held:

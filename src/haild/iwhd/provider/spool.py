@@ -28,7 +28,7 @@ class SpooledUpload(Upload):
         self._size = 0
         self._upload: Upload | None = None
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         self._size += len(piece)
         try:
             await asyncio.to_thread(self._file.write, piece)

@@ -411,7 +411,7 @@ class PendingPut:
         """The etag of the only body that this one may take the place of; None: of any."""
         self.size = 0
 
-    async def take(self, pieces: AsyncIterable[bytes]) -> Stored:
+    async def take(self, pieces: AsyncIterable[bytes] | AsyncIterable[bytes | memoryview]) -> Stored:
         """Store all of `pieces` and make the body visible.
 
         Raises ProviderError, DatabaseError and what `pieces` raise; then no part of the body is ever seen,
@@ -425,7 +425,7 @@ class PendingPut:
             raise
         return await self.finish()
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         """Take a piece; after an exception call abort()."""
         self.size += len(piece)
         await self.upload.write(piece)

@@ -85,7 +85,7 @@ class _FileUpload(Upload):
         self._staged = staged
         self._final = final
         self._descriptor = descriptor
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
         self._held = 0
         self._written = 0
         self._begun = 0
@@ -93,7 +93,7 @@ class _FileUpload(Upload):
         self._checksums = BlockChecksums()
         self._writing: asyncio.Future[None] | None = None
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         self._pieces.append(piece)
         self._held += len(piece)
         if self._held >= (LARGE_BLOCK if len(self._uploads) <= FEW_UPLOADS else BLOCK):
@@ -111,7 +111,7 @@ class _FileUpload(Upload):
             with _translated():
                 await writing
 
-    def _write(self, pieces: list[bytes]) -> None:
+    def _write(self, pieces: list[bytes | memoryview]) -> None:
         if not self._entered:
             # The name of the file, while the body still arrives.
             sync_directory(self._staged.parent)
