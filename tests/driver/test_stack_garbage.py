@@ -28,6 +28,7 @@ from hailbox.model import names
 from hailbox.model.errors import FaultInEffectError, HailboxError, InternalError
 from hailbox.model.overrides import recorded
 from hailbox.model.record import parse, parse_older
+from hailbox.observe import observe
 from hailbox.snapshot import catalog, manage
 from hailbox.stack import holder
 from support.fakestack import EngineProbes, MakeContext
@@ -207,6 +208,19 @@ def test_a_fault_without_its_labels_is_listed_and_ended(fake: FakeEngine, make_c
     assert [error.code for error in why(context).errors] == [FaultInEffectError.code]
     assert active.clear(context, ["odd"]).faults == ("odd",)
     assert active.ls(context) == []
+
+
+def test_what_claims_to_restore_and_names_no_snapshot_is_not_waited_for(
+    fake: FakeEngine, make_context: MakeContext
+) -> None:
+    context = make_context()
+    up(context)
+    labels = {names.STACK: "test", names.HELPER: names.RESTORE}
+    foreign = Container("f", "sleeper", "x", "sha256:x", ContainerState.RUNNING, labels)
+    fake.all_containers["f"] = foreign
+    assert why(context).errors == ()
+    assert up(make_context()).working
+    assert catalog.snapshots(observe(fake, "test")) == []
 
 
 def test_what_is_no_stack_s_name_is_no_stack(fake: FakeEngine, make_context: MakeContext) -> None:

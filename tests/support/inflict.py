@@ -21,7 +21,7 @@ def as_engine(*words: str | Path, ok: bool = True) -> None:
     """Run a program where the engine sees its mounts: on this host, or in the container of a nested engine."""
     nested = os.environ.get(namespace.ENGINE_PROCESS)
     # With its processes, too: umount looks into /proc/self, and finds nothing in the /proc of another namespace.
-    within = ["nsenter", "-t", nested, "-m", "-p"] if nested else []
+    within = ["nsenter", "-t", nested, "-m", "-p", "-n"] if nested else []
     subprocess.run([*within, *map(str, words)], check=ok, capture_output=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from hailbox.context import Context
@@ -23,6 +23,9 @@ _RESTORE_DEADLINE: Final = kinds.RESTORE.deadline
 _RESTORED: Final = "-restored"
 """Ends the name of a helper that has restored: its data is in use, and never replaced again."""
 
+_READY_DEADLINE: Final = 45.0
+"""Seconds in which a restoring helper says that it listens; it says so before it has copied anything."""
+
 _STOP_TIMEOUT: Final = 3
 _ACTIVE: Final = (ContainerState.RUNNING, ContainerState.RESTARTING, ContainerState.PAUSED)
 _ENDED_WELL: Final = (0, 75)
@@ -30,8 +33,16 @@ _ENDED_WELL: Final = (0, 75)
 
 
 def of_kind(observed: Observed, kind: str) -> list[Container]:
-    """The helper containers of one purpose: names.FAULT, DISPOSABLE or RESTORE."""
-    return [c for c in observed.containers if names.purpose(c.labels.get(names.HELPER)) == kind]
+    """The helper containers of one purpose: names.FAULT, DISPOSABLE or RESTORE.
+
+    What claims to restore and names no snapshot was not made by hailbox, and would be waited for in vain.
+    """
+    return [
+        container
+        for container in observed.containers
+        if names.purpose(container.labels.get(names.HELPER)) == kind
+        and (kind != names.RESTORE or names.SNAPSHOT_NAME in container.labels)
+    ]
 
 
 def unfinished_restores(observed: Observed) -> list[Container]:
@@ -124,7 +135,7 @@ def _finish_restore(context: Context, observed: Observed, helper: Container) -> 
             for future in killed:
                 future.result()
         with context.span("copy"):
-            says = ready.result()
+            says = _within(_READY_DEADLINE, ready, context, helper)
             engine.kill_container(helper.id, signal=names.GO)
             if not next(says, b"").endswith(b" restored"):
                 _check_end(context, helper)
@@ -163,6 +174,19 @@ def _check_end(context: Context, helper: Container) -> None:
         failed = HelperFailedError.of(helper.name, status, lines)
         remedy = f"run it again; to give the data up: hailbox --stack {context.stack} reset"
         raise HelperFailedError(failed.problem, remedy)
+
+
+def _within(deadline: float, ready: Future[Iterator[bytes]], context: Context, helper: Container) -> Iterator[bytes]:
+    """What the helper says, once it is ready. Raises HelperFailedError where it is not by the deadline."""
+    try:
+        return ready.result(timeout=deadline)
+    except TimeoutError:
+        context.engine.kill_container(helper.id)  # which ends the wait for its words
+        raise HelperFailedError(
+            f"the helper container {helper.name}, which is to restore a snapshot, does not begin",
+            f"if hailbox did not make it, remove it: docker rm -f {helper.name}; then run: "
+            f"hailbox --stack {context.stack} up",
+        ) from None
 
 
 def _make_ready(engine: Engine, helper: Container) -> Iterator[bytes]:
