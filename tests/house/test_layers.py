@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
             "hailbox.shell",
             "hailbox.bench",
             "hailbox.console",
+            "hailbox.trace",
         ),
         *(
             "hailbox.context",
@@ -50,8 +51,17 @@ ALLOWED: dict[str, set[str]] = {
     "hailbox.doctor": {*_VERBS, "hailbox.diagnosis", "hailbox.probe", "hailbox"},
     "hailbox.fault": {*_VERBS},
     "hailbox.snapshot": {*_VERBS},
+    "hailbox.trace": {*_LOOK, "hailbox.stack"},
     "hailbox.console": {
-        *(*_VERBS, "hailbox.bench", "hailbox.diagnosis", "hailbox.doctor", "hailbox.fault", "hailbox.snapshot"),
+        *(
+            *_VERBS,
+            "hailbox.trace",
+            "hailbox.bench",
+            "hailbox.diagnosis",
+            "hailbox.doctor",
+            "hailbox.fault",
+            "hailbox.snapshot",
+        ),
         *("haild.client", "haild.wire"),
     },
     "hailbox.bench": {"hailbox.context", "hailbox.stack", "hailbox.model", "haild.client"},

@@ -15,6 +15,7 @@ from hailbox.console.guard import Guard
 from hailbox.console.jobs import Jobs
 from hailbox.console.resources import Resources
 from hailbox.console.state import View
+from hailbox.console.tracefeed import TraceFeed
 from hailbox.console.watcher import Watcher
 from hailbox.context import Context
 
@@ -30,6 +31,7 @@ class Console:
     watcher: Watcher
     resources: Resources
     jobs: Jobs
+    feed: TraceFeed
     benches: deque[tuple[int, BenchResult]] = field(default_factory=lambda: deque(maxlen=3))
     """What was measured, the newest last, each with its number."""
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -44,7 +46,7 @@ class Console:
 
         watcher = Watcher(fresh, changes.tell, context.stack)
         resources = Resources(fresh, lambda: watcher.wanted)
-        return cls(fresh, Guard(port), changes, watcher, resources, Jobs(fresh, changes.tell))
+        return cls(fresh, Guard(port), changes, watcher, resources, Jobs(fresh, changes.tell), TraceFeed(fresh))
 
     @property
     def stack(self) -> str:

@@ -5,23 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from hailbox.commands.execute import execute
 from hailbox.context import Context
 from hailbox.model.errors import NotWorkingError
-
-_RESOLVE: Final = """
-import json, socket, sys
-found = {}
-for name in sys.argv[1:]:
-    try:
-        found[socket.gethostbyname(name)] = name
-    except OSError:
-        pass
-print(json.dumps(found))
-"""
-"""Which replica has which address: the names are Docker's, which only containers can ask for."""
+from hailbox.trace.follow import RESOLVE
 
 
 @dataclass(frozen=True)
@@ -85,7 +74,7 @@ class LockService:
 def read(context: Context, cld: str, replicas: Sequence[str]) -> LockService:
     """What the replica `cld` holds. Raises NotWorkingError where its image is not ours, and what `exec` raises."""
     said = execute(context, cld, ["python3", "-m", "haild.cld", "admin", "--json"])
-    named = execute(context, cld, ["python3", "-c", _RESOLVE, *replicas])
+    named = execute(context, cld, ["python3", "-c", RESOLVE, *replicas])
     state = execute(context, cld, ["python3", "-m", "haild.daemon.insight", "state"])
     try:
         content = json.loads(said.output)

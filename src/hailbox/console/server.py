@@ -19,7 +19,7 @@ from hailbox.console import objects as stored
 from hailbox.console.changes import in_thread
 from hailbox.console.console import Console
 from hailbox.console.guard import HEADERS
-from hailbox.console.pages import bench, cld, faults, objects
+from hailbox.console.pages import bench, cld, faults, objects, trace
 from hailbox.console.pages import map as map_page
 from hailbox.console.pages import replica as replica_page
 from hailbox.console.pages.page import Page
@@ -37,6 +37,7 @@ PAGES: Final = (
     objects.PAGE,
     objects.OBJECT,
     cld.PAGE,
+    trace.PAGE,
     faults.PAGE,
     faults.CONFIRM,
     bench.PAGE,
@@ -165,6 +166,7 @@ class Server:
         sent: dict[str, str] = {}
         spoke = loop.time()
         tail = replica_page.LogTail(request.match_info["name"]) if page.name == "replica" else None
+        rows = trace.Rows(request.query) if page.name == "trace" else None
         while request.transport is not None and not request.transport.is_closing():
             seen = console.changes.count
             console.watcher.want()
@@ -176,6 +178,9 @@ class Server:
                 spoke = loop.time()
             if tail is not None and (lines := await _lines(tail, console.context())):
                 await _send(stream, "lines", lines)
+                spoke = loop.time()
+            if rows is not None and (new := rows.new(console)):
+                await _send(stream, "rows", self._templates.render("rows.html", {"rows": new}))
                 spoke = loop.time()
             if loop.time() - spoke > _ALIVE:
                 await stream.write(b": alive\n\n")

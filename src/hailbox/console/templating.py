@@ -28,6 +28,7 @@ class Templates:
             "duration": words.duration,
             "left": words.left,
             "clock": words.clock,
+            "moment": words.moment,
         }
 
     def render(self, name: str, values: dict[str, Any]) -> str:

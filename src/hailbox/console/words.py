@@ -35,3 +35,8 @@ def left(until: float | None) -> str:
 def clock(when: float) -> str:
     """A time in seconds since the epoch as this machine's clock shows it."""
     return time.strftime("%H:%M:%S", time.localtime(when))
+
+
+def moment(when: float) -> str:
+    """A time as `clock` shows it, with its milliseconds."""
+    return f"{clock(when)}.{int(when * 1000) % 1000:03d}"

@@ -109,6 +109,8 @@ class FakeEngine:
         self.signalled: Callable[[Helper, str], None] = lambda helper, signal: None
         """What a helper does when it gets a signal other than SIGKILL; a test puts its own here."""
         self.output: dict[str, bytes] = {}
+        self.streams: dict[str, list[bytes]] = {}
+        """By container: the lines that the next streamed command prints."""
         self.free: int | None = None
         """What `disk_free` answers."""
         self.clock_ahead = 0.0
@@ -308,6 +310,10 @@ class FakeEngine:
     def execute(self, container_id: str, command: Sequence[str]) -> Execution:
         self._running(container_id)
         return Execution(0, " ".join(command).encode(), b"")
+
+    def stream(self, container_id: str, command: Sequence[str]) -> Iterator[bytes]:
+        self._running(container_id)
+        yield from self.streams.pop(container_id, ())
 
     @_request
     def attached_command(self, container_id: str, command: Sequence[str], *, terminal: bool) -> tuple[str, ...]:

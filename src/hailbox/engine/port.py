@@ -325,6 +325,10 @@ class Engine(Markers, Protocol):
     def execute(self, container_id: str, command: Sequence[str]) -> Execution:
         """Run a command in a running container to its end, without input; keeps all that it prints in memory."""
 
+    def stream(self, container_id: str, command: Sequence[str]) -> Iterator[bytes]:
+        """Run a command in a running container, without input; the lines of its output as they come. The command goes
+        on when the reader is gone, so it has to end by itself."""
+
     def attached_command(self, container_id: str, command: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
         """The command line of a program of this host that runs `command` in a running container, with its own
         standard streams and exit status; `terminal`: they are a terminal's. Raises DockerClientMissingError.

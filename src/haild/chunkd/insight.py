@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from haild.chunkd.connection import Connection
-from haild.daemon.insight import HERE
+from haild.daemon.insight import HERE, key_text
 from haild.wire.chunk.messages import Operation, Request, ResponseCode
 
 _NAMES: Final = {int(operation): f"CHO_{operation.name}" for operation in Operation}
@@ -29,7 +29,7 @@ def note(connection: Connection, request: Request, code: int, began: float) -> N
                 "seconds": seconds,
                 "peer": connection.peer,
                 "operation": operation,
-                "key": request.key.rstrip(b"\0").decode("latin-1"),
+                "key": key_text(request.key),
                 "status": _CODES.get(code, str(code)),
                 "received": length,
             }

@@ -42,6 +42,13 @@ BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 logger = logging.getLogger(__name__)
 
 
+def key_text(key: bytes) -> str:
+    """A key of chunkd as events have it: as text if it is printable ASCII, else in hexadecimal."""
+    bare = key.rstrip(b"\0")
+    text = bare.decode("latin-1")
+    return text if text.isascii() and text.isprintable() else bare.hex()
+
+
 @dataclass(slots=True)
 class Tally:
     """Requests of one operation with one status."""
@@ -148,9 +155,10 @@ class Insight:
     def _end(self) -> None:
         self._readers -= 1
         if not self._readers:
-            self._resting = asyncio.get_running_loop().call_later(KEPT_FOR, self._rest)
+            self._resting = asyncio.get_running_loop().call_later(KEPT_FOR, self.rest)
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
+        """Make no more events until the next reader comes."""
         self.watching = False
         self._events.clear()
 
@@ -175,6 +183,7 @@ async def listening(service: str) -> AsyncIterator[None]:
     finally:
         if server is not None:
             server.close()
+            HERE.rest()
             Path(str(path)).unlink(missing_ok=True)
 
 

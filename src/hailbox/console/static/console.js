@@ -50,7 +50,7 @@
   // Browsers allow six connections to one server: only pages that are seen keep one.
   function listen() {
     if (!live || source || document.hidden) return;
-    document.getElementById("log")?.replaceChildren();
+    for (const id of ["log", "trace"]) document.getElementById(id)?.replaceChildren();
     source = new EventSource(live);
     source.addEventListener("parts", takeParts);
     source.addEventListener("lines", takeLines);

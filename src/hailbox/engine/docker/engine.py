@@ -339,6 +339,19 @@ class DockerEngine:
             ended = client.exec_inspect(made["Id"])
         return Execution(ended["ExitCode"], output, errors)
 
+    def stream(self, container_id: str, command: Sequence[str]) -> Iterator[bytes]:
+        with self._asking() as client:
+            made = client.exec_create(container_id, list(command))
+            answer = client.post(
+                f"{_root(client)}/exec/{made['Id']}/start",
+                json={"Detach": False, "Tty": False},
+                stream=True,
+                timeout=(client.timeout, None),
+            )
+            with answer:
+                answer.raise_for_status()
+                yield from stream.lines(stream.output(answer))
+
     def attached_command(self, container_id: str, command: Sequence[str], *, terminal: bool) -> tuple[str, ...]:
         options = ("--interactive", "--tty") if terminal else ("--interactive",)
         client = surroundings.which("docker")

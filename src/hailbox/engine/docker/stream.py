@@ -10,11 +10,12 @@ import io
 import struct
 import tarfile
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 _HEADER: Final = struct.Struct(">BxxxI")
 """1 output or 2 errors, and the length of what follows in bytes (Engine API, "Stream format")."""
 _ERRORS: Final = 2
+_BLOCK: Final = 1 << 16
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -60,3 +61,12 @@ def files_of(archive: bytes) -> dict[str, bytes]:
             for member in tar
             if member.isfile() and (content := tar.extractfile(member)) is not None
         }
+
+
+def output(answer: Any) -> Iterator[bytes]:
+    """What a command prints, as it comes, less its errors; `answer` is an answer of the HTTP library.
+
+    Not by its `iter_content`, which waits for the end of an answer that has no length and is not chunked.
+    """
+    pieces = iter(lambda: answer.raw.read1(_BLOCK), b"")
+    yield from (content for is_error, content in frames(pieces) if not is_error)

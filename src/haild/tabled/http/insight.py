@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from haild.client import chunk
-from haild.daemon.insight import HERE
+from haild.daemon.insight import HERE, key_text
 from haild.http.request import Request
 from haild.tabled.operations import call as calls
 from haild.wire import traceparent
@@ -82,7 +82,7 @@ def _begun(operation: Operation, key: bytes, trace: Trace) -> None:
                 "kind": "call",
                 "time": time.time(),
                 "operation": f"CHO_{operation.name}",
-                "key": key.rstrip(b"\0").decode("latin-1"),
+                "key": key_text(key),
                 "trace": trace.trace,
                 "span": trace.span,
             }

@@ -1,0 +1,1 @@
+"""Requests between the services of a stack as they happen."""
