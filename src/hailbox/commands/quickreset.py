@@ -6,6 +6,9 @@ Where anything is not as it should be, a real reset takes its place: nobody is t
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,7 +16,7 @@ from hailbox.commands.down import Removal
 from hailbox.commands.reset import ResetResult, reset
 from hailbox.commands.up import stack_result
 from hailbox.context import Context
-from hailbox.engine.port import ContainerState
+from hailbox.engine.port import Container, ContainerState
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.progress import Phase
@@ -45,10 +48,14 @@ class QuickReset:
         """Discard all data; returns when every service works. Raises what `reset` raises."""
         context = self.context
         try:
-            with lock.exclusive(context):
+            with contextlib.ExitStack() as held, ThreadPoolExecutor(max_workers=1) as pool:
+                held.enter_context(lock.exclusive(context))
                 found = self._look()
                 self._empty(found)
+                # Probes change nothing, and to give the lock back takes the engine as long as they do.
+                releasing = pool.submit(held.pop_all().close)
                 outcomes = self._probe(found)
+                releasing.result()
         except _NotPossibleError as error:
             self._known = None
             context.tell(context.stack, Phase.REMOVED, f"no quick reset: {error}")
@@ -60,10 +67,9 @@ class QuickReset:
     def _look(self) -> Situation:
         """Raises _NotPossibleError where a daemon might not be ours, or not be as it should."""
         context = self.context
-        if self._known is not None:
-            observed = observe(context.engine, context.stack)
-            if _signature(observed) == self._known[0]:
-                return self._known[1]
+        known = self._known
+        if known and known[0] == _signature(context.engine.containers({names.STACK: context.stack})):
+            return known[1]
         found = situation.look(context, holding=True)
         if found is None or found.kept is None:
             raise _NotPossibleError(_trouble(observe(context.engine, context.stack)))
@@ -73,7 +79,7 @@ class QuickReset:
         groups = [name for name, service in context.catalog.services.items() if service.group]
         if any(blueprint.profile.counts.get(name, 0) > 1 for name in groups):
             raise _NotPossibleError("several replicas share their data")
-        self._known = (_signature(found.observed), found)
+        self._known = (_signature(found.observed.containers), found)
         return found
 
     def _empty(self, found: Situation) -> None:
@@ -99,9 +105,9 @@ class QuickReset:
         return outcomes
 
 
-def _signature(observed: Observed) -> frozenset[tuple[str, ContainerState]]:
+def _signature(containers: Iterable[Container]) -> frozenset[tuple[str, ContainerState]]:
     """What no other state of the stack has. The lock's container is none of the stack's."""
-    return frozenset((container.id, container.state) for container in observed.containers)
+    return frozenset((container.id, container.state) for container in containers)
 
 
 def _trouble(observed: Observed) -> str:

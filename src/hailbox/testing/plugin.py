@@ -57,6 +57,7 @@ def hailbox_stack(request: pytest.FixtureRequest) -> Iterator[RunningStack]:
         yield stack
     finally:
         if keep == "always" or (keep == "failed" and request.session.testsfailed):
+            stack.close()
             config.get_terminal_writer().line(f"kept: hailbox --stack {stack.name} status")
         else:
             stack.destroy()
@@ -95,7 +96,7 @@ def s3_client(hailbox_env: dict[str, str]) -> Any:
 def clean_stack(hailbox_stack: RunningStack) -> RunningStack:
     """The stack without anything that an earlier test stored."""
     if hailbox_stack.used:
-        hailbox_stack.reset()
+        hailbox_stack.clean()
     hailbox_stack.used = True
     return hailbox_stack
 
