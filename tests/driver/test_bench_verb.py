@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from hailbox.bench import size
-from hailbox.bench.load import Measured, closed_loop
+from hailbox.bench.load import Measurement, closed_loop
+from hailbox.bench.measure import LARGEST
+from hailbox.model import size
 from hailbox.model.errors import UsageError
 
 
@@ -26,7 +27,7 @@ class Service:
         await asyncio.sleep(0)
 
 
-def run(service: Service, connections: int, seconds: float) -> Measured:
+def run(service: Service, connections: int, seconds: float) -> Measurement:
     return asyncio.run(closed_loop(service.step, connections, seconds, service.clock))
 
 
@@ -63,11 +64,11 @@ def test_what_a_step_raises_ends_the_loop() -> None:
     [("1", 1), ("4096", 4096), ("4KiB", 4096), ("4k", 4096), ("16 MiB", 16 << 20), ("64M", 64 << 20)],
 )
 def test_sizes_as_people_write_them(written: str, count: int) -> None:
-    assert size.parse(written) == count
-    assert size.parse(size.text(count).removesuffix(" bytes")) == count
+    assert size.parse(written, LARGEST) == count
+    assert size.parse(size.exact(count).removesuffix(" bytes"), LARGEST) == count
 
 
 @pytest.mark.parametrize("written", ["", "0", "-1", "65M", "1G", "4 KiBs", "1e3", "٤"])
 def test_what_is_no_size_is_refused(written: str) -> None:
     with pytest.raises(UsageError, match="is not a size"):
-        size.parse(written)
+        size.parse(written, LARGEST)

@@ -19,7 +19,7 @@ from hailbox.doctor.examine import doctor, why
 from hailbox.doctor.redaction import Redactor
 from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import Container, ContainerDetails, ContainerState, Helper, Image
-from hailbox.fault.inject import Asked, inject
+from hailbox.fault.inject import FaultRequest, inject
 from hailbox.helper.volumecheck import Trouble
 from hailbox.model import names
 from hailbox.model.errors import (
@@ -181,7 +181,7 @@ def test_refused_credentials(fake: FakeEngine, context: Context) -> None:
 
 def test_what_was_done_on_purpose_is_the_root(fake: FakeEngine, context: Context) -> None:
     fake.work = lambda helper: b"ready"
-    inject(context, Asked("pause", "chunkd-1"))
+    inject(context, FaultRequest("pause", "chunkd-1"))
     sicken(context, "chunkd-1", "tabled-1", "iwhd-1")
     findings = why(context).report.findings
     assert [finding.code for finding in findings] == ["fault-in-effect"]
@@ -196,7 +196,7 @@ def test_of_several_faults_that_comes_first_of_which_others_are_a_consequence(
 ) -> None:
     fake.work = lambda helper: b"ready"
     for replica in ("iwhd-1", "cld-1", "chunkd-1"):
-        inject(context, Asked("pause", replica))
+        inject(context, FaultRequest("pause", replica))
     sicken(context, "cld-1", "chunkd-1", "tabled-1", "iwhd-1")
     assert [finding.problem.partition(":")[0] for finding in why(context).report.findings] == [
         "cld-1",

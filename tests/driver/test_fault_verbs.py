@@ -12,7 +12,7 @@ from hailbox.engine.fake import FakeEngine
 from hailbox.engine.port import ContainerState, Helper
 from hailbox.fault import duration
 from hailbox.fault.active import clear, ls
-from hailbox.fault.inject import Asked, inject
+from hailbox.fault.inject import FaultRequest, inject
 from hailbox.model import names
 from hailbox.model.errors import (
     FaultActiveError,
@@ -47,19 +47,19 @@ def helpers(fake: FakeEngine) -> list[str]:
 
 
 EVERY = [
-    Asked("kill", "chunkd-1"),
-    Asked("stop", "iwhd"),
-    Asked("pause", "cld-1"),
-    Asked("partition", "tabled-1", peer="cld-1"),
-    Asked("isolate", "cld-1"),
-    Asked("slow", "chunkd-1", delay=0.2, loss=0.3),
-    Asked("fill-disk", "chunkd-1"),
-    Asked("corrupt", "chunkd-1"),
+    FaultRequest("kill", "chunkd-1"),
+    FaultRequest("stop", "iwhd"),
+    FaultRequest("pause", "cld-1"),
+    FaultRequest("partition", "tabled-1", peer="cld-1"),
+    FaultRequest("isolate", "cld-1"),
+    FaultRequest("slow", "chunkd-1", delay=0.2, loss=0.3),
+    FaultRequest("fill-disk", "chunkd-1"),
+    FaultRequest("corrupt", "chunkd-1"),
 ]
 
 
 @pytest.mark.parametrize("asked", EVERY, ids=lambda asked: asked.kind)
-def test_each_kind_is_listed_and_cleared(fake: FakeEngine, context: Context, asked: Asked) -> None:
+def test_each_kind_is_listed_and_cleared(fake: FakeEngine, context: Context, asked: FaultRequest) -> None:
     fault = inject(context, asked)
     assert fault.kind == asked.kind
     assert ls(context) == [fault]
@@ -69,17 +69,17 @@ def test_each_kind_is_listed_and_cleared(fake: FakeEngine, context: Context, ask
 
 
 def test_what_a_fault_is_called_and_says(context: Context) -> None:
-    parted = inject(context, Asked("partition", "tabled-1", peer="cld-1", seconds=60))
+    parted = inject(context, FaultRequest("partition", "tabled-1", peer="cld-1", seconds=60))
     assert (parted.id, parted.targets) == ("partition-cld-1-tabled-1", ("cld-1", "tabled-1"))
     assert parted.until is not None
-    slow = inject(context, Asked("slow", "chunkd", delay=0.2, loss=0.3))
+    slow = inject(context, FaultRequest("slow", "chunkd", delay=0.2, loss=0.3))
     assert slow.detail == "what it sends comes 0.2 s later, 30% of what it sends get lost"
     assert [fault.id for fault in ls(context)] == ["partition-cld-1-tabled-1", "slow-chunkd-1"]
 
 
 def test_helpers_get_only_what_they_need(fake: FakeEngine, context: Context) -> None:
-    inject(context, Asked("isolate", "cld-1"))
-    inject(context, Asked("pause", "chunkd-1"))
+    inject(context, FaultRequest("isolate", "cld-1"))
+    inject(context, FaultRequest("pause", "chunkd-1"))
     network, process = (fake.helpers[key] for key in sorted(fake.helpers))
     assert network.network.startswith("container:")
     assert (network.host_processes, network.capabilities, network.mounts) == (False, ("NET_ADMIN", "NET_RAW"), {})
@@ -87,14 +87,14 @@ def test_helpers_get_only_what_they_need(fake: FakeEngine, context: Context) -> 
 
 
 def test_one_fault_is_not_made_twice_but_again_after_it_ended(fake: FakeEngine, context: Context) -> None:
-    inject(context, Asked("pause", "cld-1"))
+    inject(context, FaultRequest("pause", "cld-1"))
     with pytest.raises(FaultActiveError):
-        inject(context, Asked("pause", "cld-1"))
+        inject(context, FaultRequest("pause", "cld-1"))
     for container in list(fake.all_containers.values()):
         if names.HELPER in container.labels:
             fake.kill_container(container.id)
     assert ls(context) == []
-    inject(context, Asked("pause", "cld-1"))
+    inject(context, FaultRequest("pause", "cld-1"))
     assert [fault.id for fault in ls(context)] == ["pause-cld-1"]
 
 
@@ -119,20 +119,20 @@ def test_no_fault_survives(fake: FakeEngine, context: Context, verb: Callable[[C
 
 def test_up_says_which_faults_it_ended_and_changes_nothing_else(fake: FakeEngine, context: Context) -> None:
     before = dict(fake.all_containers)
-    inject(context, Asked("isolate", "cld-1"))
+    inject(context, FaultRequest("isolate", "cld-1"))
     result = up(context)
     assert (result.ended_faults, result.changed) == (("isolate-cld-1",), ())
     assert fake.all_containers == before
 
 
 def test_reset_of_one_service_ends_the_faults_of_all(fake: FakeEngine, context: Context) -> None:
-    inject(context, Asked("corrupt", "chunkd-1"))
+    inject(context, FaultRequest("corrupt", "chunkd-1"))
     reset(context, ["iwhd"])
     assert helpers(fake) == []
 
 
 def test_destroy_removes_helpers(fake: FakeEngine, context: Context) -> None:
-    inject(context, Asked("corrupt", "chunkd-1"))
+    inject(context, FaultRequest("corrupt", "chunkd-1"))
     destroy(context)
     assert fake.all_containers == {}
 
@@ -140,7 +140,7 @@ def test_destroy_removes_helpers(fake: FakeEngine, context: Context) -> None:
 def test_a_fault_that_does_not_come_about_leaves_nothing(fake: FakeEngine, context: Context) -> None:
     fake.work = lambda helper: b"Network: no such device"
     with pytest.raises(FaultFailedError, match="no such device"):
-        inject(context, Asked("isolate", "cld-1"))
+        inject(context, FaultRequest("isolate", "cld-1"))
     assert helpers(fake) == []
 
 
@@ -150,7 +150,7 @@ class KilledError(BaseException):
 
 @pytest.mark.parametrize("asked", EVERY, ids=lambda asked: asked.kind)
 def test_a_killed_driver_leaves_what_ls_shows_and_the_next_command_ends(
-    fake: FakeEngine, context: Context, asked: Asked
+    fake: FakeEngine, context: Context, asked: FaultRequest
 ) -> None:
     for at in range(1, 100):
         count = 0
@@ -180,11 +180,11 @@ def test_a_killed_driver_leaves_what_ls_shows_and_the_next_command_ends(
 
 def test_what_cannot_be_asked_for(context: Context, make_context: MakeContext) -> None:
     with pytest.raises(UsageError, match="--delay"):
-        inject(context, Asked("slow", "chunkd-1"))
+        inject(context, FaultRequest("slow", "chunkd-1"))
     with pytest.raises(UsageError, match="itself"):
-        inject(context, Asked("partition", "cld-1", peer="cld"))
+        inject(context, FaultRequest("partition", "cld-1", peer="cld"))
     with pytest.raises(UnknownServiceError):
-        inject(context, Asked("pause", "nobody"))
+        inject(context, FaultRequest("pause", "nobody"))
     with pytest.raises(UnknownStackError):
         ls(make_context(stack="other"))
 
@@ -193,10 +193,10 @@ def test_a_replica_that_does_not_run_is_refused(fake: FakeEngine, context: Conte
     cld = next(c for c in fake.all_containers.values() if c.labels.get(names.REPLICA) == "cld-1")
     fake.kill_container(cld.id)
     with pytest.raises(NotWorkingError, match="exited"):
-        inject(context, Asked("pause", "cld-1"))
+        inject(context, FaultRequest("pause", "cld-1"))
     down(context)
     with pytest.raises(StackDownError):
-        inject(context, Asked("pause", "cld-1"))
+        inject(context, FaultRequest("pause", "cld-1"))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("10s", 10), ("1.5m", 90), ("2h", 7200), ("3", 3)])

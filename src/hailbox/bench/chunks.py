@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from hailbox.bench.load import Operation, receive
-from hailbox.bench.size import text
+from hailbox.model.size import exact
 from haild.client.chunk import ChunkError, Pool, ResponseCode
 
-TABLE = b"hailbox-bench\0"
+TABLE: Final = b"hailbox-bench\0"
 
 
 @contextlib.asynccontextmanager
@@ -50,7 +51,7 @@ def _pair(pool: Pool, size: int) -> list[Operation]:
         async with pool.connection() as connection, await connection.get(latest[worker]) as reader:
             await receive(reader, size)
 
-    return [Operation(f"PUT, DEL {text(size)}", size, put), Operation(f"GET {text(size)}", size, get)]
+    return [Operation(f"PUT, DEL {exact(size)}", size, put), Operation(f"GET {exact(size)}", size, get)]
 
 
 async def _empty(pool: Pool) -> None:

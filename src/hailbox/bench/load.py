@@ -7,8 +7,9 @@ import math
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
-DEADLINE = 30.0
+DEADLINE: Final = 30.0
 """Seconds for what is under way when the time is up; then the service counts as stuck, and TimeoutError is raised."""
 
 
@@ -31,7 +32,7 @@ async def receive(blocks: AsyncIterable[bytes], size: int) -> None:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What a loop came to; times in seconds."""
 
     count: int
@@ -49,7 +50,7 @@ async def closed_loop(
     connections: int,
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
-) -> Measured:
+) -> Measurement:
     """Do `step` again and again on all connections until `seconds` have passed, on each at least once.
 
     Raises what `step` raises, and TimeoutError.
@@ -75,7 +76,7 @@ async def closed_loop(
         raise failed.exceptions[0] from None
     took = clock() - begin
     durations.sort()
-    return Measured(
+    return Measurement(
         len(durations),
         took,
         durations[len(durations) // 2],

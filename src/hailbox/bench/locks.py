@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
 
 from hailbox.bench.load import Operation
 from haild.client.cld import CldError, ErrorCode, OpenMode, Session
 
-_MODE = OpenMode.READ | OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE
+_MODE: Final = OpenMode.READ | OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE
 
 
 @contextlib.asynccontextmanager

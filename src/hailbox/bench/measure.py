@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from hailbox.bench import chunks, load, locks, objects
 from hailbox.bench.load import Operation
@@ -19,6 +20,9 @@ from haild.client.cld import CldError, Session
 from haild.client.http import ServiceError
 from haild.client.iwhd import IwhdClient
 from haild.client.s3 import S3Client
+
+LARGEST: Final = 64 << 20
+"""Bytes of an object: this many are in memory for each size."""
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from hailbox.bench.load import Operation, receive
-from hailbox.bench.size import text
+from hailbox.model.size import exact
 from haild.client.http import RefusedError
 from haild.client.iwhd import IwhdClient
 from haild.client.s3 import S3Client
 
-_BUCKETS = {S3Client: "hailbox-bench-s3", IwhdClient: "hailbox-bench"}
+_BUCKETS: Final = {S3Client: "hailbox-bench-s3", IwhdClient: "hailbox-bench"}
 """Of names that differ: what iwhd keeps in S3 has the same names there."""
-_DELETING = 16
+_DELETING: Final = 16
 """Deletions under way at the same time."""
 
 
@@ -50,7 +51,7 @@ def _pair(client: S3Client | IwhdClient, bucket: str, size: int) -> list[Operati
         async with client.get_object(bucket, f"{size}-{worker}") as stored:
             await receive(stored, size)
 
-    return [Operation(f"PUT {text(size)}", size, put), Operation(f"GET {text(size)}", size, get)]
+    return [Operation(f"PUT {exact(size)}", size, put), Operation(f"GET {exact(size)}", size, get)]
 
 
 async def _empty(client: S3Client | IwhdClient, bucket: str) -> None:

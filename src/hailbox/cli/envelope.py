@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from hailbox.model.errors import HailboxError
 
-VERSION = 1
+VERSION: Final = 1
 
 
 def envelope(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from hailbox.context import Context
 from hailbox.observe import present
 from hailbox.stack import credentials
 from hailbox.stack.ports import LOOPBACK
 
-REGION = "us-east-1"
+REGION: Final = "us-east-1"
 """tabled accepts any region; clients need one."""
 
 

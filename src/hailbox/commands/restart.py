@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Final
 
 from hailbox.commands.result import StackResult
 from hailbox.commands.up import bring_up
@@ -13,7 +14,7 @@ from hailbox.model.progress import Phase
 from hailbox.observe import present
 from hailbox.stack import lock, selection
 
-_STOP_TIMEOUT = 3
+_STOP_TIMEOUT: Final = 3
 """Seconds that a daemon has to stop; one that works needs less than one."""
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from hailbox.context import Span
 from hailbox.stack.ports import LOOPBACK, Substitution
 
-_HTTP_PORTS = ("s3", "iwhd")
+_HTTP_PORTS: Final = ("s3", "iwhd")
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from hailbox.bench import size as sizes
-from hailbox.bench.measure import BenchResult, Load, measure
+from hailbox.bench.measure import LARGEST, BenchResult, Load, measure
 from hailbox.commands.restart import restart
 from hailbox.commands.up import up
-from hailbox.console import words
 from hailbox.console.jobs import Task
 from hailbox.context import Context
 from hailbox.fault import duration
 from hailbox.fault.active import clear
-from hailbox.fault.inject import Asked, inject
+from hailbox.fault.inject import FaultRequest, inject
 from hailbox.model.errors import UsageError
+from hailbox.model.size import parse, rounded
 from hailbox.snapshot import manage
 from hailbox.snapshot.catalog import check_name
 from hailbox.snapshot.restore import restore
@@ -78,7 +77,7 @@ def _fault(form: Form) -> Task:
     if text := form.get("for", "").strip():
         seconds = duration.seconds(text, "--for")
         typed += ["--for", text]
-    asked = Asked(kind, replica, peer=peer, seconds=seconds, delay=delay, loss=loss, file=file)
+    asked = FaultRequest(kind, replica, peer=peer, seconds=seconds, delay=delay, loss=loss, file=file)
     return Task(tuple(typed), lambda context: f"in effect: {inject(context, asked).id}")
 
 
@@ -95,7 +94,7 @@ def _clear(form: Form) -> Task:
 
 def _save(form: Form) -> Task:
     name = check_name(_required(form, "name"))
-    return Task(("snapshot", "save", name), lambda context: f"saved: {words.size(save(context, name).size)}")
+    return Task(("snapshot", "save", name), lambda context: f"saved: {rounded(save(context, name).size)}")
 
 
 def _restore(form: Form) -> Task:
@@ -134,7 +133,7 @@ def bench(form: Form, keep: Callable[[BenchResult], None]) -> Task:
     load = Load(
         connections=sorted(set(connections)) or default.connections,
         seconds=seconds,
-        sizes=[sizes.parse(text) for text in dict.fromkeys(named)] or default.sizes,
+        sizes=[parse(text, LARGEST) for text in dict.fromkeys(named)] or default.sizes,
     )
 
     def run(context: Context) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import jinja2
 
 from hailbox.console import words
+from hailbox.model.size import rounded
 
 FOLDER: Final = Path(__file__).parent / "templates"
 
@@ -24,7 +25,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.filters |= {
-            "size": words.size,
+            "size": rounded,
             "duration": words.duration,
             "left": words.left,
             "clock": words.clock,

@@ -5,17 +5,6 @@ from __future__ import annotations
 import math
 import time
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-def size(count: float) -> str:
-    """Bytes: `512 B`, `1.5 MiB`."""
-    unit = 0
-    while count >= 1024 and unit < len(_UNITS) - 1:
-        count /= 1024
-        unit += 1
-    return f"{count:.0f} {_UNITS[unit]}" if unit == 0 or count >= 100 else f"{count:.1f} {_UNITS[unit]}"
-
 
 def duration(seconds: float) -> str:
     """Seconds: `4 s`, `2 min 5 s`, `3 h 20 min`."""

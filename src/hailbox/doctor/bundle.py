@@ -13,7 +13,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import hailbox
 from hailbox.context import Context
@@ -25,8 +25,8 @@ from hailbox.model.errors import DiskFullError, HailboxError, UsageError
 from hailbox.observe import Observed, observe
 from hailbox.stack import credentials
 
-_LOG_LINES = 2000
-_ENVIRONMENT = ("HAILBOX_STACK", "HAILBOX_BASE", "DOCKER_HOST", "DOCKER_CONTEXT", "XDG_RUNTIME_DIR", "LANG")
+_LOG_LINES: Final = 2000
+_ENVIRONMENT: Final = ("HAILBOX_STACK", "HAILBOX_BASE", "DOCKER_HOST", "DOCKER_CONTEXT", "XDG_RUNTIME_DIR", "LANG")
 
 
 def write(context: Context, report: Report, path: Path, configuration: Path) -> list[str]:

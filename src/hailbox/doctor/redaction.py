@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
-_SECRET_NAMES = ("SECRET", "KEY_ID", "CHUNK_USER", "TOKEN")
-_LIKE_A_SECRET = re.compile(r"\bHAIL[A-Z0-9]{16}\b|(?<![A-Za-z0-9+/])[A-Za-z0-9]{40}(?![A-Za-z0-9+/])")
+_SECRET_NAMES: Final = ("SECRET", "KEY_ID", "CHUNK_USER", "TOKEN")
+_LIKE_A_SECRET: Final = re.compile(r"\bHAIL[A-Z0-9]{16}\b|(?<![A-Za-z0-9+/])[A-Za-z0-9]{40}(?![A-Za-z0-9+/])")
 """Of the form that the stack's access keys and secrets have (haild.credentials)."""
-_USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
-_SIGNED = re.compile(r"(?i)\b(authorization: *[a-z0-9-]* *|signature=)[^\s\"'&]+")
+_USER_INFO: Final = re.compile(r"(?<=://)[^/\s@]+@")
+_SIGNED: Final = re.compile(r"(?i)\b(authorization: *[a-z0-9-]* *|signature=)[^\s\"'&]+")
 
 
 class Redactor:

@@ -27,7 +27,7 @@ _READY: Final = b"ready"
 
 
 @dataclass(frozen=True)
-class Asked:
+class FaultRequest:
     """A fault as it was asked for; what does not belong to its kind is left at its default."""
 
     kind: str
@@ -58,7 +58,7 @@ class _Fault:
     network: str = "none"
 
 
-def inject(context: Context, asked: Asked) -> Fault:
+def inject(context: Context, asked: FaultRequest) -> Fault:
     """Bring a fault about; returns when it is in effect.
 
     Raises UnknownStackError, UnknownServiceError, FaultActiveError, NotWorkingError if the replica does not run,
@@ -136,7 +136,7 @@ def _start(context: Context, identifier: str) -> None:
     )
 
 
-def _fault(context: Context, observed: Observed, asked: Asked) -> _Fault:
+def _fault(context: Context, observed: Observed, asked: FaultRequest) -> _Fault:
     target = selection.running(observed, asked.replica)
     replica = target.labels[names.REPLICA]
     if asked.kind in PROCESS:
@@ -149,7 +149,7 @@ def _fault(context: Context, observed: Observed, asked: Asked) -> _Fault:
     return _network(observed, asked, target)
 
 
-def _network(observed: Observed, asked: Asked, target: Container) -> _Fault:
+def _network(observed: Observed, asked: FaultRequest, target: Container) -> _Fault:
     targets: Sequence[str] = (target.labels[names.REPLICA],)
     details = []
     arguments: dict[str, Any] = {"delay": asked.delay, "loss": asked.loss}
@@ -182,7 +182,7 @@ def _data(context: Context, target: Container) -> str:
     return service.data
 
 
-def _corruption(context: Context, observed: Observed, asked: Asked, target: Container) -> _Fault:
+def _corruption(context: Context, observed: Observed, asked: FaultRequest, target: Container) -> _Fault:
     _data(context, target)
     replica = target.labels[names.REPLICA]
     volume = names.data_volume(context.stack, context.catalog.keeper(replica))

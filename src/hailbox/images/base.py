@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import hailbox
 from hailbox import resources, surroundings
@@ -23,20 +24,20 @@ from hailbox.images.progress import Phase, Report, phase
 from hailbox.model import names
 from hailbox.model.errors import BaseImageError, EngineFailedError, ImageError
 
-BASE = "hailbox/base:python3.13"
-PYTHON = "3.13"
+BASE: Final = "hailbox/base:python3.13"
+PYTHON: Final = "3.13"
 """Of Debian 13, and of PULLED."""
-PULLED = "python:3.13-slim"
-SUITE = "trixie"
-OLDEST = (3, 13)
+PULLED: Final = "python:3.13-slim"
+SUITE: Final = "trixie"
+OLDEST: Final = (3, 13)
 
-PYTHON_LABEL = "org.hailbox.python"
+PYTHON_LABEL: Final = "org.hailbox.python"
 """Label of a base: its Python, `3.13`."""
 
-_FOUND = re.compile(r"^base: (\d+) (\d+) (\w+)$")
-_REMEDY = "set HAILBOX_BASE to an image with Python 3.13 or later on glibc"
-_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
-_LICENCES = "/usr/share/doc/*/copyright"
+_FOUND: Final = re.compile(r"^base: (\d+) (\d+) (\w+)$")
+_REMEDY: Final = "set HAILBOX_BASE to an image with Python 3.13 or later on glibc"
+_LEFT_OUT: Final = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
+_LICENCES: Final = "/usr/share/doc/*/copyright"
 
 
 def reference(source: str | None) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from hailbox import resources
 from hailbox.engine.port import Engine
@@ -20,9 +20,9 @@ from hailbox.model.errors import UnknownServiceError
 
 __all__ = ["ImagePlan", "ImageProgress", "Phase", "Report", "ensure", "plan"]
 
-RUNTIME = "runtime"
-LOCK = "wheels.lock"
-_NOT_SERVICES = {"base", RUNTIME}
+RUNTIME: Final = "runtime"
+LOCK: Final = "wheels.lock"
+_NOT_SERVICES: Final = {"base", RUNTIME}
 
 _T = TypeVar("_T")
 

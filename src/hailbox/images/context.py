@@ -9,9 +9,10 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-DOCKERFILE = "Dockerfile"
-_TAG_LENGTH = 16
+DOCKERFILE: Final = "Dockerfile"
+_TAG_LENGTH: Final = 16
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from hailbox.model import names
 from hailbox.model.errors import ConfigurationError, UnknownProfileError, UnknownServiceError
 
-ONE_SHOT = "credentials"
+ONE_SHOT: Final = "credentials"
 """The service that prepares the others and ends."""
 
 
@@ -142,8 +142,8 @@ def service_from(name: str, text: Mapping[str, Any]) -> Service:
         ) from error
 
 
-_PROFILE_FORM = "a profile is a mapping such as: {summary: TEXT, services: {cld: [{}], chunkd: [{}, {}]}}"
-_ENTRY_FORM = "write a list with a mapping for each replica; its keys may be: arguments, configuration, number"
+_PROFILE_FORM: Final = "a profile is a mapping such as: {summary: TEXT, services: {cld: [{}], chunkd: [{}, {}]}}"
+_ENTRY_FORM: Final = "write a list with a mapping for each replica; its keys may be: arguments, configuration, number"
 
 
 def _is_entry(entry: Any) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -17,9 +17,9 @@ from hailbox.model.record import CREDENTIALS, UPSTREAM, Record, older_labels
 
 _Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-CONFIGURATION_DEADLINE = 30
+CONFIGURATION_DEADLINE: Final = 30
 """Seconds that a daemon waits for its configuration file."""
-_EMPTYING = "emptying.secret"
+_EMPTYING: Final = "emptying.secret"
 """The file with the secret of `haild.wire.emptying`."""
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from hailbox.model.errors import DiskFullError
 
-_SAID = "no space left on device"
+_SAID: Final = "no space left on device"
 """ENOSPC, in English, as libc and Go have it."""
 
-REMEDY = "free some space (docker system df shows what takes it) and run the command again"
+REMEDY: Final = "free some space (docker system df shows what takes it) and run the command again"
 
 
 def is_full(said: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from hailbox.model import overrides
 from hailbox.model.catalog import Catalog
 from hailbox.model.overrides import Recorded
+from hailbox.model.size import rounded
 
 _SIZE: Final = re.compile(r"(\d+)([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS: Final = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
@@ -98,7 +99,7 @@ def below_ours(catalog: Catalog, chosen: Recorded, service: str, replica: str) -
 
 
 def _bytes(count: int | None) -> str:
-    return f"{count / (1 << 20):g} MiB" if count else "unlimited"
+    return rounded(count) if count else "unlimited"
 
 
 def _number(count: float | None) -> str:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
+from typing import Final
 
 from hailbox.probe.outcome import Credentials, ProbeError, Reached
 from hailbox.probe.patience import attempt_deadline
 from haild.client.chunk import ChunkError, Connection, ResponseCode
 
-_TABLE = b"hailbox-probe\0"
+_TABLE: Final = b"hailbox-probe\0"
 
-_SIZES = (64, 128 * 1024)
+_SIZES: Final = (64, 128 * 1024)
 """Bytes."""
 
 

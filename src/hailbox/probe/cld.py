@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from typing import Final
 
 from hailbox.probe.outcome import Credentials, ProbeError, Reached
 from hailbox.probe.patience import attempt_deadline
 from haild.client.cld import CldError, ConnectError, ErrorCode, Session
 from haild.wire.cld.messages import OpenMode
 
-_MODE = OpenMode.READ | OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE | OpenMode.EXCL
+_MODE: Final = OpenMode.READ | OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE | OpenMode.EXCL
 
 
 async def _round_trip(session: Session) -> None:

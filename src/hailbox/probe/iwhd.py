@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from http import HTTPStatus
+from typing import Final
 
 from hailbox.probe.http import Client
 from hailbox.probe.outcome import Credentials, ProbeError, Reached
 
-_BUCKET = "/hailbox-probe"
+_BUCKET: Final = "/hailbox-probe"
 
 
 def _expect(allowed: tuple[int, ...], status: int, asked: str, answer: bytes) -> None:

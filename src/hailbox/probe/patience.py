@@ -6,17 +6,18 @@ import contextlib
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Final
 
-ATTEMPT_DEADLINE = 2.0
+ATTEMPT_DEADLINE: Final = 2.0
 """Seconds for one attempt of a probe; a healthy service takes a few hundredths."""
 
-LIMIT = 4.0
+LIMIT: Final = 4.0
 """How many times longer than usual to wait at most."""
 
-_SAMPLE = 0.03
+_SAMPLE: Final = 0.03
 """Seconds of processor time that a measurement takes."""
 
-_USUAL = 2.0
+_USUAL: Final = 2.0
 """How many times longer than its processor time work may take: a stack that starts is itself as much of a load."""
 
 _attempt: ContextVar[float] = ContextVar("attempt", default=ATTEMPT_DEADLINE)

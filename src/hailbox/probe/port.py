@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from typing import Final
 
-_PATIENCE = 1.0
+_PATIENCE: Final = 1.0
 """Seconds."""
 
 

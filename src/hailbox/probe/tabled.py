@@ -11,12 +11,13 @@ import re
 import secrets
 import time
 from email.utils import formatdate, parsedate_to_datetime
+from typing import Final
 
 from hailbox.probe.http import Client
 from hailbox.probe.outcome import Credentials, ProbeError, Reached
 from haild.wire.s3 import sigv2
 
-_SIZE = 128 * 1024
+_SIZE: Final = 128 * 1024
 """Bytes: enough to be a file on a storage node of ours, which keeps smaller bodies elsewhere."""
 
 

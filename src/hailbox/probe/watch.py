@@ -7,14 +7,14 @@ import importlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 import tenacity
 
 from hailbox.probe.outcome import Credentials, Outcome, Probe, ProbeError, Reached
 from hailbox.probe.patience import attempt_deadline
 
-HOST = "127.0.0.1"
+HOST: Final = "127.0.0.1"
 
 OnChange = Callable[[Outcome], None]
 

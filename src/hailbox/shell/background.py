@@ -7,11 +7,11 @@ import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-_CANCELLATION = 3.0
+_CANCELLATION: Final = 3.0
 """Seconds that an interrupted command has for its end: it may have to tell the server."""
 
 

@@ -112,7 +112,7 @@ class ChunkdInterpreter(Interpreter):
             raise CommandError(f"{len(name)} bytes; there may be {MAXIMUM_KEY}", code)
         return name
 
-    # --- the commands
+    # The commands.
 
     async def _open_table(self, word: str, create: str = "") -> None:
         if create not in ("", "create"):

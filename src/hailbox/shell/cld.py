@@ -79,7 +79,7 @@ class CldInterpreter(Interpreter):
             "list-locks": Command(self._list_locks, "", "list the locks that this shell holds"),
         }
 
-    # --- the session
+    # The session.
 
     async def open(self) -> None:
         try:
@@ -134,7 +134,7 @@ class CldInterpreter(Interpreter):
                 del self._locks[path]
                 self._tell(f"{path} was removed, and its lock with it")
 
-    # --- paths
+    # Paths.
 
     def _path(self, word: str) -> str:
         path = posixpath.normpath(posixpath.join(self._directory, word))
@@ -149,7 +149,7 @@ class CldInterpreter(Interpreter):
         finally:
             await session.close_handle(handle)
 
-    # --- the commands
+    # The commands.
 
     async def _cd(self, word: str = "/") -> None:
         async with self._handle(word, OpenMode.DIRECTORY):

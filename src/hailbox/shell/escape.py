@@ -3,8 +3,9 @@ r"""Names of any bytes as printable text and back: `\xNN` for a byte that is no 
 from __future__ import annotations
 
 import re
+from typing import Final
 
-_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.?)", re.DOTALL)
+_ESCAPE: Final = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.?)", re.DOTALL)
 
 
 def escape(name: bytes) -> str:

@@ -8,13 +8,13 @@ import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 from hailbox.shell.interpreter import CommandError
 
 T = TypeVar("T")
 
-BLOCK = 1 << 18
+BLOCK: Final = 1 << 18
 """Bytes read at once."""
 
 

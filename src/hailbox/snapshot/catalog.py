@@ -10,22 +10,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from hailbox.engine.port import Volume
 from hailbox.model import names
 from hailbox.model.errors import UnknownSnapshotError, UsageError
 from hailbox.observe import Observed
 
-TAKEN = "org.hailbox.snapshot.taken"
-SIZE = "org.hailbox.snapshot.bytes"
-REPLICAS = "org.hailbox.snapshot.replicas"
-DIGESTS = "org.hailbox.snapshot.digests"
+TAKEN: Final = "org.hailbox.snapshot.taken"
+SIZE: Final = "org.hailbox.snapshot.bytes"
+REPLICAS: Final = "org.hailbox.snapshot.replicas"
+DIGESTS: Final = "org.hailbox.snapshot.digests"
 """Of the copies, by directory: `chunkd-1=1f2e…`. Absent on snapshots of hailbox 0.1."""
 
-CREDENTIALS = ".credentials"
+CREDENTIALS: Final = ".credentials"
 """The directory of a snapshot with what was in the credentials volume: without them no client reaches the objects."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ _PROC: Final = Path("/proc")
 
 
 @dataclass
-class Orphan:
+class ComposeProcess:
     """A process that keeps the lock."""
 
     pid: int
@@ -96,15 +96,15 @@ def _processes() -> Iterator[tuple[int, int]]:
                 yield int(entry.name), os.pidfd_open(int(entry.name))
 
 
-def find(token: str) -> list[Orphan]:
+def find(token: str) -> list[ComposeProcess]:
     """The processes that keep the lock of that token; their handles are the caller's."""
-    found: list[Orphan] = []
+    found: list[ComposeProcess] = []
     for pid, handle in _processes():
         taken = False
         with contextlib.suppress(OSError):
             taken = _holds(pid, token)
         if taken:
-            found.append(Orphan(pid, handle))
+            found.append(ComposeProcess(pid, handle))
         else:
             os.close(handle)
     return found
@@ -117,9 +117,9 @@ def keep(token: str) -> bool:
     return bool(found)
 
 
-def _release(orphans: list[Orphan]) -> None:
-    for orphan in orphans:
-        os.close(orphan.handle)
+def _release(processes: list[ComposeProcess]) -> None:
+    for process in processes:
+        os.close(process.handle)
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Watcher:
     token: str
     stack: str
     tell: Callable[[str], None]
-    known: dict[int, Orphan] = field(default_factory=dict)
+    known: dict[int, ComposeProcess] = field(default_factory=dict)
     _next: float = 0.0
 
     def look(self) -> bool:
@@ -138,10 +138,10 @@ class Watcher:
         if now >= self._next:
             self._next = now + 1.0
             self._refresh(now)
-            for orphan in self.known.values():
+            for process in self.known.values():
                 with contextlib.suppress(OSError):
-                    if _is_compose(orphan.pid, self.stack):
-                        self._judge(orphan, now)
+                    if _is_compose(process.pid, self.stack):
+                        self._judge(process, now)
         return bool(self.known)
 
     def close(self) -> None:
@@ -151,23 +151,23 @@ class Watcher:
 
     def _refresh(self, now: float) -> None:
         seen = find(self.token)
-        _release([orphan for orphan in seen if orphan.pid in self.known])
-        gone = set(self.known) - {orphan.pid for orphan in seen}
+        _release([process for process in seen if process.pid in self.known])
+        gone = set(self.known) - {process.pid for process in seen}
         _release([self.known.pop(pid) for pid in gone])
-        for orphan in seen:
-            if orphan.pid not in self.known:
-                orphan.since = now
-                self.known[orphan.pid] = orphan
+        for process in seen:
+            if process.pid not in self.known:
+                process.since = now
+                self.known[process.pid] = process
 
-    def _judge(self, orphan: Orphan, now: float) -> None:
+    def _judge(self, process: ComposeProcess, now: float) -> None:
         with contextlib.suppress(OSError):
-            read = _read(orphan.pid)
-            if read >= orphan.heard + _ANSWER:
-                orphan.heard, orphan.since = read, now
-        if orphan.asked is None and now - orphan.since >= PATIENCE:
-            self.tell(f"Compose (pid {orphan.pid}) has done nothing for {PATIENCE:g} s; ending it")
-            orphan.asked = now
-            orphan.send(signal.SIGTERM)
-        elif orphan.asked is not None and now - orphan.asked >= GRACE:
-            self.tell(f"Compose (pid {orphan.pid}) did not end within {GRACE:g} s; killing it")
-            orphan.send(signal.SIGKILL)
+            read = _read(process.pid)
+            if read >= process.heard + _ANSWER:
+                process.heard, process.since = read, now
+        if process.asked is None and now - process.since >= PATIENCE:
+            self.tell(f"Compose (pid {process.pid}) has done nothing for {PATIENCE:g} s; ending it")
+            process.asked = now
+            process.send(signal.SIGTERM)
+        elif process.asked is not None and now - process.asked >= GRACE:
+            self.tell(f"Compose (pid {process.pid}) did not end within {GRACE:g} s; killing it")
+            process.send(signal.SIGKILL)

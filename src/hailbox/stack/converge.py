@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState
@@ -21,10 +22,10 @@ from hailbox.stack.credentials import Kept
 from hailbox.stack.plan import Plan
 from hailbox.stack.situation import Situation
 
-COMPOSE_CREATE = ("create", "--no-build", "--pull", "never", "--remove-orphans")
+COMPOSE_CREATE: Final = ("create", "--no-build", "--pull", "never", "--remove-orphans")
 
-_ATTEMPTS = 3
-_STARTABLE = (ContainerState.CREATED, ContainerState.EXITED)
+_ATTEMPTS: Final = 3
+_STARTABLE: Final = (ContainerState.CREATED, ContainerState.EXITED)
 
 
 def converge(context: Context, situation: Situation, kept: Kept | None) -> tuple[Plan, Mapping[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import tenacity
 
@@ -14,11 +15,9 @@ from hailbox.model.catalog import ONE_SHOT
 from hailbox.model.compose import Blueprint, configuration_files
 from hailbox.model.errors import NotWorkingError, UnknownStackError
 from hailbox.observe import Observed, observe
-from haild.credentials import LOST_NAME, NAMES, derived, fill
+from haild.credentials import FILE_NAME, LOST_NAME, NAMES, derived, fill
 
-_FILE = "credentials.json"
-
-DEADLINE = 30.0
+DEADLINE: Final = 30.0
 """Seconds until the one-shot container must have made them."""
 
 
@@ -48,10 +47,10 @@ def look(engine: Engine, observed: Observed) -> Kept | None:
     mounting.sort(key=lambda container: container.labels.get(names.SERVICE) != ONE_SHOT)
     for container in mounting:
         files = engine.read_files(container.id, names.CREDENTIALS_DIRECTORY)
-        if _FILE not in files:
+        if FILE_NAME not in files:
             continue
         try:
-            found = json.loads(files[_FILE])
+            found = json.loads(files[FILE_NAME])
         except ValueError:
             return None
         if isinstance(found, dict) and all(found.get(name) for name in NAMES):

@@ -6,7 +6,7 @@ A `hailbox.yaml` may come from another person's repository, and it says which pr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from hailbox.context import Context
 from hailbox.model.progress import Phase
@@ -14,7 +14,7 @@ from hailbox.model.record import CREDENTIALS, Record
 from hailbox.stack.choice import OUR_IMAGE
 from hailbox.stack.plan import Plan
 
-_VALUES_STAY_UNSAID = ("environment", "config")
+_VALUES_STAY_UNSAID: Final = ("environment", "config")
 """They may hold secrets of the user's, and progress ends up in logs."""
 
 

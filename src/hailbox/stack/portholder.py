@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from hailbox.engine.port import Engine
 
 Usable = Callable[[int], bool]
 
-_LISTENING = "0A"
+_LISTENING: Final = "0A"
 """State of a listening TCP socket in /proc/net/tcp (proc_net_tcp(5))."""
 
 

@@ -7,6 +7,7 @@ import socket
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from hailbox.context import Context
 from hailbox.model import names
@@ -16,7 +17,7 @@ from hailbox.model.errors import PortTakenError, UnknownServiceError, UsageError
 from hailbox.observe import Observed
 from hailbox.stack import portholder
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK: Final = "127.0.0.1"
 
 _FIRST, _LAST = 20000, 29999
 """Where other stacks than the default one have their ports: below the range of outgoing connections."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Final
 
 from haild.daemon import lifecycle, log, options
 from haild.daemon.errors import StartError
 from haild.tabled import configuration
 
-VERSION = "0.5.2"
+VERSION: Final = "0.5.2"
 
 
 def _parser() -> argparse.ArgumentParser:

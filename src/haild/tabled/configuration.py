@@ -8,19 +8,20 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from haild.client.cld.addresses import MAXIMUM_SERVERS, ConfiguredServer, DiscoveryError, service_name
 from haild.daemon.errors import StartError
 from haild.daemon.settings import Element, SettingsError, await_file, load, port_number
 from haild.wire.numbers import decimal
 
-DEFAULT_FILE = Path("/etc/tabled.conf")
-DEFAULT_PID_FILE = Path("/var/run/tabled.pid")
-DEFAULT_PORT = 8080
+DEFAULT_FILE: Final = Path("/etc/tabled.conf")
+DEFAULT_PID_FILE: Final = Path("/var/run/tabled.pid")
+DEFAULT_PORT: Final = 8080
 
 logger = logging.getLogger(__name__)
 
-_KNOWN = frozenset(
+_KNOWN: Final = frozenset(
     (
         "PID",
         "ForceHost",

@@ -15,7 +15,7 @@ import socket
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from haild.client.cld import keep_session
 from haild.client.cld.addresses import find
@@ -35,7 +35,7 @@ from haild.tabled.metadata.claim import database_file
 from haild.tabled.metadata.port import SupersededError
 from haild.tabled.status import Statistics, StatusServer
 
-FAREWELL = 0.3
+FAREWELL: Final = 0.3
 """Seconds that cld gets to confirm the end of the session when this process stops."""
 
 logger = logging.getLogger(__name__)

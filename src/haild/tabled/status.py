@@ -113,12 +113,12 @@ def page(state: Mapping[str, Any]) -> str:
     )
 
 
-_COUNTERS = {
+_COUNTERS: Final = {
     "tabled_errors": ("Requests that were answered with an error.", "counters", "errors"),
     "tabled_replication_scans": ("Searches for bodies with too few copies.", "replication", "scans"),
     "tabled_replication_restored": ("Copies made again.", "replication", "restored"),
 }
-_GAUGES = {
+_GAUGES: Final = {
     "tabled_buckets": ("Buckets.", "counters", "buckets"),
     "tabled_objects": ("Objects, with old versions.", "counters", "objects"),
     "tabled_bodies": ("Bodies that the metadata name.", "counters", "bodies"),

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from haild.daemon import secrets
 from haild.daemon.errors import StartError
@@ -265,7 +265,7 @@ def _objects(db: sqlite3.Connection, sink: TextIO) -> None:
     sys.stderr.write(f"{count} records\n")
 
 
-_LISTS: dict[str, Callable[[sqlite3.Connection, TextIO], None]] = {
+_LISTS: Final[dict[str, Callable[[sqlite3.Connection, TextIO], None]]] = {
     "list-users": _users,
     "list-buckets": _buckets,
     "list-acls": _acls,

@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 
-from hailbox.bench import size as sizes
-from hailbox.bench.measure import BenchResult, Load, measure
+from hailbox.bench.measure import LARGEST, BenchResult, Load, measure
 from hailbox.cli.command import CommandOutput, ContextFor, command
 from hailbox.cli.render import table
+from hailbox.model.size import parse
 
 Services = Annotated[
     list[str] | None,
@@ -47,7 +47,7 @@ def bench(
     load = Load(
         connections=sorted(set(connections or default.connections)),
         seconds=seconds,
-        sizes=[sizes.parse(each) for each in dict.fromkeys(size)] if size else default.sizes,
+        sizes=[parse(each, LARGEST) for each in dict.fromkeys(size)] if size else default.sizes,
     )
     return CommandOutput(measure(context_for(), services or (), load), _table, essential=True)
 

@@ -13,7 +13,7 @@ from hailbox.fault import duration as durations
 from hailbox.fault.active import Cleared
 from hailbox.fault.active import clear as end
 from hailbox.fault.active import ls as active
-from hailbox.fault.inject import Asked, inject
+from hailbox.fault.inject import FaultRequest, inject
 from hailbox.fault.result import Fault
 
 app = typer.Typer(name="fault", help=__doc__, rich_markup_mode=None, no_args_is_help=True)
@@ -32,7 +32,7 @@ def _inject(context_for: ContextFor, kind: str, replica: str, duration: str | No
     def one(fault: Fault) -> str:
         return f"in effect: {_line(fault)}\nend it with: hailbox --stack {context.stack} fault clear {fault.id}"
 
-    return CommandOutput(inject(context, Asked(kind, replica, seconds=seconds, **more)), one)
+    return CommandOutput(inject(context, FaultRequest(kind, replica, seconds=seconds, **more)), one)
 
 
 def _line(fault: Fault) -> str:

@@ -10,6 +10,7 @@ import typer
 from hailbox.cli import render
 from hailbox.cli.command import CommandOutput, ContextFor, command
 from hailbox.cli.options import DryRun, Timings
+from hailbox.model.size import rounded
 from hailbox.snapshot.catalog import Snapshot
 from hailbox.snapshot.manage import ls as saved
 from hailbox.snapshot.manage import remove
@@ -31,16 +32,8 @@ NewName = Annotated[
 ]
 
 
-def _size(count: int) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count} {unit}"
-        count //= 1024
-    return f"{count} GiB"
-
-
 def _table(found: list[Snapshot]) -> str:
-    rows = [(s.name, s.taken, _size(s.size), s.profile, " ".join(s.replicas)) for s in found]
+    rows = [(s.name, s.taken, rounded(s.size), s.profile, " ".join(s.replicas)) for s in found]
     return render.table(("NAME", "TAKEN", "SIZE", "PROFILE", "DATA OF"), rows)
 
 
@@ -76,7 +69,7 @@ def export(context_for: ContextFor, name: Name, file: Target) -> CommandOutput:
     """Write a snapshot to a file, to keep it elsewhere or to give it to others. It holds the stack's credentials."""
     return CommandOutput(
         write(context_for(), name, file),
-        lambda done: f"{done.file}: {_size(done.size)}, snapshot {done.snapshot.name}",
+        lambda done: f"{done.file}: {rounded(done.size)}, snapshot {done.snapshot.name}",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from markupsafe import Markup
 
@@ -41,4 +41,4 @@ async def gather(console: Console, _query: Query) -> dict[str, Any]:
     }
 
 
-PAGE = Page("bench", "/bench", "Bench", ("bench",), gather, every=5.0)
+PAGE: Final = Page("bench", "/bench", "Bench", ("bench",), gather, every=5.0)

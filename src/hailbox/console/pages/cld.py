@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from hailbox.console import lockservice
 from hailbox.console.changes import in_thread
@@ -11,7 +11,7 @@ from hailbox.console.jobs import command_line
 from hailbox.console.lockservice import LockService
 from hailbox.console.pages.page import Page, Query
 
-WORDS = ["python3", "-m", "haild.cld", "admin"]
+WORDS: Final = ["python3", "-m", "haild.cld", "admin"]
 
 
 async def read(console: Console) -> LockService:
@@ -32,4 +32,4 @@ async def gather(console: Console, _query: Query) -> dict[str, Any]:
     }
 
 
-PAGE = Page("cld", "/cld", "cld", ("locks", "sessions", "tree"), gather, every=3.0)
+PAGE: Final = Page("cld", "/cld", "cld", ("locks", "sessions", "tree"), gather, every=3.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from hailbox.console.actions import FAULTS
 from hailbox.console.changes import in_thread
@@ -41,5 +41,5 @@ async def confirm(console: Console, query: Query) -> dict[str, Any]:
     return {"what": what, "snapshot": snapshot, "lost": lost, "line": command_line(console.stack, words)}
 
 
-PAGE = Page("faults", "/faults", "Faults and snapshots", ("faults", "snapshots"), gather, every=2.0)
-CONFIRM = Page("confirm", "/confirm", "Confirm", (), confirm, every=0.0, in_menu=False)
+PAGE: Final = Page("faults", "/faults", "Faults and snapshots", ("faults", "snapshots"), gather, every=2.0)
+CONFIRM: Final = Page("confirm", "/confirm", "Confirm", (), confirm, every=0.0, in_menu=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from hailbox.console import drawing, words
+from hailbox.console import drawing
 from hailbox.console.console import Console
 from hailbox.console.pages.page import Page, Query
+from hailbox.model.size import rounded
 
 
 async def gather(console: Console, _query: Query) -> dict[str, Any]:
@@ -19,8 +20,8 @@ async def gather(console: Console, _query: Query) -> dict[str, Any]:
         rows.append((replica, latest, size))
         if latest:
             rate = f", {latest.requests:.1f} req/s" if latest.requests is not None else ""
-            figures[replica.name] = words.size(latest.memory) + rate
+            figures[replica.name] = rounded(latest.memory) + rate
     return {"rows": rows, "map": drawing.draw(console.view, figures)}
 
 
-PAGE = Page("map", "/", "Map", ("map", "replicas"), gather)
+PAGE: Final = Page("map", "/", "Map", ("map", "replicas"), gather)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import urllib.parse
-from typing import Any
+from typing import Any, Final
 
 from hailbox.console import objects
 from hailbox.console.changes import in_thread
@@ -64,5 +64,5 @@ async def gather_object(console: Console, query: Query) -> dict[str, Any]:
     }
 
 
-PAGE = Page("objects", "/objects", "Objects", ("objects",), gather, every=2.0)
-OBJECT = Page("object", "/object", "Object", ("attributes", "copies"), gather_object, every=3.0, in_menu=False)
+PAGE: Final = Page("objects", "/objects", "Objects", ("objects",), gather, every=2.0)
+OBJECT: Final = Page("object", "/object", "Object", ("attributes", "copies"), gather_object, every=3.0, in_menu=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from hailbox.commands.logs import LogLine, chosen, read
-from hailbox.console import plot, words
+from hailbox.console import plot
 from hailbox.console.actions import FAULTS
 from hailbox.console.changes import in_thread
 from hailbox.console.console import Console
@@ -19,10 +19,11 @@ from hailbox.console.resources import KEPT, Sample
 from hailbox.context import Context
 from hailbox.doctor.redaction import Redactor
 from hailbox.model.errors import HailboxError, UnknownServiceError
+from hailbox.model.size import rounded
 from hailbox.observe import present
 from hailbox.stack import credentials
 
-TAIL = 200
+TAIL: Final = 200
 """Lines of the log that a page begins with."""
 
 
@@ -73,7 +74,7 @@ def plots(samples: list[Sample]) -> dict[str, Any]:
     now = time.time()
     edges: dict[str, Any] = {"begin": now - KEPT, "end": now}
     return {
-        "Memory": plot.line("Memory", [(s.time, float(s.memory)) for s in samples], show=words.size, **edges),
+        "Memory": plot.line("Memory", [(s.time, float(s.memory)) for s in samples], show=rounded, **edges),
         "Processor": plot.line(
             "Processor", [(s.time, s.processor) for s in samples], show=lambda share: f"{share:.1%}", **edges
         ),
@@ -84,7 +85,7 @@ def plots(samples: list[Sample]) -> dict[str, Any]:
             **edges,
         ),
         "Network": plot.line(
-            "Network", [(s.time, s.traffic) for s in samples], show=lambda rate: f"{words.size(rate)}/s", **edges
+            "Network", [(s.time, s.traffic) for s in samples], show=lambda rate: f"{rounded(rate)}/s", **edges
         ),
     }
 
@@ -126,6 +127,6 @@ async def gather_whole(console: Console, query: Query) -> dict[str, Any]:
     return dict(await in_thread(lambda: _files(console, query["name"])))
 
 
-PAGE = Page(
+PAGE: Final = Page(
     "replica", "/replica/{name}", "Replica", ("replica", "held", "resources"), gather, every=3.0, in_menu=False
 )

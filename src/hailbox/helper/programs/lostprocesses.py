@@ -80,7 +80,7 @@ def look(
     return None
 
 
-def strays(proc: Path, running: Collection[str], known: Collection[str]) -> Iterator[tuple[dict[str, Any], int]]:
+def lost(proc: Path, running: Collection[str], known: Collection[str]) -> Iterator[tuple[dict[str, Any], int]]:
     """Each stray, and a pidfd, which never means another process."""
     # In the host's, which this program is in, is the engine: it may have a volume mounted, and be in a container.
     host = os.readlink(proc / "self" / "ns" / "pid")
@@ -100,11 +100,11 @@ def strays(proc: Path, running: Collection[str], known: Collection[str]) -> Iter
 
 
 def end(proc: Path, running: Collection[str], known: Collection[str]) -> list[dict[str, Any]]:
-    """Kill all strays; returns what they are, and of each whether it has ended.
+    """Kill all lost processes; returns what they are, and of each whether it has ended.
 
     `known`: containers of the engine that may be about to run.
     """
-    found = list(strays(proc, running, known))
+    found = list(lost(proc, running, known))
     for _, handle in found:
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(handle, signal.SIGKILL)

@@ -10,19 +10,20 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from haild.tabled.bodies.nodes import Node
 from haild.tabled.bodies.placement import Placement
 from haild.tabled.metadata.port import Metadata, UploadMissingError
 
-BATCH = 200
-GATHERING = 0.1
+BATCH: Final = 200
+GATHERING: Final = 0.1
 """Seconds that the collector lets garbage gather before it works."""
-AGAIN = 2.0
+AGAIN: Final = 2.0
 """Seconds until bodies that are still being read are tried again."""
-UPLOAD_AGE = 7 * 86400.0
+UPLOAD_AGE: Final = 7 * 86400.0
 """Seconds after which an unfinished multipart upload is aborted."""
-UPLOAD_CHECK = 3600.0
+UPLOAD_CHECK: Final = 3600.0
 
 logger = logging.getLogger(__name__)
 

@@ -12,20 +12,21 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from haild.backoff import Backoff
 from haild.client import chunk
 from haild.daemon import settings
 
-TABLE = b"tabled\0"
-KEEPALIVE = 3.0
+TABLE: Final = b"tabled\0"
+KEEPALIVE: Final = 3.0
 """Seconds between signs of life of an idle node, so that one that falls silent is lost before its copies are due."""
-SILENCE = 4.0
+SILENCE: Final = 4.0
 """Seconds that a node may take to give one."""
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 3.0
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 3.0
 """Seconds between attempts to reach a node that is down."""
-CONNECTIONS = 256
+CONNECTIONS: Final = 256
 """Connections to one node at a time."""
 
 logger = logging.getLogger(__name__)

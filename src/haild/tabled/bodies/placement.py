@@ -13,6 +13,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from haild.client import chunk
 from haild.tabled.bodies.cache import SMALL, BodyCache
@@ -20,10 +21,10 @@ from haild.tabled.bodies.nodes import Node, Nodes
 from haild.tabled.metadata.records import StoredBody
 from haild.tabled.s3.errors import S3Error
 
-PART = 1 << 18
+PART: Final = 1 << 18
 """Bytes of one GET_PART, the most that chunkd gives (chunkd.md section 7)."""
 
-SMALLEST = 1 << 20
+SMALLEST: Final = 1 << 20
 """Bytes of a body, still to come, from which on it pays to let the system pass them on."""
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 Piece = bytes | chunk.RemainingBody
 
 Failures = (OSError, chunk.ChunkError)
-_BAD_COPY = (chunk.ResponseCode.NO_SUCH_KEY, chunk.ResponseCode.INTERNAL_ERROR)
+_BAD_COPY: Final = (chunk.ResponseCode.NO_SUCH_KEY, chunk.ResponseCode.INTERNAL_ERROR)
 """What a node says that has lost a body, or found it damaged."""
 
 

@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from haild.client import chunk
 from haild.tabled.bodies.collector import Collector
@@ -21,13 +22,13 @@ from haild.tabled.metadata.port import Metadata
 from haild.tabled.metadata.records import StoredBody
 from haild.tabled.s3.errors import S3Error
 
-BATCH = 100
-SCAN = 10_000
-_START = -1
+BATCH: Final = 100
+SCAN: Final = 10_000
+_START: Final = -1
 """Among the timers: since this process is master, in which time nodes are found one by one."""
-JOBS = 2
+JOBS: Final = 2
 """Bodies copied at the same time."""
-RATE = 64 << 20
+RATE: Final = 64 << 20
 """Bytes per second that a job may copy on average, so that clients keep their share."""
 
 logger = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+from typing import Final
 
 from haild.daemon.emptying import admits
 from haild.http.request import Request
@@ -15,7 +16,7 @@ from haild.tabled.metadata.port import SupersededError
 from haild.wire import emptying as wire
 
 logger = logging.getLogger(__name__)
-_TEXT = {"Content-Type": "text/plain; charset=utf-8"}
+_TEXT: Final = {"Content-Type": "text/plain; charset=utf-8"}
 
 
 class Emptying:

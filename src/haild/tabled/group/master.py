@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from haild.backoff import Backoff
 from haild.daemon import secrets
@@ -33,8 +34,8 @@ from haild.tabled.metadata.sqlite import SqliteMetadata
 from haild.tabled.operations.call import REGION, Services
 from haild.tabled.operations.expiry import Lifecycle
 
-BACKLOG = 1024
-GRACE = 0.2
+BACKLOG: Final = 1024
+GRACE: Final = 0.2
 """Seconds that requests under way get when this process stops serving."""
 
 logger = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from haild.client.cld import CldError, ErrorCode, Event, EventMask, OpenMode, Session
 from haild.tabled.bodies.nodes import Nodes, RecordError, parse_record
@@ -17,11 +18,11 @@ from haild.tabled.group.relay import Address
 from haild.tabled.group.role import Role
 from haild.wire.cld.messages import directory_names
 
-MASTER = "MASTER"
+MASTER: Final = "MASTER"
 
-_DIRECTORY = OpenMode.READ | OpenMode.WRITE | OpenMode.CREATE | OpenMode.DIRECTORY
-_MEMBER = OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE
-_MASTER = OpenMode.READ | OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE
+_DIRECTORY: Final = OpenMode.READ | OpenMode.WRITE | OpenMode.CREATE | OpenMode.DIRECTORY
+_MEMBER: Final = OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE
+_MASTER: Final = OpenMode.READ | OpenMode.WRITE | OpenMode.LOCK | OpenMode.CREATE
 
 logger = logging.getLogger(__name__)
 

@@ -13,20 +13,20 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Final
 
 from haild.backoff import Backoff
 from haild.http.server import HttpServer
 
-PATIENCE = 10.0
+PATIENCE: Final = 10.0
 """Seconds that a connection waits for a master: more than a fail-over takes whose master has died."""
-CONNECT = 1.0
+CONNECT: Final = 1.0
 """Seconds for the connection to the master."""
-BLOCK = 1 << 16
-BACKLOG = 1024
-PAUSE = 0.5
+BLOCK: Final = 1 << 16
+BACKLOG: Final = 1024
+PAUSE: Final = 0.5
 """Seconds until another connection is accepted when there was no descriptor for one."""
-LIMIT = 512
+LIMIT: Final = 512
 """Connections passed on at the same time; more are answered 503."""
 
 logger = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ import logging
 import socket
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from haild.backoff import Backoff
 from haild.http.server import Connection, HttpServer
@@ -26,7 +27,7 @@ from haild.tabled.metadata.port import SupersededError
 from haild.tabled.metadata.schema import DatabaseVersionError
 from haild.tabled.operations.call import Services
 
-DOUBT_POLL = 0.1
+DOUBT_POLL: Final = 0.1
 """Seconds between looks at the claim while the master is not sure to hold its lock in CLD."""
 
 logger = logging.getLogger(__name__)

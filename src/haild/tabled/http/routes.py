@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from haild.tabled.operations import (
     acl,
@@ -52,7 +53,7 @@ class Operation:
         return self.of_version if self.of_version and "versionId" in query else self.action
 
 
-SELECTORS = frozenset(
+SELECTORS: Final = frozenset(
     (
         "abac",
         "accelerate",
@@ -101,9 +102,9 @@ SELECTORS = frozenset(
 )
 """Query parameters that choose another operation than the base one."""
 
-_OF_OBJECTS = frozenset(("versionId", "partNumber"))
+_OF_OBJECTS: Final = frozenset(("versionId", "partNumber"))
 """Parameters of requests for objects, whatever the method; in requests for buckets they mean nothing."""
-_OF_ANY = frozenset(
+_OF_ANY: Final = frozenset(
     (
         # Version 2 of boto3's signed addresses repeats headers that have to be sent there.
         "content-type",
@@ -113,7 +114,7 @@ _OF_ANY = frozenset(
         "Signature",
     )
 )
-_PARAMETER_PREFIXES = ("x-", "X-")
+_PARAMETER_PREFIXES: Final = ("x-", "X-")
 
 
 async def _put_or_copy(call: Call) -> Answer:
@@ -121,7 +122,7 @@ async def _put_or_copy(call: Call) -> Answer:
     return await handler(call)
 
 
-OPERATIONS: dict[tuple[str, str, str], Operation] = {
+OPERATIONS: Final[dict[tuple[str, str, str], Operation]] = {
     ("service", "GET", ""): Operation("s3:ListAllMyBuckets", admission.AUTHENTICATED, bucket.list_buckets),
     ("bucket", "PUT", ""): Operation("s3:CreateBucket", admission.AUTHENTICATED, bucket.create_bucket),
     ("bucket", "GET", ""): Operation("s3:ListBucket", "READ", listing.list_objects),

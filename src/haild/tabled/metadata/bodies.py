@@ -10,11 +10,12 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from haild.tabled.metadata.port import BodyMissingError
 from haild.tabled.metadata.records import Segment, StoredBody
 
-STRIDE = 10_000
+STRIDE: Final = 10_000
 """Rows looked at before a search gives back what it has found so far."""
 
 

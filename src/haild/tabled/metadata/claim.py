@@ -26,14 +26,15 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from haild.backoff import Backoff
 from haild.tabled.metadata import schema
 from haild.tabled.metadata.port import SupersededError
 
-LOCK_FILE = "lock"
-CLAIM_FILE = "claim"
-PATIENCE = 1.0
+LOCK_FILE: Final = "lock"
+CLAIM_FILE: Final = "claim"
+PATIENCE: Final = 1.0
 """Seconds that a superseded master that still runs gets to step down and let the database go."""
 
 logger = logging.getLogger(__name__)

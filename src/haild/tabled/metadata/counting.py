@@ -7,8 +7,9 @@ nothing of it is in the database, and a process that is never asked does not cou
 from __future__ import annotations
 
 import sqlite3
+from typing import Final
 
-TABLES = ("buckets", "objects", "uploads", "bodies", "garbage")
+TABLES: Final = ("buckets", "objects", "uploads", "bodies", "garbage")
 
 
 def counts(db: sqlite3.Connection) -> dict[str, int]:

@@ -12,9 +12,9 @@ from haild.tabled.metadata import bodies, schema
 from haild.tabled.metadata.port import BucketMissingError, Check, DamagedRecordError, LockChange
 from haild.tabled.metadata.records import NULL_VERSION, Deletion, ObjectRecord, StoredBody
 
-_CURRENT = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND key = ? AND current = 1"  # noqa: S608
-_OLD = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND key = ? AND current = 0"  # noqa: S608
-_INSERT = (
+_CURRENT: Final = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND key = ? AND current = 1"  # noqa: S608
+_OLD: Final = f"SELECT {schema.OBJECT_COLUMNS} FROM objects WHERE bucket = ? AND key = ? AND current = 0"  # noqa: S608
+_INSERT: Final = (
     "INSERT INTO objects (bucket, key, size, etag, modified, acl, version, marker, current,"
     " headers, segments, parts, checksum, tags, upload, encryption, lock, sum)"
     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from haild.tabled.s3.acl import Acl
 
-NULL_VERSION = "null"
+NULL_VERSION: Final = "null"
 """The version id of an object that was stored while versioning was not enabled."""
 
 

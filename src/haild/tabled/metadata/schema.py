@@ -16,10 +16,10 @@ from haild.tabled.metadata.port import DamagedRecordError
 from haild.tabled.metadata.records import ObjectRecord, Part, PartSize, Segment, Upload
 from haild.tabled.s3.acl import Acl, from_text, to_text
 
-FILE_NAME = "passwd"
+FILE_NAME: Final = "passwd"
 """Set-up scripts check for a file of this name after `tdbadm -u` (tabled.md 2.2)."""
 
-TABLES = """
+TABLES: Final = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, password TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS buckets (
@@ -87,19 +87,19 @@ What was released never changes: the next change of the tables is a new entry.
 VERSION: Final = max(MIGRATIONS)
 """Kept in the database as `user_version`."""
 
-OBJECT_COLUMNS = (
+OBJECT_COLUMNS: Final = (
     "bucket, key, size, etag, modified, acl, sequence, version, marker, current,"
     " headers, segments, parts, checksum, tags, upload, encryption, lock, sum"
 )
-SUM = (
+SUM: Final = (
     "rowsum(bucket, key, size, etag, modified, acl, version, marker,"
     " headers, segments, parts, checksum, tags, upload, encryption, lock)"
 )
 """The checksum of an object's row as an expression. Its place among the versions and `current` change alone."""
-UPLOAD_COLUMNS = (
+UPLOAD_COLUMNS: Final = (
     "upload, bucket, key, initiated, acl, headers, tags, checksum_algorithm, checksum_type, encryption, lock"
 )
-PART_COLUMNS = "number, size, etag, modified, segments, checksum"
+PART_COLUMNS: Final = "number, size, etag, modified, segments, checksum"
 
 Row = tuple[Any, ...]
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from haild.daemon.groupcommit import GroupCommit
 from haild.tabled.metadata import bodies, counting, events, listing, objects, pages, schema, witness
@@ -44,13 +45,13 @@ from haild.tabled.metadata.records import (
 )
 from haild.tabled.s3.acl import Acl, to_text
 
-BLOCK = 5000
+BLOCK: Final = 5000
 """Body ids set aside in the database at a time; at most so many are skipped by a restart."""
 
-KEPT_BUCKETS = 1000
+KEPT_BUCKETS: Final = 1000
 """Buckets of which the rows are kept in memory."""
 
-_BUCKET_COLUMNS = "name, owner, created, acl, versioning, settings"
+_BUCKET_COLUMNS: Final = "name, owner, created, acl, versioning, settings"
 
 logger = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ Lists are made piece by piece, so that none is ever whole in memory: each genera
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from haild.wire.iwhd.listing import HARMFUL, Link, Listed, ProviderEntry
@@ -28,7 +29,7 @@ def _plain(text: str) -> str:
 
 
 # quoteattr would switch to single quotes for a text that holds double ones.
-_QUOTES: Mapping[str, str] = {'"': "&quot;"}
+_QUOTES: Final[Mapping[str, str]] = {'"': "&quot;"}
 
 
 def root(links: Iterable[Link]) -> Iterator[str]:

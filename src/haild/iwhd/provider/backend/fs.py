@@ -219,9 +219,9 @@ class FileProvider(Provider):
 
     async def recover(self, tokens: frozenset[str]) -> None:
         with _translated():
-            await asyncio.to_thread(self._discard_orphans, tokens)
+            await asyncio.to_thread(self._discard_left_uploads, tokens)
 
-    def _discard_orphans(self, tokens: frozenset[str]) -> None:
+    def _discard_left_uploads(self, tokens: frozenset[str]) -> None:
         if not self.root.is_dir():
             raise UnavailableError(f"{self.root} is no directory")
         self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)

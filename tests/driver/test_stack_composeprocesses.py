@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from hailbox.model.errors import BusyError
-from hailbox.stack import composeprocesses as orphans
-from hailbox.stack import lock
+from hailbox.stack import composeprocesses, lock
 from support.markers import DirectoryMarkers
 
 COMPOSE = """#!{python}
@@ -54,8 +53,8 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE", str(tmp_path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # Compose gets few of our variables; this is one
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-    monkeypatch.setattr(orphans, "PATIENCE", 1.0)
-    monkeypatch.setattr(orphans, "GRACE", 0.5)
+    monkeypatch.setattr(composeprocesses, "PATIENCE", 1.0)
+    monkeypatch.setattr(composeprocesses, "GRACE", 0.5)
 
 
 @contextmanager
