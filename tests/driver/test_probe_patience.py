@@ -30,13 +30,18 @@ def strain(nice: int) -> float:
 @pytest.fixture
 def busy() -> Iterator[None]:
     """All processors have something to do that comes before what is nice."""
+    code = "import os\nos.write(1, b'.')\nwhile True: pass"
     programs = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        for _ in range(2 * (os.cpu_count() or 1))
     ]
+    for program in programs:
+        assert program.stdout is not None
+        assert program.stdout.read(1) == b"."  # it runs
     yield
     for program in programs:
         program.kill()
-        program.wait()
+        program.communicate()
 
 
 @pytest.mark.usefixtures("busy")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from hailbox.console.console import Console
 from hailbox.console.jobs import command_line
@@ -51,4 +51,4 @@ class Rows:
         return [exchange for _, exchange in reversed(found) if self._filter.passes(exchange)]
 
 
-PAGE = Page("trace", "/trace", "Trace", ("tracestate",), gather, every=0.5)
+PAGE: Final = Page("trace", "/trace", "Trace", ("tracestate",), gather, every=0.5)
