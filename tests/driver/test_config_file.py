@@ -57,6 +57,7 @@ def test_an_override_beside_it_wins(project: Path) -> None:
         "scale": f"{project}/hailbox.override.yaml:1:8",
         "ports": "default",
         "images": "default",
+        "without": "default",
         "credentials": "default",
         "images_from": "default",
         "services": "default",

@@ -47,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
         "hailbox.helper",
         "hailbox.stack",
         "hailbox.probe",
+        "haild.credentials",
     },
     "hailbox.doctor": {*_VERBS, "hailbox.diagnosis", "hailbox.probe", "hailbox"},
     "hailbox.fault": {*_VERBS},

@@ -117,7 +117,7 @@ def choose(stack: str | None, file: str | None = None, **chosen: Any) -> Config:
     changes: dict[str, Any] = {
         key: {**getattr(config, key), **value} if isinstance(value, dict) else value
         for key, value in chosen.items()
-        if value
+        if value or value == ()
     }
     return dataclasses.replace(config, stack=names.check_stack(name), **changes)
 

@@ -44,6 +44,12 @@ Port = Annotated[
     list[str] | None,
     typer.Option("--port", metavar="REPLICA=PORT", help="Insist on a port of this host; repeatable."),
 ]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without", metavar="SERVICE", help="Leave a service out; repeatable. `none`: leave out nothing any more."
+    ),
+]
 ImagesFrom = Annotated[
     str | None,
     typer.Option(
@@ -55,7 +61,10 @@ Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", he
 Timings = Annotated[bool, typer.Option("--timings", help="Show where the time went, step by step.")]
 
 
-_SHARED: Final = (Json, Quiet, Debug, File, LongFile, Profile, Scale, Port, ImagesFrom, Timings, Steps)
+NONE: Final = "none"
+"""In place of a service: no one."""
+
+_SHARED: Final = (Json, Quiet, Debug, File, LongFile, Profile, Scale, Port, Without, ImagesFrom, Timings, Steps)
 
 
 def with_variable(command: str, name: str, annotation: Any) -> Any:
@@ -80,6 +89,13 @@ def numbers(scale: list[str] | None, port: list[str] | None) -> dict[str, dict[s
         "scale": pairs(scale, "--scale", REPLICA_COUNTS, "chunkd=3"),
         "ports": pairs(port, "--port", PORT_NUMBERS, "tabled=8080"),
     }
+
+
+def left_out(services: list[str] | None) -> tuple[str, ...] | None:
+    """The choice `without` out of that option; None where it was not given."""
+    if not services:
+        return None
+    return () if services == [NONE] else tuple(services)
 
 
 def pairs(values: list[str] | None, option: str, allowed: range, example: str) -> dict[str, int]:

@@ -53,8 +53,9 @@ def _with_the_stack_s(
         "profile": choice.profile.name,
         "scale": choice.scale,
         "images": choice.own_images,
+        "without": choice.without or context.config.without,
         "credentials": choice.credentials,
-        "services": ownservice.chosen(context, observed, choice.profile),
+        "services": ownservice.chosen(context, observed, choice.whole),
     }
     for key, value in kept.items():
         if not values[key] and value:

@@ -91,7 +91,8 @@ def insisted_ports(context: Context, observed: Observed) -> Looked:
     """Whether the stack has, or could have, the ports that it would like."""
 
     def look() -> str:
-        assignment = ports.assign(context, choose(context, observed).profile, observed)
+        choice = choose(context, observed)
+        assignment = ports.assign(context, choice.profile, observed, choice.without)
         replaced = [f"{s.wanted} is held by {s.holder}; {s.replica} has {s.given}" for s in assignment.substitutions]
         return "; ".join(replaced) or " ".join(map(str, sorted(assignment.ports.values())))
 

@@ -32,6 +32,7 @@ from hailbox.engine.port import (
     Image,
     Marker,
     Network,
+    NetworkAddresses,
     PublishedPort,
     Recipe,
     Usage,
@@ -196,6 +197,12 @@ class FakeEngine:
     @_request
     def networks(self, labels: Mapping[str, str | None]) -> list[Network]:
         return [network for network in self.all_networks.values() if _has(network.labels, labels)]
+
+    @_request
+    def network_addresses(self, name: str) -> NetworkAddresses | None:
+        there = [container for container in self.all_containers.values() if name in container.networks]
+        addresses = {container.name: f"192.0.2.{number}" for number, container in enumerate(there, 2)}
+        return NetworkAddresses("192.0.2.1", addresses)
 
     @_request
     def images(self, labels: Mapping[str, str | None]) -> list[Image]:

@@ -144,6 +144,16 @@ class Network:
 
 
 @dataclass(frozen=True)
+class NetworkAddresses:
+    """Who has which address in a network."""
+
+    gateway: str
+    """The engine's machine."""
+    containers: Mapping[str, str]
+    """By the name of a container."""
+
+
+@dataclass(frozen=True)
 class Image:
     """An image and its tags (`repository:tag`)."""
 
@@ -267,6 +277,9 @@ class Engine(Markers, Protocol):
 
     def networks(self, labels: Mapping[str, str | None]) -> list[Network]:
         """All networks with these labels."""
+
+    def network_addresses(self, name: str) -> NetworkAddresses | None:
+        """The addresses in a network; None if there is none of that name."""
 
     def images(self, labels: Mapping[str, str | None]) -> list[Image]:
         """All images with these labels."""

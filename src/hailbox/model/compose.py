@@ -40,6 +40,8 @@ class Blueprint:
     """Services that run an image of the user's own."""
     credentials: str = CREDENTIALS[0]
     """How cld and chunkd know their users, one of CREDENTIALS."""
+    without: tuple[str, ...] = ()
+    """Services that are left out; `profile` is without them already."""
     overrides: overrides.Recorded = field(default_factory=dict)
     """By service or replica: what else is the user's own."""
     built: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class Blueprint:
         own = {service: self.images[service] for service in sorted(self.own_images)}
         definition = self.profile.definition
         said = self.credentials if own or self.credentials == UPSTREAM else ""
-        found = Record(self.profile.name, definition, self.scale, own, self.ports, self.overrides, said)
+        found = Record(self.profile.name, definition, self.scale, own, self.ports, self.overrides, said, self.without)
         return found.after(self.known)
 
 

@@ -92,6 +92,11 @@ class Config:
     images: Annotated[Mapping[str, Annotated[str, _IMAGE]], _OF_SERVICES] = key(
         "By service: short for `services: {SERVICE: {image: ...}}`.", factory=dict, example="{chunkd: my/chunkd}"
     )
+    without: tuple[Literal["cld", "chunkd", "tabled", "iwhd"], ...] | None = key(
+        "Services that are left out, with their data kept; `hailbox config SERVICE` prints how one on this machine "
+        "takes part.",
+        example="[iwhd]",
+    )
     credentials: Literal["random", "upstream"] | None = key(
         "How cld and chunkd know their users. random: by secrets. upstream: as the originals, whose secret is the "
         "user's name, for programs that were made for these; by default what the stack has, else random.",

@@ -39,6 +39,8 @@ class Record:
     """By service or replica: what else is the user's own."""
     credentials: str = ""
     """How cld and chunkd know their users, one of CREDENTIALS; empty where an older hailbox recorded none."""
+    without: tuple[str, ...] = ()
+    """The services that are left out."""
     generation: int = 0
 
     @property
@@ -58,6 +60,7 @@ class Record:
             "ports": ports,
             "overrides": self.overrides,
             "credentials": self.credentials,
+            "without": list(self.without),
         }
         kept = {key: value for key, value in known.items() if value or key in ("generation", "profile")}
         return json.dumps(kept, sort_keys=True, separators=(",", ":"), default=str)
@@ -85,6 +88,7 @@ def parse(text: str) -> Record | None:
             images={str(name): str(image) for name, image in found.get("images", {}).items()},
             ports={(replica, port): number for (replica, port), number in ports.items()},
             overrides=usable(found.get("overrides", {})),
+            without=tuple(str(service) for service in found.get("without", ())),
             credentials=found["credentials"] if found.get("credentials") in CREDENTIALS else "",
             generation=int(found["generation"]),
         )

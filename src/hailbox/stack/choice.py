@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from hailbox.context import Context
 from hailbox.model.catalog import ONE_SHOT, Profile, profile_from
-from hailbox.model.errors import RecordGoneError, UnknownServiceError
+from hailbox.model.errors import RecordGoneError, UnknownServiceError, UsageError
 from hailbox.model.record import CREDENTIALS, UPSTREAM, Record
 from hailbox.observe import Observed
 from hailbox.stack import definitions
@@ -28,7 +28,11 @@ class Choice:
     """Profile, scale and own images of a stack."""
 
     profile: Profile
-    """With the numbers of replicas in `scale`."""
+    """With the numbers of replicas in `scale`, and without the services that are left out."""
+    whole: Profile
+    """With these, too."""
+    without: tuple[str, ...]
+    """The services that are left out."""
     scale: Mapping[str, int]
     own_images: Mapping[str, str]
     """By service: an image of the user's own."""
@@ -43,7 +47,34 @@ def choose(context: Context, observed: Observed) -> Choice:
     scale = dict(record.scale) if record and record.profile == profile.name else {}
     scale |= context.config.scale
     own = _own_images(context, observed)
-    return Choice(profile.scaled(scale), scale, own, context.config.credentials or _kept_credentials(record, own))
+    whole = profile.scaled(scale)
+    without = _left_out(context, record, whole)
+    replicas = tuple(replica for replica in whole.replicas if replica.service not in without)
+    credentials = context.config.credentials or _kept_credentials(record, own)
+    return Choice(replace(whole, replicas=replicas), whole, without, scale, own, credentials)
+
+
+def _left_out(context: Context, record: Record | None, whole: Profile) -> tuple[str, ...]:
+    """The services that are left out now. Raises UnknownServiceError, and UsageError where others need one."""
+    chosen = context.config.without
+    wanted = chosen if chosen is not None else record.without if record else ()
+    without = tuple(service for service in whole.services if service in wanted)
+    if unknown := [service for service in wanted if service not in without]:
+        if chosen is None:
+            return without  # of another profile, which the stack had
+        raise UnknownServiceError(
+            f"profile {whole.name} has no service {unknown[0]!r} to leave out", f"it has: {', '.join(whole.services)}"
+        )
+    for service in whole.services:
+        needed = [other for other in context.catalog.services[service].needs if other in without]
+        if service not in without and needed:
+            raise UsageError(
+                f"{service} needs {needed[0]}, which is left out",
+                f"leave {service} out, too: --without {needed[0]} --without {service}",
+            )
+    if len(without) == len(whole.services):
+        raise UsageError(f"all services of profile {whole.name} are left out", "leave one in, or run: hailbox down")
+    return without
 
 
 def _kept_credentials(record: Record | None, own_images: Mapping[str, str]) -> str:

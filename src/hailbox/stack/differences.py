@@ -25,6 +25,8 @@ def differences(known: Record | None, now: Record) -> dict[str, str]:
     found: dict[str, str] = {}
     if known.profile != now.profile:
         found["profile"] = f"{known.profile or 'not recorded'} -> {now.profile}"
+    if known.without != now.without:
+        found["without"] = f"{' '.join(known.without) or 'none'} -> {' '.join(now.without) or 'none'}"
     if known.upstream_credentials != now.upstream_credentials:
         was, will_be = (CREDENTIALS[record.upstream_credentials] for record in (known, now))
         found["credentials"] = f"{was} -> {will_be}"

@@ -32,7 +32,9 @@ def wanted(context: Context, observed: Observed, choice: Choice) -> list[Wanted]
         for service, reference in sorted(choice.own_images.items())
         if service in choice.profile.services
     ]
-    for name, entry in sorted(ownservice.chosen(context, observed, choice.profile).items()):
+    for name, entry in sorted(ownservice.chosen(context, observed, choice.whole).items()):
+        if name.partition("-")[0] in choice.without:
+            continue
         if reference := entry.get("image"):
             recorded = name not in context.config.services
             found.append(Wanted(str(reference), f"services.{name}.image", name.partition("-")[0], recorded))

@@ -40,8 +40,8 @@ def build(
 
     Images of the user's own directories are built, unless it is a `dry_run`. Raises ImageError.
     """
-    assignment = ports.assign(context, choice.profile, observed)
-    own = ownservice.chosen(context, observed, choice.profile)
+    assignment = ports.assign(context, choice.profile, observed, choice.without)
+    own = ownservice.chosen(context, observed, choice.whole)
     own_images = ownservice.images(context, own)
     if not dry_run:
         ownservice.build(context, own_images)
@@ -54,6 +54,7 @@ def build(
         scale=choice.scale,
         own_images=frozenset(choice.own_images),
         credentials=choice.credentials,
+        without=choice.without,
         overrides=own,
         built={name: image.reference for name, image in own_images.items()},
         reload_program=ownservice.reload_program(own),
@@ -140,7 +141,7 @@ def images_seen(observed: Observed) -> set[str]:
 
 def unchanged(context: Context, observed: Observed, choice: Choice) -> Plan | None:
     """The plan of a stack that is as it should be; None where anything has to be made, built or changed."""
-    if any("build" in entry for entry in ownservice.chosen(context, observed, choice.profile).values()):
+    if any("build" in entry for entry in ownservice.chosen(context, observed, choice.whole).values()):
         return None  # whether its image has changed shows only when its directory is packed
     images_plan, references = _image_plan(choice)
     if not {*images_plan.services.values(), images_plan.runtime} <= images_seen(observed):

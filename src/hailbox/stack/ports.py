@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,14 +81,14 @@ def _held(observed: Observed) -> dict[int, str]:
     }
 
 
-def assign(context: Context, profile: Profile, observed: Observed) -> Assignment:
+def assign(context: Context, profile: Profile, observed: Observed, left_out: Collection[str] = ()) -> Assignment:
     """Choose a port of the host for every port of every replica.
 
     In this order: what the user insists on, what the replica has already, what the default stack prefers, a free
     one. Raises PortTakenError, naming the holder, if another program holds a port that the user insists on, and
     UsageError if the user wants one twice.
     """
-    wanted = _insisted(context, profile)
+    wanted = _insisted(context, profile, left_out)
     known = observed.ports
     held = _held(observed)
     claimed = {number: key for ports in (known, wanted) for key, number in ports.items()}
@@ -123,10 +123,12 @@ def assign(context: Context, profile: Profile, observed: Observed) -> Assignment
     return Assignment(chosen, tuple(substitutions))
 
 
-def _insisted(context: Context, profile: Profile) -> dict[tuple[str, str], int]:
+def _insisted(context: Context, profile: Profile, left_out: Collection[str]) -> dict[tuple[str, str], int]:
     by_name = {replica.name: replica for replica in profile.replicas}
     wanted: dict[tuple[str, str], int] = {}
     for name, number in context.config.ports.items():
+        if name.partition("-")[0] in left_out:
+            continue
         replica = by_name.get(name) or by_name.get(names.replica(name, 1))
         if replica is None:
             raise UnknownServiceError(

@@ -26,6 +26,7 @@ from hailbox.engine.port import (
     Image,
     Marker,
     Network,
+    NetworkAddresses,
     Recipe,
     Usage,
     Volume,
@@ -184,6 +185,13 @@ class DockerEngine:
             entries = client.networks(filters=objects.having(labels))
         with self._reading():
             return [objects.network(entry) for entry in entries]
+
+    def network_addresses(self, name: str) -> NetworkAddresses | None:
+        answer = None
+        with self._removing() as client:
+            answer = client.inspect_network(name)
+        with self._reading():
+            return None if answer is None else objects.addresses(answer)
 
     def images(self, labels: Mapping[str, str | None]) -> list[Image]:
         with self._asking() as client:

@@ -16,6 +16,7 @@ from hailbox.engine.port import (
     Helper,
     Image,
     Network,
+    NetworkAddresses,
     PublishedPort,
     Recipe,
     Usage,
@@ -198,6 +199,15 @@ def volume(entry: Mapping[str, Any]) -> Volume:
 def network(entry: Mapping[str, Any]) -> Network:
     """A network, from an entry of a listing."""
     return Network(entry["Id"], entry["Name"], entry["Labels"] or {})
+
+
+def addresses(answer: Mapping[str, Any]) -> NetworkAddresses:
+    """The addresses in a network, from an inspection of it."""
+    gateways = [str(block["Gateway"]) for block in answer["IPAM"]["Config"] or () if block.get("Gateway")]
+    there = (answer.get("Containers") or {}).values()
+    return NetworkAddresses(
+        gateways[0] if gateways else "", {entry["Name"]: entry["IPv4Address"].partition("/")[0] for entry in there}
+    )
 
 
 def image(entry: Mapping[str, Any]) -> Image:
