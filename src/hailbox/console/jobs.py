@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
-from hailbox.console.state import Problem
+from hailbox.console.state import Problem, defect
 from hailbox.context import Context
-from hailbox.model.errors import HailboxError, InternalError
+from hailbox.model.errors import HailboxError
 from hailbox.model.progress import Progress
 
 KEPT: Final = 8
@@ -106,10 +106,7 @@ class Jobs:
         except HailboxError as error:
             self._fail(job, error)
         except Exception as error:
-            defect: Any = InternalError(
-                f"hailbox has a defect: {type(error).__name__}: {error}", f"see it with: {job.line} --debug"
-            )
-            self._fail(job, defect)
+            self._fail(job, defect(error))
         self._changed()
 
     def _fail(self, job: Job, error: HailboxError) -> None:

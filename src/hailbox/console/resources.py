@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -17,6 +18,8 @@ from hailbox.model import names
 from hailbox.model.errors import HailboxError
 from hailbox.observe import observe
 from hailbox.stack import selection
+
+logger = logging.getLogger(__name__)
 
 EVERY: Final = 5.0
 """Seconds between two samples."""
@@ -92,8 +95,10 @@ class Resources:
             began = time.monotonic()
             try:
                 self.take()
-            except HailboxError:
-                self.volumes = {}  # the pages say what is wrong; the next sample may come about
+            except Exception:
+                # The pages say what is wrong with the stack or the engine; the next sample may come about.
+                logger.debug("no sample", exc_info=True)
+                self.volumes = {}
             self._ended.wait(max(0.1, began + EVERY - time.monotonic()))
 
     def take(self) -> None:

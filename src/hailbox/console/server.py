@@ -23,7 +23,7 @@ from hailbox.console.pages import bench, cld, faults, objects, trace
 from hailbox.console.pages import map as map_page
 from hailbox.console.pages import replica as replica_page
 from hailbox.console.pages.page import Page
-from hailbox.console.state import Health, Problem, View
+from hailbox.console.state import Health, Problem, View, defect
 from hailbox.console.templating import Templates
 from hailbox.context import Context
 from hailbox.engine.port import ContainerState
@@ -134,6 +134,8 @@ class Server:
             gathered = await page.gather(console, self._query(request))
         except HailboxError as error:
             status, problem = (200 if console.view.error else 404), Problem.of(error)
+        except Exception as error:
+            status, problem = 500, Problem.of(defect(error))
         values = {
             "page": page,
             "menu": [each for each in PAGES if each.in_menu],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hailbox.fault.result import Fault
-from hailbox.model.errors import HailboxError
+from hailbox.model.errors import HailboxError, InternalError
 
 
 class Health(StrEnum):
@@ -33,6 +33,13 @@ class Problem:
     def of(cls, error: HailboxError) -> Problem:
         """From an error of a verb."""
         return cls(error.code, error.problem, error.remedy)
+
+
+def defect(error: Exception) -> InternalError:
+    """What to tell of an exception that no verb should raise."""
+    return InternalError(
+        f"hailbox has a defect: {type(error).__name__}: {error}", "report it, with what was done before"
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from hailbox.console.state import Problem
+from hailbox.console.state import Problem, defect
 from hailbox.context import Context
 from hailbox.model.errors import HailboxError
 from hailbox.trace.exchange import Exchange
@@ -55,6 +55,8 @@ class TraceFeed:
                     return
         except HailboxError as error:
             self.problem = Problem.of(error)
+        except Exception as error:
+            self.problem = Problem.of(defect(error))
         finally:
             tracer.stop()
             with self._lock:

@@ -14,7 +14,7 @@ from typing import Final
 
 from hailbox.commands.result import ReplicaResult, endpoints
 from hailbox.commands.status import see
-from hailbox.console.state import Health, Problem, ReplicaView, View, links
+from hailbox.console.state import Health, Problem, ReplicaView, View, defect, links
 from hailbox.context import Context
 from hailbox.diagnosis import roots
 from hailbox.engine.port import Container, ContainerState
@@ -99,6 +99,9 @@ class Watcher:
         except HailboxError as error:
             self._signature = None
             self._publish(View(context.stack, error=Problem.of(error)))
+        except Exception as error:  # the next look may go well; a console that looks no more would show old news
+            self._signature = None
+            self._publish(View(context.stack, error=Problem.of(defect(error))))
 
     def _publish(self, view: View) -> None:
         if view != self.view:

@@ -11,6 +11,7 @@ from haild.wire.chunk.messages import Operation, Request, ResponseCode
 
 _NAMES: Final = {int(operation): f"CHO_{operation.name}" for operation in Operation}
 """As the protocol's header file of 2010 calls them (chunkd.md section 4)."""
+_PUT: Final = int(Operation.PUT)
 _CODES: Final = {int(code): code.name for code in ResponseCode}
 
 
@@ -18,9 +19,8 @@ def note(connection: Connection, request: Request, code: int, began: float) -> N
     """A request was answered; `began` by time.perf_counter()."""
     seconds = time.perf_counter() - began
     operation = _NAMES.get(request.operation, "unknown")
-    put = request.operation == Operation.PUT
-    length = request.data_length if put else 0
-    HERE.count(operation, _CODES.get(code, str(code)), seconds, length)
+    length = request.data_length if request.operation == _PUT else 0
+    HERE.count(operation, _CODES.get(code) or str(code), seconds, length)
     if HERE.watching and request.operation not in (Operation.NOP, Operation.LOGIN, Operation.TABLE_OPEN):
         HERE.tell(
             {

@@ -66,7 +66,8 @@ class Insight:
     def __init__(self) -> None:
         self.service = ""
         self.started = time.time()
-        self.tallies: dict[tuple[str, str], Tally] = {}
+        self.tallies: dict[tuple[str, str | int], Tally] = {}
+        """By operation and status; only numbers, or only names, in one daemon."""
         self.watching = False
         """Whether there is a reader of events, so that they have to be made."""
         self.state: Callable[[], Mapping[str, Any]] = dict
@@ -79,7 +80,9 @@ class Insight:
         self._waiters: set[asyncio.Event] = set()
         self._resting: asyncio.TimerHandle | None = None
 
-    def count(self, operation: str, status: str, seconds: float | None, received: int = 0, sent: int = 0) -> None:
+    def count(
+        self, operation: str, status: str | int, seconds: float | None, received: int = 0, sent: int = 0
+    ) -> None:
         """A request has ended. `seconds`: how long it took; None where that is not known."""
         tally = self.tallies.get((operation, status))
         if tally is None:

@@ -53,8 +53,8 @@ def requests(insight: Insight) -> list[Metric]:
     received = CounterMetricFamily("haild_received_bytes", "Bytes of bodies received.", labels=["operation"])
     sent = CounterMetricFamily("haild_sent_bytes", "Bytes of bodies sent.", labels=["operation"])
     sums: dict[str, tuple[list[int], list[float]]] = {}
-    for (operation, status), tally in sorted(insight.tallies.items()):
-        counts.add_metric([operation, status], tally.number)
+    for (operation, status), tally in sorted(insight.tallies.items(), key=lambda item: (item[0][0], str(item[0][1]))):
+        counts.add_metric([operation, str(status)], tally.number)
         buckets, totals = sums.setdefault(operation, ([0] * (len(BOUNDS) + 1), [0.0, 0, 0]))
         for at, number in enumerate(tally.buckets):
             buckets[at] += number

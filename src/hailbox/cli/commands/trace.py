@@ -61,6 +61,8 @@ def trace(
     invocation.by_line = True
     kept: list[Exchange] = []
     tracer = Tracer(context, services or ())
+    if har is not None:
+        _write_archive(har, [])  # a file that cannot be written is told now, not after hours
     interruption.raise_instead()
     try:
         for found in tracer.turns(seconds):

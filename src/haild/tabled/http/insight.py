@@ -27,6 +27,11 @@ _NAMES: Final[Mapping[tuple[str, str], str]] = {
 """By method and action: the API's name of an operation that has another one than its action."""
 
 
+_plain_names: dict[tuple[str, str], str] = {}
+"""By method and action: the name of an operation without parameters, as far as they were met."""
+_MOST_NAMES: Final = 500
+
+
 def operation_name(method: str, action: str, query: Mapping[str, str], copies: bool) -> str:
     """What the S3 API calls an operation. `action`: its name in policies; `copies`: whether it names a source."""
     name = action.removeprefix("s3:")
@@ -46,10 +51,17 @@ def note(request: Request, call: calls.Request | None, action: str, request_id: 
     """A request was answered. `action`: as S3's policies name it, empty if it did not come so far; `began` by
     time.perf_counter()."""
     seconds = time.perf_counter() - began
+    method = request.method
     query = call.query if call is not None else {}
-    operation = operation_name(request.method, action, query, "x-amz-copy-source" in request.headers)
+    copies = method == "PUT" and "x-amz-copy-source" in request.headers
+    # Half a microsecond of each request without this.
+    operation = None if query or copies else _plain_names.get((method, action))
+    if operation is None:
+        operation = operation_name(method, action, query, copies)
+        if not query and not copies and len(_plain_names) < _MOST_NAMES:
+            _plain_names[method, action] = operation
     received = request.length or 0
-    HERE.count(operation, str(request.status), seconds, received, request.sent)
+    HERE.count(operation, request.status, seconds, received, request.sent)
     if not HERE.watching:
         return
     trace = traceparent.CURRENT.get()
@@ -59,7 +71,7 @@ def note(request: Request, call: calls.Request | None, action: str, request_id: 
             "time": time.time() - seconds,
             "seconds": seconds,
             "peer": request.remote,
-            "method": request.method,
+            "method": method,
             "target": request.target,
             "operation": operation,
             "bucket": call.address.bucket if call is not None else "",
