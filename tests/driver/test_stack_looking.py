@@ -10,7 +10,7 @@ import pytest
 
 from hailbox.cli import render
 from hailbox.commands.build import build, compose
-from hailbox.commands.down import destroy, down
+from hailbox.commands.down import destroy, down, remove_all
 from hailbox.commands.env import env
 from hailbox.commands.follow import follow
 from hailbox.commands.logs import LogLine, logs
@@ -172,6 +172,8 @@ def test_logs_are_merged_in_order_of_time(
         LogLine("tabled-1", "2026-01-01T00:00:04.0Z", ""),
     ]
     assert [line.text for line in logs(make_context(), ["cld"])] == ["one", "three"]
+    later = [line.text for line in logs(make_context(), since=1767225602.5)]
+    assert later == ["two \ufffd", "three", ""], "2026-01-01T00:00:02.5Z and later"
     following = follow(make_context(), ["tabled-1"])
     assert [next(following).text, next(following).text] == ["two \ufffd", ""]
     with pytest.raises(UnknownServiceError):
@@ -179,6 +181,18 @@ def test_logs_are_merged_in_order_of_time(
     down(make_context())
     with pytest.raises(StackDownError):
         list(logs(make_context(), ["cld"]))
+
+
+def test_destroy_all_removes_every_stack_and_dry_run_none(fake: FakeEngine, make_context: MakeContext) -> None:
+    for name in ("one", "two"):
+        up(make_context(stack=name))
+    seen = remove_all(make_context(), dry_run=True)
+    assert [(removal.stack, removal.dry_run) for removal in seen] == [("one", True), ("two", True)]
+    assert len(ls(fake)) == 2
+    done = remove_all(make_context())
+    assert [removal.volumes for removal in done] == [removal.volumes for removal in seen]
+    assert ls(fake) == []
+    assert remove_all(make_context()) == []
 
 
 def test_compose_and_build_start_nothing(fake: FakeEngine, make_context: MakeContext) -> None:

@@ -55,6 +55,12 @@ def write(text: str) -> None:
         print(plain_text(text), flush=True)  # noqa: T201
 
 
+def write_painted(text: str) -> None:
+    """Print text that is plain already, with colours of our own. Raises as `write` does."""
+    with explained():
+        print(text, flush=True)  # noqa: T201
+
+
 def write_json(invocation: Invocation, document: Mapping[str, Any]) -> None:
     """Print the envelope as JSON, which is UTF-8 whatever the locale (RFC 8259, section 8.1). Raises as `write`."""
     if invocation.by_line:

@@ -6,7 +6,7 @@ import contextlib
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hailbox.context import Context
@@ -15,9 +15,9 @@ from hailbox.helper import lostprocesses, settle
 from hailbox.images import ours
 from hailbox.model import names
 from hailbox.model.catalog import ONE_SHOT
-from hailbox.model.errors import EngineFailedError
+from hailbox.model.errors import EngineFailedError, UnknownStackError
 from hailbox.model.progress import Phase
-from hailbox.observe import Observed, observe, present
+from hailbox.observe import Observed, observe, present, stacks
 from hailbox.stack import lock
 from hailbox.stack.removal import discard, each
 
@@ -163,3 +163,17 @@ def destroy(context: Context, *, dry_run: bool = False, images: bool = False) ->
         networks=tuple(sorted(network.name for network in observed.networks)),
         images=tuple(sorted((*made, *lock_images))),
     )
+
+
+def remove_all(context: Context, *, dry_run: bool = False, images: bool = False) -> list[Removal]:
+    """Destroy every stack on the engine, one after the other; with `images` also those that nothing uses then.
+
+    A stack that another command removes meanwhile is left out.
+    """
+    found: list[Removal] = []
+    every = stacks(context.engine)
+    for name in every:
+        one = replace(context, config=replace(context.config, stack=name))
+        with contextlib.suppress(UnknownStackError):
+            found.append(destroy(one, dry_run=dry_run, images=images and name == every[-1]))
+    return found

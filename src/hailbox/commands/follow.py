@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from hailbox.commands.logs import LogLine, chosen, read
+from hailbox.commands.logs import LogLine, chosen, moment, read
 from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState, Engine
 from hailbox.model import names
@@ -43,6 +43,8 @@ class Follower:
     engine: Engine
     stack: str
     words: Sequence[str]
+    since: str = ""
+    """The time of the first line that is wanted; empty: of all."""
     _arriving: queue.Queue[LogLine | _End] = field(default_factory=lambda: queue.Queue(_QUEUED))
     _followed: set[str] = field(default_factory=set)
     """Ids of the containers whose stream is open."""
@@ -90,17 +92,17 @@ class Follower:
                 self._begin(container, None)
 
     def _begin(self, container: Container, tail: int | None) -> None:
-        last = self._last.get(container.labels.get(names.REPLICA, container.name), "")
+        last = self._last.get(container.labels.get(names.REPLICA, container.name), self.since)
         self._followed.add(container.id)
         threading.Thread(target=self._pump, args=(container, tail, last), daemon=True).start()
 
     def _pump(self, container: Container, tail: int | None, last: str) -> None:
-        """`last`: the time of the last line that was printed of this replica; empty if there was none."""
+        """`last`: the time of the last line that was printed of this replica, or of the first that is wanted."""
         gone = None
         since = int(datetime.fromisoformat(f"{last[:19]}+00:00").timestamp()) if last else None
         try:
             for line in read(self.engine, container, tail, follow=True, since=since):
-                if line.time > last:
+                if line.time > last or (last == self.since and line.time == last):
                     self._arriving.put(line)
         except EngineUnreachableError as error:
             gone = error
@@ -116,10 +118,12 @@ class Follower:
         )
 
 
-def follow(context: Context, wanted: Sequence[str] = (), *, tail: int | None = None) -> Iterator[LogLine]:
+def follow(
+    context: Context, wanted: Sequence[str] = (), *, tail: int | None = None, since: float | None = None
+) -> Iterator[LogLine]:
     """The lines of these services or replicas (none: of all) as they come, until the stack is down.
 
-    `tail` as for `logs`. Raises as that does, and EngineFailedError where the engine goes.
+    `tail` and `since` as for `logs`. Raises as that does, and EngineFailedError where the engine goes.
     """
     containers = chosen(context, wanted)
-    return Follower(context.engine, context.stack, wanted).lines(containers, tail)
+    return Follower(context.engine, context.stack, wanted, moment(since)).lines(containers, tail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hailbox.context import Context
 from hailbox.engine.port import Container, Engine
@@ -22,15 +23,31 @@ class LogLine:
     text: str
 
 
-def logs(context: Context, wanted: Sequence[str] = (), *, tail: int | None = None) -> list[LogLine]:
+def logs(
+    context: Context, wanted: Sequence[str] = (), *, tail: int | None = None, since: float | None = None
+) -> list[LogLine]:
     """The lines of these services or replicas (none: of all), in order of time.
 
-    `tail` is the number of last lines of each replica to begin with. Raises UnknownStackError,
+    `tail` is the number of last lines of each replica to begin with; `since`: only lines of that moment (seconds of
+    the epoch) and later. Raises UnknownStackError,
     UnknownServiceError, StackDownError.
     """
     containers = chosen(context, wanted)
-    lines = [line for container in containers for line in read(context.engine, container, tail, follow=False)]
+    second = None if since is None else int(since)
+    lines = [
+        line
+        for container in containers
+        for line in read(context.engine, container, tail, follow=False, since=second)
+        if line.time >= moment(since)
+    ]
     return sorted(lines, key=lambda line: line.time)
+
+
+def moment(since: float | None) -> str:
+    """A time as seconds of the epoch, in the form of the times of lines, which it can be compared with."""
+    if since is None:
+        return ""
+    return datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
 def chosen(context: Context, wanted: Sequence[str]) -> list[Container]:
