@@ -274,3 +274,41 @@ def test_a_watcher_tells_of_a_change_once(fake: FakeEngine, make_context: MakeCo
     assert replica is not None
     assert replica.health is Health.FAULTY
     assert watcher.view.findings
+
+
+async def test_fifty_pages_that_show_the_same_are_gathered_for_once(
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up(make_context())
+    asked = 0
+
+    def count(_context: object) -> list[object]:
+        nonlocal asked
+        asked += 1
+        return []
+
+    async with console(make_context) as browser, contextlib.AsyncExitStack() as stack:
+        await browser.until("/faults", lambda text: "In effect" in text and "iwhd-1" in text)
+        monkeypatch.setattr("hailbox.console.pages.faults.manage.ls", count)
+        connector = aiohttp.TCPConnector(limit=0)
+        jar = browser.session.cookie_jar
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, cookie_jar=jar))
+        streams = [await stack.enter_async_context(session.get(f"{browser.base}/live/faults")) for _ in range(50)]
+        async with asyncio.timeout(DEADLINE):
+            for stream in streams:
+                assert (await stream.content.readline()).startswith(b"event: parts")
+    assert 0 < asked < 25
+
+
+async def test_a_page_that_cannot_be_shown_tells_its_parts_as_soon_as_it_can(make_context: MakeContext) -> None:
+    async with console(make_context) as browser, asyncio.timeout(DEADLINE):
+        status, text = await browser.get("/faults")
+        assert status == 503
+        assert "there is no stack" in text
+        assert 'id="snapshots"' not in text
+        async with browser.session.get(f"{browser.base}/live/faults") as stream:
+            up(make_context())
+            async for line in stream.content:
+                if b"snapshots" in line:
+                    return
+    raise AssertionError("the page did not come back")

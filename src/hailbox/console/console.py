@@ -13,6 +13,7 @@ from hailbox.bench.measure import BenchResult
 from hailbox.console.changes import Changes
 from hailbox.console.guard import Guard
 from hailbox.console.jobs import Jobs
+from hailbox.console.lockservice import LockService
 from hailbox.console.resources import Resources
 from hailbox.console.state import View
 from hailbox.console.tracefeed import TraceFeed
@@ -34,6 +35,8 @@ class Console:
     feed: TraceFeed
     benches: deque[tuple[int, BenchResult]] = field(default_factory=lambda: deque(maxlen=3))
     """What was measured, the newest last, each with its number."""
+    locks: tuple[float, LockService] | None = None
+    """What cld holds, and when that was asked for."""
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @classmethod

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import json
 import socket
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -50,7 +52,18 @@ _TYPES: Final = {"console.svg": "image/svg+xml", "console.js": "text/javascript"
 _ALIVE: Final = 15.0
 """Seconds after which a page is sent a sign of life."""
 
+_SHARED: Final = 100
+"""Pages whose parts are kept for all that look at them."""
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """The parts of a page: by which count of changes and when they were begun to be gathered."""
+
+    count: int
+    began: float
+    parts: asyncio.Future[Mapping[str, str]]
 
 
 class Server:
@@ -59,6 +72,7 @@ class Server:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._templates = Templates()
+        self._shared: OrderedDict[str, _Shared] = OrderedDict()
         self.app = web.Application(middlewares=[self._guarded], client_max_size=64 << 10)
         for page in PAGES:
             self.app.router.add_get(page.path, self._page(page))
@@ -133,7 +147,7 @@ class Server:
         try:
             gathered = await page.gather(console, self._query(request))
         except HailboxError as error:
-            status, problem = (200 if console.view.error else 404), Problem.of(error)
+            status, problem = (503 if console.view.error else 404), Problem.of(error)
         except Exception as error:
             status, problem = 500, Problem.of(defect(error))
         values = {
@@ -146,11 +160,29 @@ class Server:
             "back": request.path_qs.removeprefix("/live"),
             **gathered,
         }
-        return values, (404 if problem and status == 200 else status)
+        return values, status
 
     def _parts(self, page: Page, values: dict[str, Any]) -> dict[str, str]:
         wanted = COMMON if values["problem"] else (*COMMON, *page.parts)
         return {part: self._templates.render(f"parts/{part}.html", values) for part in wanted}
+
+    async def _shared_parts(self, page: Page, request: web.Request) -> Mapping[str, str]:
+        """The live parts of a page, gathered once for all that look at the same."""
+        console, now = self._console, asyncio.get_running_loop().time()
+        known = self._shared.get(request.path_qs)
+        if known is None or known.count != console.changes.count or now - known.began >= 0.9 * page.every:
+
+            async def render() -> Mapping[str, str]:
+                values, _ = await self._gathered(page, request)
+                return self._parts(page, values)
+
+            known = _Shared(console.changes.count, now, asyncio.ensure_future(render()))
+            self._shared[request.path_qs] = known
+            while len(self._shared) > _SHARED:
+                self._shared.popitem(last=False)
+            self._shared.move_to_end(request.path_qs)
+        # Shielded: the page that has asked first may be closed.
+        return await asyncio.shield(known.parts)
 
     def _live(self, page: Page) -> _Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
@@ -172,8 +204,7 @@ class Server:
         while request.transport is not None and not request.transport.is_closing():
             seen = console.changes.count
             console.watcher.want()
-            values, _ = await self._gathered(page, request)
-            parts = self._parts(page, values)
+            parts = await self._shared_parts(page, request)
             if fresh := {name: text for name, text in parts.items() if sent.get(name) != text}:
                 await _send(stream, "parts", fresh)
                 sent |= fresh

@@ -21,10 +21,10 @@
   }
 
   function takeParts(event) {
-    for (const [id, html] of Object.entries(JSON.parse(event.data))) {
-      const part = document.getElementById(id);
-      if (part) replacePart(part, html);
-    }
+    const parts = Object.entries(JSON.parse(event.data));
+    // A page that could not be shown when it was loaded can be shown now.
+    if (parts.some(([id]) => !document.getElementById(id))) return location.reload();
+    for (const [id, html] of parts) replacePart(document.getElementById(id), html);
   }
 
   function takeLines(event) {
