@@ -4,7 +4,7 @@
 
 Of a PUT it receives the body and takes its MD5, and the SHA-256 where the client promised one, each in a thread of
 its own while the next block arrives; a GET it answers from the page cache with sendfile. No signature is verified,
-nothing is stored, flushed or replicated, and there is no storage node behind it. No server that takes these digests
+nothing is stored, flushed or replicated, and there is no storage node. No server that takes these digests
 with the same library can do more here.
 """
 

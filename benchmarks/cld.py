@@ -192,7 +192,7 @@ async def resumed(daemon: Daemon, sessions: list[Session]) -> None:
 async def unused(daemon: Daemon) -> None:
     cpu = daemon.cpu()
     await asyncio.sleep(20)
-    show("nobody there, 20 s", f"{(daemon.cpu() - cpu) / 20:.2%} of a core")
+    show("no client, 20 s", f"{(daemon.cpu() - cpu) / 20:.2%} of a core")
 
 
 async def death(daemon: Daemon) -> None:

@@ -1,4 +1,4 @@
-"""What a stack costs while nobody uses it: log lines and processor time in 60 s of idleness, per container."""
+"""What an unused stack costs: log lines and processor time in 60 s of idleness, per container."""
 
 from __future__ import annotations
 

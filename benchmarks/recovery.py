@@ -47,7 +47,7 @@ asyncio.run(main())
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses, all different."""
+    """Free ports, all different."""
     sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
     ports = [int(sock.getsockname()[1]) for sock in sockets]
     for sock in sockets:

@@ -74,7 +74,7 @@ def copy(sources: list[Path]) -> float:
 
 
 def settle() -> None:
-    """Have nothing left to be written, so that nobody pays for what was written before."""
+    """Flush all writes, so that no measurement pays for earlier ones."""
     subprocess.run(["sync"], check=True)
 
 

@@ -1,4 +1,4 @@
-"""Real stacks on the real engine: each test has its own, and nothing of it is left behind."""
+"""Real stacks on the real engine: each test has its own, and nothing of it is left."""
 
 import os
 import secrets

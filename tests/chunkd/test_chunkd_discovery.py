@@ -36,7 +36,7 @@ class NameServer(asyncio.DatagramProtocol):
         self.transport.sendto(answer, address)
 
     async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """The same over TCP, where nothing is cut; `broken`: the answer ends in its middle."""
+        """Answer over TCP, where nothing is cut; `broken`: the answer ends in its middle."""
         answer = self.answer(await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big")))
         writer.write(len(answer).to_bytes(2, "big") + (answer[:100] if self.broken else answer))
         writer.close()

@@ -66,7 +66,7 @@ async def test_the_scrub_sets_damaged_objects_aside(store: Store, monkeypatch: p
     checker = Checker(store, scrub_days=1e-9)
     checker.start_scrub()
     async with asyncio.timeout(15):
-        while store.catalog.reader.execute("SELECT count(*) FROM quarantine").fetchone()[0] < 3:  # noqa: ASYNC110 - the store tells nobody
+        while store.catalog.reader.execute("SELECT count(*) FROM quarantine").fetchone()[0] < 3:  # noqa: ASYNC110 - the store has no event for it
             await asyncio.sleep(0.01)
     await checker.close()
     left = {key for (key,) in store.catalog.reader.execute("SELECT key FROM objects")}

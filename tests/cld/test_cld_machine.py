@@ -78,7 +78,7 @@ def test_quiet_session_is_renewed() -> None:
     (renewal,) = peer.sent()
     assert renewal.op == Op.NOP
     peer.reply(Op.NOP, renewal.xid, RENEW * LEASE + 0.1)
-    assert peer.outcomes() == [], "nobody asked for it"
+    assert peer.outcomes() == [], "no client asked for it"
     assert peer.machine.valid_until == pytest.approx((RENEW + FENCE) * LEASE)
 
 

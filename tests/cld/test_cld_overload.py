@@ -29,7 +29,7 @@ async def until(condition: object, seconds: float = 5) -> None:
     """Wait until a callable returns something true."""
     assert callable(condition)
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for is the server's state, which tells nobody
+        while not condition():  # noqa: ASYNC110 - the server's state changes without an event
             await asyncio.sleep(0.005)
 
 

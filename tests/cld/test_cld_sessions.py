@@ -137,7 +137,7 @@ def test_repeated_new_session_gets_its_reply_while_it_is_the_last(world: World) 
 
 
 def test_nothing_is_sent_behind_a_new_session_reply_that_may_be_lost(world: World) -> None:
-    """Repeated behind a PING, it would turn back the window of a client that has both."""
+    """Repeated after a PING, it would turn back the window of a client that has both."""
     client = Original(world)
     client.send(client.packet(Op.NEW_SESS))
     world.pass_time(45)
@@ -318,7 +318,7 @@ def test_events_to_a_client_that_never_acknowledges_them(world: World) -> None:
     watcher.read()
     assert len(watcher.events) == 100
     world.pass_time(10)
-    assert world.mail.get(watcher.peer[:2]) is None, "a PING behind the events has retired them"
+    assert world.mail.get(watcher.peer[:2]) is None, "a PING after the events has retired them"
 
 
 def test_client_that_takes_nothing_is_given_up(world: World) -> None:

@@ -52,7 +52,7 @@ async def test_against_a_server_that_knows_no_additions(
     assert not state.ours
     if transport == "udp":
         async with asyncio.timeout(2):
-            while state.outgoing.sent:  # noqa: ASYNC110 - the server's state tells nobody
+            while state.outgoing.sent:  # noqa: ASYNC110 - the server's state has no event
                 await asyncio.sleep(0.005)
     await server.close()
     if transport == "tcp":
@@ -194,7 +194,7 @@ class DatagramRelay(asyncio.DatagramProtocol):
 async def test_over_udp_looks_the_name_up_again_when_the_server_is_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A container that was made anew has another address, and nobody says that the old one is gone."""
+    """A container that was re-created has another address, and no message says that the old one is gone."""
     server = await Server.start(tmp_path, 0, None)
     first, second = DatagramRelay(server.port), DatagramRelay(server.port)
     port = await first.start("127.0.0.1", 0)

@@ -118,7 +118,7 @@ FEATURES: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
     ("Temporary credentials", "GET", "", {"x-amz-security-token": "token"}),
     ("Range", "GET", "", {"Range": "bytes=0-1"}),
     ("More than one range: the whole object", "GET", "", {"Range": "bytes=0-1,3-3"}),
-    ("Range behind the end", "GET", "", {"Range": "bytes=1000-"}),
+    ("Range after the end", "GET", "", {"Range": "bytes=1000-"}),
     ("Only if there is none yet", "PUT", "", {"If-None-Match": "*"}),
     ("Only if it is still the one", "PUT", "", {"If-Match": '"another"'}),
     ("Only if it has not changed since", "PUT", "", {"If-Unmodified-Since": "Sun, 28 Nov 2010 18:41:22 GMT"}),
@@ -156,7 +156,7 @@ The same folder drives boto3, the aws-cli, s3cmd, rclone, restic, s3fs and a cli
 daily work, each with the settings of its manual, and curl as a stand-in for browsers (preflight, forms). Signatures
 V2 and V4 are served, in headers and in URLs, path style, and buckets as host names below `localhost` and below what
 `HostAlias` names. Uploads in aws-chunked frames: signed ones by restic, with an unsigned trailer by boto3 and the
-aws-cli behind a program that ends TLS; the signed trailer is sent by no client that could be had, so `tests/wire`
+aws-cli through a program that ends TLS; the signed trailer is sent by no client that could be had, so `tests/wire`
 makes it.
 
 ## There

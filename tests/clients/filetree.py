@@ -38,13 +38,13 @@ def read_bucket(hstor: Hstor, bucket: str, prefix: str = "") -> dict[str, bytes]
 
 
 def fetch(url: str) -> bytes:
-    """What a URL shows to somebody without a key. Raises HTTPError."""
+    """What a URL shows to a client without a key. Raises HTTPError."""
     with urlopen(url, timeout=10) as answer:
         return bytes(answer.read())
 
 
 def refused(url: str) -> int:
-    """The status with which a URL is refused to somebody without a key; 0 if it is not."""
+    """The status with which a URL is refused to a client without a key; 0 if it is not."""
     try:
         fetch(url)
     except HTTPError as error:

@@ -99,7 +99,7 @@ def test_the_bucket_as_a_host_name(s3fs: Client, endpoint: Endpoint, mount: Path
 
 
 def test_odd_names(mount: Path, other: Hstor) -> None:
-    # For a new file s3fs asks whether there is something of that name with `_$folder$` behind it.
+    # For a new file s3fs asks whether there is something of that name followed by `_$folder$`.
     tree = write_tree(mount, [*AS_FILES, LONGEST[: -len("_$folder$")]])
     # s3fs makes an object for each directory too.
     stored = {key: body for key, body in read_bucket(other, BUCKET).items() if not key.endswith("/")}

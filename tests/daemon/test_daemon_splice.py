@@ -133,7 +133,7 @@ async def test_a_client_that_takes_nothing_is_given_up(passage: Passage) -> None
     feeding = asyncio.create_task(_feed(passage, bytes(64 << 20)))
     with pytest.raises(TimeoutError):
         await passage.splice(64 << 20, stall=0.3)
-    passage.source.close()  # ends the feeder, whose bytes nobody wants
+    passage.source.close()  # ends the feeder, whose bytes are not wanted any more
     with pytest.raises(ConnectionError):
         await feeding
 

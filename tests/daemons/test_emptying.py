@@ -1,4 +1,4 @@
-"""The daemons of a stack discard all that they keep when its driver asks, and nobody else can have them do it."""
+"""The daemons of a stack discard all that they keep when its driver asks, and no other client can make them do it."""
 
 import asyncio
 import os

@@ -1,6 +1,6 @@
 """The Compose file is a pure function of what a stack is made of, and safe by construction.
 
-Run this file to write the golden files anew; look at what changed before you commit them.
+Run this file to write the golden files again; look at what changed before you commit them.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def test_definition_and_digest_belong_together() -> None:
 
 
 def test_volumes_never_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compose offers to make a volume anew, empty, whose definition differs: its labels are for ever."""
+    """Compose offers to replace a volume whose definition differs by an empty one: its labels are for ever."""
     before = volumes(blueprint("s3"))
     kept = {definition["name"]: definition["labels"] for definition in before.values()}
     monkeypatch.setattr(hailbox, "__version__", "99.0")
@@ -271,7 +271,7 @@ def test_stacks_share_no_name(stack: str) -> None:
 
 
 def main() -> None:
-    """Write the golden files anew."""
+    """Write the golden files again."""
     hailbox.__version__ = "0.0.0"
     GOLDEN.mkdir(exist_ok=True)
     for profile in ("fs", "s3"):

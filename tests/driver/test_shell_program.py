@@ -162,7 +162,7 @@ def test_script_on_standard_input(world: World) -> None:
 
 
 def test_what_cannot_be_reached(world: World) -> None:
-    # chunkd-1's port is one on which nobody listens.
+    # Nothing listens on chunkd-1's port.
     nobody = world.run("shell", "chunkd", "ping")
     assert (nobody.status, nobody.error()[0]) == (5, "not-working")
     assert "chunkd-1" in nobody.error()[1]
@@ -176,7 +176,7 @@ def test_what_cannot_be_reached(world: World) -> None:
 
 
 def never(**_choices: Any) -> Any:
-    raise AssertionError("what makes no sense asks nobody")
+    raise AssertionError("a command without sense asks no service")
 
 
 @pytest.mark.parametrize(

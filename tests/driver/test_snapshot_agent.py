@@ -60,7 +60,7 @@ def services_are_dead() -> bool:
 
 
 def nothing() -> None:
-    """Nobody wants to know when all is in its place."""
+    """No driver asks when all is in its place."""
 
 
 def test_everything_else_is_gone(source: Path, target: Path) -> None:

@@ -142,7 +142,7 @@ def test_saved_and_restored(fake: FakeEngine, copier: Copier, context: Context) 
 
 
 def test_the_helper_ends_when_all_services_are_started(fake: FakeEngine, context: Context) -> None:
-    """To unmount what it had mounted takes the engine long, and nobody could be started meanwhile."""
+    """The engine takes long to unmount its volumes, and no service could be started meanwhile."""
     save(context, "seed")
     seen: list[set[ContainerState]] = []
 

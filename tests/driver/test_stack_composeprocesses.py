@@ -1,4 +1,4 @@
-"""Compose that a killed driver left behind: awaited while it works, ended when it hangs; nobody else is touched."""
+"""Compose that a killed driver left: awaited while it works, ended when it hangs. No other process is ended."""
 
 from __future__ import annotations
 

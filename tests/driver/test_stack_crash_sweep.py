@@ -1,6 +1,6 @@
 """Invariant 1: any command can be killed at any instant, and the next one converges, whichever it is.
 
-Exhaustive: the driver dies before and after every request to the engine, and before every step of Compose; behind
+Exhaustive: the driver dies before and after every request to the engine, and before every step of Compose; after
 each death every command is tried.
 """
 
@@ -142,7 +142,7 @@ def bring_up(context: Context) -> None:
 
 @dataclass(frozen=True)
 class Following:
-    """A command to run behind a killed one."""
+    """A command to run after a killed one."""
 
     run: Verb
     check: Callable[[Context, State, State], None]
@@ -164,7 +164,7 @@ FOLLOWING = {
 
 @dataclass
 class Sweep:
-    """Kills one command at every moment, and runs every other one behind it."""
+    """Kills one command at every moment, and runs every other one after it."""
 
     fake: FakeEngine
     context: Context
@@ -227,7 +227,7 @@ class Sweep:
             self.tally.failures.append(f"killed {moment}, then {name}: the data of {sorted(gone)} is lost")
 
     def _attempt(self, dead: State, following: Following) -> str | None:
-        """Run a command that nobody kills; what is wrong then, or None."""
+        """Run a command that is not killed; returns what is wrong after it, or None."""
         try:
             following.run(self.context)
         except UnknownStackError:
@@ -284,7 +284,7 @@ def test_up_after_down(fake: FakeEngine, context: Context) -> None:
 
 
 def test_up_that_heals(fake: FakeEngine, context: Context) -> None:
-    """The ladder to its end: restarted in vain, then made anew."""
+    """The ladder to its end: a restart that does not help, then a new container."""
     fill(fake, context)
     assert isinstance(context.watch, Probes)
     context.watch.wedged = [c.id for c in fake.all_containers.values() if c.labels[names.REPLICA] == "tabled-1"]

@@ -1,4 +1,4 @@
-"""The ladder: restart, make anew, then refuse with the one command that discards. Roots, not followers."""
+"""The ladder: restart, re-create, then refuse with the one command that discards. Roots, not followers."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_services_read_credentials_that_had_to_be_made_anew(patient: Patient) ->
 
 
 def test_also_when_compose_makes_the_credentials_anew(patient: Patient) -> None:
-    """It starts the one-shot container whenever it runs; what it makes anew itself has read the new ones."""
+    """It starts the one-shot container whenever it runs; a container that it re-creates has read the new ones."""
     volume = "hailbox-test-credentials"
     patient.fake.contents[volume] = replace(patient.fake.contents[volume], credentials=None)
     (gone,) = [c for c in patient.fake.all_containers.values() if c.labels[names.REPLICA] == "tabled-1"]

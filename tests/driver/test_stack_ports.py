@@ -38,7 +38,7 @@ def listener(number: int = 0, kind: socket.SocketKind = socket.SOCK_STREAM) -> s
 
 @pytest.fixture
 def free() -> list[int]:
-    """Some ports that nobody holds, at the moment, with the two behind each free, too."""
+    """Some ports that are free at the moment, each with the next two free as well."""
     found: list[int] = []
     for number in range(30000 + os.getpid() % 500 * 4, 32700, 4):
         if all(is_free(near, ("tcp", "udp")) for near in range(number, number + 3)):
@@ -165,7 +165,7 @@ def test_insisted_ports_win_over_recorded_ones(fake: FakeEngine, make: MakeConte
 
 
 def test_insisting_on_what_another_service_prefers(make: MakeContext, free: list[int]) -> None:
-    """cld, which comes first, has to give way, and nobody is called a program that cannot be seen."""
+    """cld, which comes first, has to give way, and the message does not invent a program that it cannot see."""
     found = chosen(make(ports={"iwhd": free[0]}))
     assert found.ports[IWHD] == free[0]
     assert found.ports[CLD] != free[0]

@@ -76,7 +76,7 @@ def test_down_names_who_had_to_be_killed(
     def killed(identifier: str) -> ContainerDetails:
         return replace(details(identifier), exit_code=137 if identifier == stubborn else 0)
 
-    monkeypatch.setattr(stopping, "STOP_TIMEOUT", 0)  # nobody is so fast
+    monkeypatch.setattr(stopping, "STOP_TIMEOUT", 0)  # no daemon is so fast
     monkeypatch.setattr(fake, "container_details", killed)
     assert down(make_context()).killed == ("chunkd-1",)
     assert names_of(fake) == ["credentials"]

@@ -1,7 +1,7 @@
 """Invariant 1 on the real engine: a driver killed with SIGKILL at any request, and the next command converges.
 
 `make test` runs a sample of the moments, `make test-full` (HAILBOX_FULL=1) every one, and writes docs/crash-sweep.md.
-The in-memory sweep (tests/driver/test_stack_crash_sweep.py) tries every command behind every death; here they take
+The in-memory sweep (tests/driver/test_stack_crash_sweep.py) tries every command after every death; here they take
 turns.
 """
 
@@ -90,7 +90,7 @@ def left_of_compose(stack: Stack) -> list[str]:
 
 @dataclass(frozen=True)
 class Following:
-    """The command behind a killed one: its words, what must hold then, and what it may not discard."""
+    """The command after a killed one: its words, what must hold then, and what it may not discard."""
 
     words: tuple[str, ...]
     check: Callable[[Stack, Answer], None]
@@ -209,7 +209,7 @@ class Sweep:
         stake = before & self.command.keeps & following.keeps
         if stake and not following.leaves_it_up:
             up = stack.run("up", ok=False)  # for a look at the data
-            problem = problem or (f"up, behind it: {up.errors}" if up.status else None)
+            problem = problem or (f"up, after it: {up.errors}" if up.status else None)
         gone = stake - stored(stack) if stake else stake
         with self._lock:
             self.tally.ran(" ".join(following.words))
@@ -221,7 +221,7 @@ class Sweep:
             self.tally.failures += [f"{case}: lost {sorted(gone)}"] if gone else []
 
     def _attempt(self, stack: Stack, following: Following, none_left: bool) -> str | None:
-        """Run a command that nobody kills; what is wrong then, or None."""
+        """Run a command that is not killed; returns what is wrong after it, or None."""
         answer = stack.run(*following.words, ok=False)
         if none_left and [error["code"] for error in answer.errors] == ["unknown-stack"]:
             return None

@@ -49,7 +49,7 @@ def repaired(nested: NestedEngine) -> None:
 
 @pytest.fixture
 def there(nested: NestedEngine, shared: Stack) -> Stack:
-    """The same, at work."""
+    """A stack of its own that works, with a driver for it."""
     repaired(nested)
     shared.run("up")
     return shared
@@ -121,13 +121,13 @@ def last_words(stack: Stack, replicas: list[str]) -> str:
 
 
 def up_again(stack: Stack) -> float:
-    """Run `up`, which has to succeed, and behind which everything goes on working; its seconds."""
+    """Run `up`, which has to succeed, and after which everything goes on working; its seconds."""
     with stopwatch() as passed:
         stack.run("up")
     before = started(stack)
     stack.run("wait")
-    anew = [name for name, when in started(stack).items() if when != before[name]]
-    assert not anew, f"the engine has started something anew behind `up`: {last_words(stack, anew)}"
+    again = [name for name, when in started(stack).items() if when != before[name]]
+    assert not again, f"the engine has started something again after `up`: {last_words(stack, again)}"
     return passed[0]
 
 
@@ -148,7 +148,7 @@ def test_engine_killed_in_the_middle_of_up(nested: NestedEngine, there: Stack, f
     objects = acknowledged(there)
     said, slowest, killed = set(), 0.0, 0
     for moment in MOMENTS:
-        # At every other moment the containers are there, and `up` has to start them anew.
+        # At every other moment the containers are there, and `up` has to start them again.
         there.run("down")
         events = Events(nested)
         process = begun(there, "up")

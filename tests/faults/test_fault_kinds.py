@@ -136,7 +136,7 @@ def test_faults_of_the_disk(stack: Stack) -> None:
     clear_and_wait(stack)
     put(stack, "more")
 
-    # Nobody has noticed the flipped bytes yet, so clearing brings the object back.
+    # No daemon has noticed the flipped bytes yet, so clearing brings the object back.
     stack.run("fault", "corrupt", "chunkd-1")
     stack.run("fault", "clear")
     assert get(stack, "object") == BODY

@@ -29,9 +29,9 @@ class Row:
     heals: bool = True
     """Whether `up` alone makes the stack work; else it names `reset REPLICA`, and that does."""
     mend: Inflict | None = None
-    """What somebody has to do before `up` can heal; until then it says with one of `codes` what is wrong."""
+    """What a user has to do before `up` can heal; until then `up` fails with one of `codes`."""
     mending: str = ""
-    """The same in words."""
+    """The remedy in words."""
     codes: tuple[str, ...] = ()
     clean_up: Inflict | None = None
     destroys: str = ""

@@ -151,7 +151,7 @@ asyncio.run(main())
 
 
 def test_lock_of_a_dead_client(shared: Stack, fault_table: FaultTable) -> None:
-    """Whoever waits for it has it at once, not when a minute is over."""
+    """A client that waits for it gets it at once, not after a minute."""
     shared.run("up")
     objects = acknowledged(shared)
     env = shared.env()

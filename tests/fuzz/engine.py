@@ -16,7 +16,7 @@ from fuzz import target
 
 def main() -> None:
     """Run libFuzzer; exit status 0 if nothing was found."""
-    logging.disable()  # nobody reads what is logged of a million inputs
+    logging.disable()  # a million inputs would log too much to read
     with atheris.instrument_imports(include=["haild"]):
         module = target.load(sys.argv[1])
     # libFuzzer's merge starts this program again, by a shell.

@@ -73,7 +73,7 @@ def inputs(name: str) -> list[bytes]:
 
 
 def fuzz(name: str, *, runs: int, seconds: int, seed: int = 0, keep: bool = False) -> Result:
-    """Fuzz a target for so many runs or seconds, whichever ends first; `keep`: write its corpus anew.
+    """Fuzz a target for so many runs or seconds, whichever ends first; `keep`: write its corpus again.
 
     `seed` 0: another search each time.
     """

@@ -38,7 +38,7 @@ def test_every_service_is_measured_and_nothing_stays(stack: Stack) -> None:
         assert 0 < figure["median"] <= figure["slowest_percent"]
     assert stored(stack) == before
 
-    # A run that is ended early leaves something behind, which the next one removes.
+    # A run that is ended early leaves objects, which the next one removes.
     running = subprocess.Popen(
         [*stack.command("bench", "chunkd", "--seconds", "60", "--size", "16MiB", "-c", "2")],
         cwd=stack.home,

@@ -50,7 +50,7 @@ def client() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine) -> Iterator[Path]:
-    """Images' and daemons' files in a copy that nobody else builds from; the images made of it are removed."""
+    """Images' and daemons' files in a copy that no other test builds from; the images made of it are removed."""
     root = tmp_path_factory.mktemp("source")
     shutil.copytree(resources.directory("images"), root / "images")
     shutil.copytree(resources.daemons(), root / "haild", ignore=shutil.ignore_patterns("__pycache__"))

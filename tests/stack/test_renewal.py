@@ -1,4 +1,4 @@
-"""`reset` makes containers and volumes anew without Compose: they are what Compose would have made."""
+"""`reset` re-creates containers and volumes without Compose: they are what Compose would have made."""
 
 from typing import Any
 

@@ -26,7 +26,7 @@ def test_shell_and_exec(stack: Stack) -> None:
         stack, "shell", "cld", input="mkdir /mine\ncpin /etc/hostname /mine/file\nlock /mine/file\nlist-locks\n"
     )
     assert (script.returncode, script.stdout, script.stderr) == (0, "/mine/file  exclusive\n", "")
-    # tabled and chunkd hold the locks that register them; nobody else gets one.
+    # tabled and chunkd hold the locks that register them; no other session gets one.
     record = program(stack, "shell", "cld", "trylock", "/chunk-default/1")
     assert record.returncode == 5
     assert "LOCK_CONFLICT" in record.stderr

@@ -126,7 +126,7 @@ def page(tallies: list[Tally]) -> str:
             "",
             "## On the engine in memory",
             "",
-            "Every moment, and behind each of them every command.",
+            "Every moment, and after each of them every command.",
             "",
             *_table(memory),
             "",

@@ -49,7 +49,7 @@ def engine(objects: Mapping[str, Any] = EMPTY, *, version: str = "26.1.5", api: 
 
 
 def refusing(_method: str, _path: str) -> tuple[int, Any]:
-    """An engine behind a proxy that allows nothing."""
+    """An engine whose proxy allows nothing."""
     return 403, {"message": "not for you"}
 
 

@@ -46,7 +46,7 @@ class Stack:
         return self._run(self.command(*words, "--json"), self.environment(), ok)
 
     def run_here(self, *words: str, ok: bool = True) -> Answer:
-        """The same, of the stack that the hailbox.yaml in the directory names."""
+        """As `run`, for the stack that the hailbox.yaml in the directory names."""
         environment = {name: value for name, value in os.environ.items() if name != "HAILBOX_STACK"}
         return self._run([sys.executable, "-m", "hailbox", *words, "--json"], environment, ok)
 

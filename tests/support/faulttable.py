@@ -74,7 +74,7 @@ def page(sections: dict[str, list[Measured]]) -> str:
         "Written by `make test-full` (tests/faults) from its last run, on the default profile. Each fault is",
         "inflicted on a working stack with acknowledged objects in it; then `hailbox status` is asked until it",
         "notices (or the daemon has come back by itself), and `hailbox status --why` for the root; then `hailbox up`",
-        "is run. Behind the code, which is that of `status --why` if nothing else is said, is what `status` shows.",
+        "is run. The code is that of `status --why` unless the row says otherwise; after it is what `status` shows.",
         "",
         f"{len(every)} faults; {alone} needed one `hailbox up` and nothing else, the others what their row says.",
         f"Acknowledged objects that are gone and that the fault did not destroy: {sum(row.lost for row in every)}.",
@@ -95,7 +95,7 @@ def page(sections: dict[str, list[Measured]]) -> str:
 
 
 def code(name: str, detail: str = "") -> str:
-    """An error's code, with its page behind it, and what else was said."""
+    """An error's code, with a link to its page, and what else was said."""
     return f"[`{name}`](errors/{name}.md)" + (f": {detail}" if detail else "")
 
 

@@ -31,7 +31,7 @@ def volume(stack: Stack, name: str) -> Path:
 
 
 def crash(stack: Stack, replica: str) -> None:
-    """SIGKILL from the host: to the engine a crash that nobody asked for."""
+    """SIGKILL from the host: to the engine an unplanned crash."""
     os.kill(pid(stack, replica), signal.SIGKILL)
 
 

@@ -226,7 +226,7 @@ class NestedEngine:
     def close(self) -> None:
         """Remove the engine and everything of it; what still runs ends with the process 1 of its host."""
         if self._container is not None:
-            # An engine that ends by itself leaves no control group of its containers behind.
+            # An engine that ends by itself leaves no control group of its containers.
             with contextlib.suppress(OSError, ValueError, tenacity.RetryError):
                 self.end(signal.SIGTERM)
             self._container.remove(force=True, v=True)

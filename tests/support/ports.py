@@ -10,7 +10,7 @@ LOWEST = 10_000
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody has, and that no connection is given as its own end.
+    """A TCP port on loopback that no socket has, and that no connection is given as its own end.
 
     The kernel gives those out of a range of its own. A port of that range, chosen now and bound in a moment, or bound
     again after a kill, is now and then taken by then: by any connection on this machine, for as long as it lives and

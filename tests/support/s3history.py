@@ -78,7 +78,7 @@ class Worker:
         """Send what shall make the key hold `becomes`."""
         try:
             send(self.clients[0])
-        except EndpointConnectionError:  # nobody has got the last request, so nothing has been done
+        except EndpointConnectionError:  # no server has got the last request, so nothing has been done
             self._failed()
             return False
         except FAILURES:
@@ -170,7 +170,7 @@ def check(workers: list[Worker], s3: Any, bucket: str) -> None:
                 wrong.append(f"{key} is listed and not there, or there and not listed")
         listed -= worker.possible.keys()
     assert not wrong, wrong
-    assert not listed, f"nobody has written {sorted(listed)}"
+    assert not listed, f"no client has written {sorted(listed)}"
 
 
 def longest_pause(workers: list[Worker], since: float) -> float:

@@ -72,7 +72,7 @@ class Terminal:
         return self._process.wait(max(0.1, deadline - time.monotonic()))
 
     def _read(self, deadline: float, patience: float = DEADLINE) -> bool:
-        """Whether something more was shown; False if nobody has the terminal any more. Not beyond the deadline."""
+        """Whether something more was shown; False if no process has the terminal any more. Keeps the deadline."""
         left = deadline - time.monotonic()
         assert left > 0, f"not in time; shown was: {self._seen!r}"
         if not select.select([self._master], [], [], min(left, patience))[0]:

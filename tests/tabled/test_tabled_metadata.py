@@ -1,4 +1,4 @@
-"""What the metadata keep in memory, buckets and users: whoever asks after a commit is told what was committed."""
+"""What the metadata keep in memory, buckets and users: a query after a commit sees what was committed."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ async def test_clients_that_wait_are_served_as_soon_as_this_member_leads() -> No
         sock = bound()
         port = sock.getsockname()[1]
         own = low_level_server(S3Server((), ""))
-        relay = Relay([sock], lambda: ("127.0.0.1", 1), own)  # nobody listens there
+        relay = Relay([sock], lambda: ("127.0.0.1", 1), own)  # nothing listens there
         relay.start()
         asking = [asyncio.create_task(ask(port)) for _ in range(40)]
         await asyncio.sleep(choice.uniform(0.0, 0.05))  # the moment is what is random here
@@ -236,7 +236,7 @@ async def test_after_the_end_nobody_serves(member: Member, monkeypatch: pytest.M
 
 
 async def test_nobody_waits_for_metadata_that_are_closed(member: Member) -> None:
-    """As a status page asks for figures at that moment, or a cancelled upload notes what it leaves behind."""
+    """As a status page asks for figures at that moment, or a cancelled upload notes the bodies that it leaves."""
     await member.role.lead(supersede=False)
     master = member.role.master
     assert master is not None

@@ -117,7 +117,7 @@ def test_any_flipped_bit_is_refused(kind: str) -> None:
             continue
         status = refusal(lambda request=request: identify(*request).user)
         tried += status is not None
-        # What has lost its question mark bears no signature any more: it is a request of nobody.
+        # A URL without its question mark bears no signature any more: the request is anonymous.
         assert status in (400, 403, 501) or (identify(*request).user is None and "?" not in request[1]), request
     assert tried > 1000
 

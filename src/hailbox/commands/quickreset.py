@@ -1,6 +1,6 @@
 """`reset --quick`: the daemons discard their data themselves, and no container is removed.
 
-Where anything is not as it should be, a real reset takes its place: nobody is told that a stack is clean that is not.
+Where anything is not as it should be, a real reset takes its place, so no stack is called clean that is not.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 CLIENT: Final = "client"
-"""Whoever asks from outside of the stack's network."""
+"""Any client outside of the stack's network."""
 HTTP: Final = frozenset({"tabled", "iwhd"})
 """The services that speak it."""
 

@@ -109,7 +109,7 @@ class Tracer:
         for container in fresh:
             meant = {container.labels[names.REPLICA], container.labels.get(names.SERVICE)}
             self._followed.add(container.id)
-            # tabled tells what it asks of nodes, which nobody else knows.
+            # Only tabled knows what it asks of nodes, and tells it.
             if not self._words or meant & set(self._words) or container.labels.get(names.SERVICE) == "tabled":
                 threading.Thread(target=self._read, args=(container,), daemon=True).start()
 

@@ -1,6 +1,6 @@
 """Has the daemons of a stack discard all that they keep (haild.wire.emptying), in the order that leaves no halves.
 
-The services whose metadata name what others keep come first, and answer nobody until the others are empty, too. So
+The services whose metadata name what others keep come first, and answer no client until the others are empty, too. So
 whenever this is cut off, what is left has no name that leads to nothing.
 """
 
@@ -86,7 +86,7 @@ async def _empty_cld(place: Place, proof: str, deadline: float) -> None:
 
 
 class _Held:
-    """A daemon with HTTP: emptied by `begin`, it serves nobody until `go_on`, or the end of the connection."""
+    """A daemon with HTTP: emptied by `begin`, it serves no client until `go_on`, or the end of the connection."""
 
     def __init__(self, place: Place, secret: str) -> None:
         self._place = place

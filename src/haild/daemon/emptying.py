@@ -19,11 +19,11 @@ from haild.wire import emptying as wire
 
 VARIABLE: Final = "HAILD_EMPTYING"
 MARKER: Final = "emptying"
-"""A file in a data directory that is being emptied; whoever opens the directory next goes on with it."""
+"""A file in a data directory that is being emptied; the next process that opens the directory goes on with it."""
 
 
 def proof(service: str) -> str | None:
-    """What proves the right to empty this daemon; None where nobody has it.
+    """What proves the right to empty this daemon; None where no client has it.
 
     The file is waited for as a configuration is. Raises OSError.
     """

@@ -131,7 +131,7 @@ def test_auto_takes_a_port_that_is_free_in_both_families(monkeypatch: pytest.Mon
     others: list[socket.socket] = []
 
     class Raced(socket.socket):
-        """The first port that it is to have for IPv4 is taken by somebody else just before."""
+        """The first port that it is to have for IPv4 is taken by another program just before."""
 
         def bind(self, address: Any) -> None:
             if self.family == socket.AF_INET and address[1] and not others:

@@ -1,4 +1,4 @@
-"""Large bodies in threads: nobody's bytes change while they are in use, and the event loop waits for slow ones."""
+"""Large bodies in threads: no bytes change while they are in use, and the event loop waits for slow ones."""
 
 import asyncio
 import hashlib

@@ -346,7 +346,7 @@ def test_a_put_that_is_cut_off_stores_nothing(daemon: Daemon, client: Client) ->
         writer.send(Operation.PUT, b"key", os.urandom(size // 2), data_length=size)
         reader = Client(daemon)
         reader.open(b"cut-off")
-        # The key is taken while the PUT runs, and free again afterwards; nobody sees half an object.
+        # The key is taken while the PUT runs, and free again afterwards; no client sees half an object.
         assert reader.ask(Operation.GET, b"key").code == Code.NO_SUCH_KEY
         writer.sock.shutdown(socket.SHUT_WR)
         assert writer.closed()

@@ -126,7 +126,7 @@ def test_readers_that_do_not_read_are_given_up(daemon: Daemon) -> None:
 
 
 def test_one_byte_a_moment_is_not_progress(daemon: Daemon) -> None:
-    """Neither in a request nor in content; whoever sends a little more is served."""
+    """Neither in a request nor in content; a client that sends a little more is served."""
     client = _session(daemon)
     header, content = daemon.connect(), _session(daemon)
     content.sendall(_request(Operation.PUT, b"slow", data_length=100_000))

@@ -124,7 +124,7 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
 
 
 def one_fault(rng: random.Random, server: Server, workers: Workers) -> None:
-    """Something goes wrong, and is over or left behind when this returns."""
+    """Something goes wrong, and is over, or goes on, when this returns."""
     number = rng.randrange(COUNT)
     fault = rng.choice(("kill server", "restart server", "stop server", "stop worker", "kill worker", "nothing"))
     if fault in ("kill server", "restart server"):

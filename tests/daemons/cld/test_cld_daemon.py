@@ -292,7 +292,7 @@ async def test_replies_come_from_the_address_that_was_asked(daemon: Daemon, host
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 async def test_answers_do_not_wait_for_those_before_them(family: socket.AddressFamily) -> None:
-    """Nagle's algorithm is off: an answer goes out as a packet behind its acknowledgement."""
+    """Nagle's algorithm is off: an answer goes out as a packet after its acknowledgement."""
     seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     class Protocol(asyncio.Protocol):

@@ -23,7 +23,7 @@ def test_never_two_holders(part: int) -> None:
             simulation.record.check()
         except TwoHoldersError as error:
             raise AssertionError(f"history {seed}: {error}") from error
-        assert taken > 0, f"history {seed}: nobody gets the lock in peace"
+        assert taken > 0, f"history {seed}: no client gets the lock in peace"
 
 
 def many_histories() -> None:

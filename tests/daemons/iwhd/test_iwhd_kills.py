@@ -99,7 +99,7 @@ class Writer:
 
 
 def kill_now_and_then(sites: Sites, random_: random.Random, busy: threading.Event) -> None:
-    """Kill either side or both, and start them again, until nobody is busy."""
+    """Kill either side or both, and start them again, until neither is busy."""
     while busy.is_set():
         victims = random_.choice(([sites.master], [sites.slave], [sites.slave, sites.master]))
         threading.Event().wait(random_.uniform(0.0, 0.3))  # at any moment

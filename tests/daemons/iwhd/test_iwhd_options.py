@@ -122,7 +122,9 @@ def test_start_and_stop(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
         ):
             assert main([*daemon.arguments, *arguments]) == status
             assert reason in capfd.readouterr().err
-        with socket.create_connection(("127.0.0.1", daemon.port)):  # an idle client keeps nobody from stopping
+        with socket.create_connection(
+            ("127.0.0.1", daemon.port)
+        ):  # an idle client does not keep the daemon from stopping
             assert daemon.stop() == 0
     assert daemon.log.read_text() == "1 replication servers defined\n"
 

@@ -190,7 +190,7 @@ def test_with_the_cache_off_each_read_asks_the_node(tmp_path: Path) -> None:
 
 
 def test_a_node_that_comes_back_empty_is_asked(tmp_path: Path) -> None:
-    """As behind `hailbox reset chunkd`: what was discarded is gone at once."""
+    """As after `hailbox reset chunkd`: what was discarded is gone at once."""
     with serving(tmp_path) as stack:
         s3 = stack.client()
         s3.create_bucket(Bucket="bucket")

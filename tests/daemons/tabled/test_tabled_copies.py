@@ -1,4 +1,4 @@
-"""The copies of bodies: how many a PUT waits for, when lost ones are made anew, and when nothing is to be done."""
+"""The copies of bodies: how many a PUT waits for, when lost ones are made again, and when nothing is to be done."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_restoring_starts_within_ten_seconds_of_a_loss(
     assert stack.chunkd[0].process is not None
     stack.chunkd[0].process.send_signal(number)
     began = time.monotonic()
-    wait_for(lambda: replication(status_port)["restored"] > 0, "copies are made anew", 30)
+    wait_for(lambda: replication(status_port)["restored"] > 0, "copies are made again", 30)
     took = time.monotonic() - began
     assert DELAY - 4 < took < 10 + 2  # two seconds for a busy machine
     if number == signal.SIGKILL:
@@ -131,7 +131,7 @@ def test_a_second_loss_does_not_hold_up_what_is_due_for_the_first(make_stack: Ma
     time.sleep(4)  # the second one's time begins later, and ends later
     stack.chunkd[1].kill()
     lost(stack, 2)
-    seen = wait_for(lambda: (now := replication(status_port))["restored"] and now, "copies are made anew")
+    seen = wait_for(lambda: (now := replication(status_port))["restored"] and now, "copies are made again")
     assert seen["waiting"] == 1
     # What the second one holds counts meanwhile: it may come back, and costs nothing then.
     stack.chunkd[1].start()

@@ -106,7 +106,7 @@ def test_a_lost_node_is_replaced_and_a_wiped_one_is_filled_again(stack: Stack) -
     for key, body in bodies.items():
         assert s3.get_object(Bucket="bucket", Key=key)["Body"].read() == body
     s3.put_object(Bucket="bucket", Key="new", Body=b"while one is away")
-    # It comes back with an empty disk: its copies are made anew.
+    # It comes back with an empty disk: its copies are made again.
     for path in sorted((stack.directory / "chunk1").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     stack.chunkd[0].start()

@@ -1,4 +1,4 @@
-"""Bodies of large uploads, which are received past the HTTP parser: what comes before, behind and instead of them."""
+"""Bodies of large uploads, which are received past the HTTP parser: what comes before, after and instead of them."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def large_files(stack: Stack, number: int) -> list[Path]:
 
 
 def damage(path: Path) -> None:
-    """Change a byte far behind the beginning."""
+    """Change a byte far from the beginning."""
     path.chmod(0o600)
     with path.open("r+b") as file:
         file.seek(SIZE - 1_000_000)

@@ -1,4 +1,4 @@
-"""Who sends a request, from headers and query: whatever they say, nobody gets in without knowing a password."""
+"""The sender of a request, from headers and query: no input gets in without knowing a password."""
 
 import time
 from collections.abc import Iterator

@@ -373,7 +373,7 @@ class Put:
 class RemainingBody:
     """`size` bytes of an object that have not been received yet, to be read from the socket `descriptor`.
 
-    `stall`: seconds that the node may be silent. Whoever reads says in `taken` how many bytes it got,
+    `stall`: seconds that the node may be silent. The reader says in `taken` how many bytes it got,
     and in `failure` why there are no more.
     """
 
