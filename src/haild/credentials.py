@@ -2,12 +2,15 @@
 
 Run as a one-shot container on the volume that all daemons of the stack mount read-only:
 
-    python -m haild.credentials --directory DIR [--secret-is-user] [--file PATH TEMPLATE]...
+    python -m haild.credentials --directory DIR [--secret-is-user] [--group REPLICA GID]... [--file PATH TEMPLATE]...
 
 `DIR/credentials.json` is made if it is missing, and kept otherwise. If it is damaged, they are taken from the
 configuration files that were written with them. Those that are in none of the files are lost: they are made again,
 which is said in `DIR/lost.json`. Every `@NAME@` in a template is replaced by the credential of that name. Files of
 earlier runs that are not named any more are removed.
+
+With `--group` a replica's files can be read by that group alone, which only its container has: so each sees its own,
+although all mount the volume. That takes the right to give files away.
 """
 
 from __future__ import annotations
@@ -33,7 +36,11 @@ LOST_NAME: Final = "lost.json"
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 _MODE: Final = 0o400
-"""Of every file: the daemons run as the user of this program, and read only."""
+"""Of a file: without groups the daemons run as the user of this program."""
+_GROUP_MODE: Final = 0o440
+_FOLDER_MODE: Final = 0o750
+_ROOT_MODE: Final = 0o711
+"""Of the directory: each daemon finds its own folder by name, and none sees which others there are."""
 _PLACEHOLDER: Final = re.compile(r"@([A-Z][A-Z_]*)@")
 
 
@@ -197,15 +204,21 @@ def fill(template: str, credentials: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(value, template)
 
 
-def _write(path: Path, text: str) -> None:
-    """Write durably and at once: a reader sees the old file or the new one."""
+def _write(path: Path, text: str, group: int | None = None) -> None:
+    """Write durably and at once: a reader sees the old file or the new one. `group`: the one that may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if group is not None:
+        os.chown(path.parent, os.geteuid(), group)
+        path.parent.chmod(_FOLDER_MODE)
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
     with open(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
+        if group is not None:
+            os.fchown(descriptor, -1, group)
+            os.fchmod(descriptor, _GROUP_MODE)
         os.fsync(stream.fileno())
     temporary.replace(path)
     descriptor = os.open(path.parent, os.O_RDONLY)
@@ -215,14 +228,32 @@ def _write(path: Path, text: str) -> None:
         os.close(descriptor)
 
 
-def write_files(directory: Path, templates: Mapping[str, str], credentials: Mapping[str, str]) -> None:
-    """Write all templates, filled, below `directory`; remove the folders of configurations that are not named."""
+def write_files(
+    directory: Path,
+    templates: Mapping[str, str],
+    credentials: Mapping[str, str],
+    groups: Mapping[str, int] | None = None,
+) -> None:
+    """Write all templates, filled, below `directory`; remove the folders of configurations that are not named.
+
+    groups: by replica, whose folders begin with its name: the group that may read its files; all others may not.
+    """
     for name, template in templates.items():
-        _write(directory / name, fill(template, credentials))
+        replica = name.split("/", 1)[0].rpartition("-")[0]
+        _write(directory / name, fill(template, credentials), (groups or {}).get(replica))
+    if groups:
+        _keep_for_us(directory)
     kept = {name.split("/", 1)[0] for name in templates}
     for entry in directory.iterdir():
         if entry.is_dir() and entry.name not in kept:
             shutil.rmtree(entry)
+
+
+def _keep_for_us(directory: Path) -> None:
+    """Take what is common to all replicas from the user of the daemons, whom an earlier release gave it to."""
+    for path in (directory, *(entry for entry in directory.iterdir() if entry.is_file())):
+        os.chown(path, os.geteuid(), os.getegid())
+        path.chmod(_ROOT_MODE if path == directory else _MODE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -233,11 +264,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--secret-is-user", action="store_true")
     parser.add_argument("--file", nargs=2, action="append", default=[], metavar=("PATH", "TEMPLATE"))
+    parser.add_argument("--group", nargs=2, action="append", default=[], metavar=("REPLICA", "GID"))
     options = parser.parse_args(arguments)
+    groups = {replica: int(group) for replica, group in options.group}
     templates = dict(options.file)
     try:
         credentials = load_or_make(options.directory, secret_is_user=options.secret_is_user, templates=templates)
-        write_files(options.directory, templates, credentials)
+        write_files(options.directory, templates, credentials, groups)
     except OSError as error:
         print(f"haild.credentials: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 1

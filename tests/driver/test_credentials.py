@@ -258,3 +258,18 @@ def test_the_token_of_iwhd_is_derived() -> None:
     assert re.fullmatch(r'\{"token": "[0-9a-f]{40}"\}', filled)
     assert fill('{"token": "@IWHD_TOKEN@"}', one) == filled != fill('{"token": "@IWHD_TOKEN@"}', two)
     assert one["AWS_SECRET_ACCESS_KEY"] not in filled
+
+
+def test_a_group_alone_may_read_the_files_of_its_replica(tmp_path: Path) -> None:
+    group = os.getgid()
+    files = {"cld-1-abc/cld.users": "@CLD_USER@", "iwhd-1-def/iwhd.json": "@ROOT_SECRET@"}
+    words = [word for name, text in files.items() for word in ("--file", name, text)]
+    assert main(["--directory", str(tmp_path), "--group", "cld-1", str(group), *words]) == 0
+
+    def mode(name: str) -> int:
+        return (tmp_path / name).stat().st_mode & 0o777
+
+    assert (mode("cld-1-abc"), mode("cld-1-abc/cld.users")) == (0o750, 0o440)
+    assert (tmp_path / "cld-1-abc" / "cld.users").stat().st_gid == group
+    assert (mode("."), mode("credentials.json")) == (0o711, 0o400)
+    assert mode("iwhd-1-def/iwhd.json") == 0o400, "without a group it is for this user alone"

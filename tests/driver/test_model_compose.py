@@ -102,8 +102,11 @@ def test_every_container_has_no_more_rights_than_it_needs(profile: str) -> None:
         assert re.fullmatch(r"\d+m", definition["mem_limit"])
         assert definition["logging"]["options"].keys() == {"max-size", "max-file"}
         forbidden = {"privileged", "cap_add", "devices", "pid", "ipc", "user", "userns_mode", "network_mode"}
-        own = {"network_mode"} if definition["labels"][names.REPLICA] == ONE_SHOT else set()
-        assert definition.keys() & forbidden == own
+        one_shot = definition["labels"][names.REPLICA] == ONE_SHOT
+        assert definition.keys() & forbidden == ({"network_mode", "user", "cap_add"} if one_shot else set())
+        if one_shot:  # it has no network and reads nothing of a client's, and gives files to groups
+            assert (definition["user"], definition["network_mode"]) == ("0:0", "none")
+            assert definition["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
         for mount in definition["volumes"]:
             assert not mount.startswith(("/", ".", "~")), "only named volumes: no socket, nothing of the host"
 
@@ -113,6 +116,16 @@ def test_only_the_one_shot_container_may_write_the_credentials() -> None:
         (mount,) = [mount for mount in definition["volumes"] if mount.startswith("credentials:")]
         assert mount.endswith(":ro") == (name != ONE_SHOT)
     assert services(blueprint("s3"))[ONE_SHOT]["network_mode"] == "none"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_container_has_a_group_of_its_own_that_alone_may_read_its_files(profile: str) -> None:
+    definitions = dict(services(blueprint(profile)))
+    words = definitions.pop(ONE_SHOT)["command"]
+    given = {words[at + 1]: words[at + 2] for at, word in enumerate(words) if word == "--group"}
+    assert given == {name: group for name, entry in definitions.items() for group in entry["group_add"]}
+    assert len(set(given.values())) == len(definitions)
+    assert all(10_001 < int(group) < 65_536 for group in given.values())
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -120,5 +120,7 @@ def test_what_is_advised_helps(shared: Stack, row: Row) -> None:
         shared.run(*words[2:] if words[0] == "--stack" else words)
 
     assert shared.run("status", "--why").errors == []
-    if not row.destroys:
+    if row.destroys:
+        shared.run("reset")  # buckets of keys that are gone are in the way of the next row
+    else:
         assert objects.missing(shared) == []

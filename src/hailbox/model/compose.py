@@ -194,6 +194,7 @@ def _replica(blueprint: Blueprint, replica: Replica) -> dict[str, Any]:
         "image": blueprint.images[replica.service],
         "container_name": names.container(blueprint.stack, replica.name),
         "hostname": replica.name,
+        "group_add": [str(names.group(replica.name))],
         "command": [*definition.get("command", []), *replica.arguments],
         "labels": _service_labels(blueprint, replica.service, replica.name),
         "environment": {
@@ -230,6 +231,8 @@ def _one_shot(blueprint: Blueprint) -> dict[str, Any]:
     command = ["--directory", names.CREDENTIALS_DIRECTORY]
     if _secret_is_user(blueprint):
         command.append("--secret-is-user")
+    for name in sorted(replica.name for replica in blueprint.profile.replicas):
+        command += ["--group", name, str(names.group(name))]
     definition |= {
         "image": blueprint.images[ONE_SHOT],
         "container_name": names.container(blueprint.stack, ONE_SHOT),

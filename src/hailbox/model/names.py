@@ -123,6 +123,19 @@ def data_volume(stack: str, replica_name: str) -> str:
     return f"{project(stack)}-{replica_name}"
 
 
+_FIRST_GROUP: Final = 20_000
+_GROUPS_OF_SERVICE: Final = 10_000
+"""All of them are among the 65,536 ids that a container has where user name spaces are in use."""
+
+
+def group(replica_name: str) -> int:
+    """The id of the group that alone may read the replica's files in the credentials volume; only its container has
+    it. The same in every stack: a group means nothing in another volume."""
+    service, _, number = replica_name.rpartition("-")
+    order = ("cld", "chunkd", "tabled", "iwhd")
+    return _FIRST_GROUP + order.index(service) * _GROUPS_OF_SERVICE + int(number) % _GROUPS_OF_SERVICE
+
+
 def credentials_volume(stack: str) -> str:
     """Name of the volume with the stack's credentials and configuration files."""
     return f"{project(stack)}-credentials"
