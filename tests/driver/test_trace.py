@@ -11,7 +11,7 @@ import pytest
 
 from hailbox.commands.up import up
 from hailbox.engine.fake import FakeEngine
-from hailbox.model.errors import UnknownServiceError, UnknownStackError
+from hailbox.model.errors import NotWorkingError, UnknownServiceError, UnknownStackError
 from hailbox.trace import har, waterfall
 from hailbox.trace.exchange import CLIENT, Exchange, Filter, exchange
 from hailbox.trace.follow import Tracer
@@ -155,6 +155,13 @@ def test_a_trace_reads_what_the_daemons_tell(fake: FakeEngine, make_context: Mak
         next(Tracer(make_context(), ["mongo"]).turns())
     with pytest.raises(UnknownStackError):
         next(Tracer(make_context(stack="other")).turns())
+
+
+def test_daemons_that_tell_nothing_are_told_of(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    up(make_context())
+    monkeypatch.setattr("hailbox.trace.follow.SILENT", 0.5)
+    with pytest.raises(NotWorkingError):
+        list(Tracer(make_context()).turns(20.0))
 
 
 @pytest.mark.parametrize("words", [["--follow-object", "images"], ["--slower", "soon"], ["--for", "0"]])

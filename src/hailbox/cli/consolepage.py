@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import webbrowser
 from typing import Annotated
 
@@ -32,7 +33,8 @@ def show(context_for: ContextFor, invocation: Invocation, no_browser: bool, list
         else:
             output.write(f"{url}\nThe console of stack {context.stack}, until Ctrl-C.")
         if not no_browser:
-            webbrowser.open(url)
+            # Some browsers are programs of the terminal, which end when their user wants it.
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     interruption.raise_instead()
     try:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState
 from hailbox.model import names
-from hailbox.model.errors import EngineFailedError, EngineUnreachableError, HailboxError
+from hailbox.model.errors import EngineFailedError, EngineUnreachableError, HailboxError, NotWorkingError
 from hailbox.observe import observe, present
 from hailbox.stack import selection
 from hailbox.trace.exchange import Exchange
@@ -28,6 +28,8 @@ LOOK: Final = 2.0
 _AGAIN: Final = 1.0
 """Seconds until a daemon that told nothing is asked again."""
 _TURN: Final = 0.1
+SILENT: Final = 10.0
+"""Seconds in which a first daemon has to tell of its requests."""
 
 RESOLVE: Final = """
 import json, socket, sys
@@ -63,9 +65,11 @@ class Tracer:
     ) -> Iterator[list[Exchange]]:
         """The requests that end from now on, for so many seconds, or until `stop`: several times a second those that
         are new, perhaps none. `begun` is called once a first daemon tells. Raises
-        UnknownStackError, StackDownError, UnknownServiceError, EngineUnreachableError."""
+        UnknownStackError, StackDownError, UnknownServiceError, EngineUnreachableError, and NotWorkingError
+        where no daemon tells anything."""
         selection.containers(present(self._context.engine, self._context.stack), self._words)
-        end = None if seconds is None else time.monotonic() + seconds
+        began = time.monotonic()
+        end = None if seconds is None else began + seconds
         looked = -LOOK
         told = False
         try:
@@ -77,6 +81,12 @@ class Tracer:
                 if not told and self._begun.is_set():
                     told = True
                     begun()
+                elif not told and time.monotonic() - began > SILENT:
+                    raise NotWorkingError(
+                        f"no daemon of stack {self._context.stack} tells of its requests",
+                        f"bring the stack up to date: hailbox --stack {self._context.stack} up; programs of your own "
+                        "in place of the daemons tell nothing",
+                    )
                 yield list(self._merger.ready(time.monotonic()))
         finally:
             self._ended.set()
