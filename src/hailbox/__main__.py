@@ -63,6 +63,10 @@ def _search_own_modules_only() -> None:
 def main() -> None:
     """Entry point of the program."""
     _search_own_modules_only()
+    if sys.argv[1:2] == ["__complete"]:
+        from hailbox.completion.complete import main as complete
+
+        sys.exit(complete(sys.argv[2:]))
     from hailbox.cli.app import main as run
 
     run()

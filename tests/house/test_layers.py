@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
             "hailbox.shell",
             "hailbox.bench",
             "hailbox.console",
+            "hailbox.completion",
             "hailbox.trace",
         ),
         *(
@@ -39,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
         ),
     },
     "hailbox.testing": {"hailbox.processes"},
+    "hailbox.completion": {"hailbox.model.names", "hailbox.resources"},
     "hailbox.commands": {
         *_LOOK,
         "haild.client",
