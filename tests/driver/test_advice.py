@@ -610,6 +610,20 @@ def command_failed(world: World) -> None:
     world.meets("command-failed", "exec", "cld-1", "false", hand=bool, says="printed", then=("exec", "cld-1", "true"))
 
 
+@case("seed-failed")
+def seed_failed(world: World) -> None:
+    seed = world.folder / "seed.sh"
+    seed.write_text("#!/bin/sh\necho no luck; exit 3\n")
+    seed.chmod(0o755)
+    hail(world, "seed: ./seed.sh\n")
+
+    def mend() -> None:
+        seed.write_text('#!/bin/sh\necho "$HAILBOX_STACK" >seeded\n')
+
+    world.meets("seed-failed", "up", hand=mend, says="mend the seed")
+    assert (world.folder / "seeded").read_text() == f"{STACK}\n"
+
+
 # the engine
 
 

@@ -58,6 +58,7 @@ def test_an_override_beside_it_wins(project: Path) -> None:
         "ports": "default",
         "images": "default",
         "without": "default",
+        "seed": "default",
         "credentials": "default",
         "images_from": "default",
         "services": "default",

@@ -67,6 +67,7 @@ def test_config_tells_what_is_in_force_and_from_where(make_context: MakeContext)
         "ports": ({}, "default"),
         "images": ({}, "default"),
         "without": (None, "default"),
+        "seed": (None, "default"),
         "credentials": (None, "default"),
         "images_from": (None, "default"),
         "services": ({}, "default"),

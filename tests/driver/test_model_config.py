@@ -79,7 +79,7 @@ def test_keys_without_a_value_choose_nothing() -> None:
         (
             "[]",
             "1:1: the document is a list",
-            "its keys may be: credentials, images, images_from, ports, profile, scale, services, stack, without",
+            "its keys may be: credentials, images, images_from, ports, profile, scale, seed, services, stack,",
         ),
         ("stack", "1:1: the document is 'stack'", "write a mapping"),
         ("5", "1:1: the document is 5", "write a mapping"),

@@ -41,6 +41,8 @@ def stack(result: StackResult) -> str:
     if rows:
         lines.append(table(("REPLICA", "STATE", "ADDRESS", ""), rows))
     lines += result.notes
+    if result.seeded:
+        lines.append(f"seeded: {result.seeded} files")
     if result.ended_faults:
         lines.append(f"ended faults: {', '.join(result.ended_faults)}")
     if result.healed:

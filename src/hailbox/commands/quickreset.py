@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hailbox.commands import seed
 from hailbox.commands.down import Removal
 from hailbox.commands.reset import ResetResult, reset
 from hailbox.commands.up import stack_result
@@ -62,7 +63,8 @@ class QuickReset:
             return replace(reset(context), reason=str(error))
         result = stack_result(found.planned, outcomes)
         removal = Removal(context.stack, False)
-        return ResetResult(removal, replace(result, timings=tuple(context.spans)), quick=True)
+        seeded = seed.plant(context)
+        return ResetResult(removal, replace(result, seeded=seeded, timings=tuple(context.spans)), quick=True)
 
     def _look(self) -> Situation:
         """Raises _NotPossibleError where a daemon might not be ours, or not be as it should."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from hailbox.commands import seed
 from hailbox.commands.down import Removal
 from hailbox.commands.result import StackResult
 from hailbox.commands.up import bring_up
@@ -60,6 +61,8 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
         if lostprocesses.end_suspected(context, observed):
             observed = observe(context.engine, context.stack)
         observed = _without_helpers(context, observed, partly=bool(wanted))
+        if not wanted:
+            seed.begin(context)
         for container in containers:
             context.tell(container.labels.get(names.REPLICA, container.name), Phase.REMOVED)
         with ThreadPoolExecutor(max_workers=1) as pool:
@@ -69,7 +72,7 @@ def reset(context: Context, wanted: Sequence[str] = (), *, dry_run: bool = False
             with context.span("discard"):
                 gone = discarding.result()
         result = bring_up(context, replicas, recreate(context, situation, gone))
-        return ResetResult(removal, replace(result, differences=differing))
+        return ResetResult(removal, replace(result, differences=differing, seeded=seed.plant_if_due(context)))
 
 
 def _without_helpers(context: Context, observed: Observed, *, partly: bool) -> Observed:

@@ -48,6 +48,8 @@ class StackResult:
     """Replicas whose data volume was gone, not removed by this command, and is new and empty."""
     lost_credentials: tuple[str, ...] = ()
     """Credentials that were found in no file and are new: what was stored with the old ones is out of reach."""
+    seeded: int = 0
+    """Files of the seed that were stored."""
     ended_faults: tuple[str, ...] = ()
     """Faults made on purpose that were in effect before."""
 

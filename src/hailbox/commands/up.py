@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
+from hailbox.commands import seed
 from hailbox.commands.result import ReplicaResult, StackResult, endpoints
 from hailbox.context import Context
 from hailbox.engine.port import Container, ContainerState
@@ -40,13 +41,15 @@ def up(context: Context) -> StackResult:
     if result := _as_it_is(context):
         return result
     with lock.exclusive(context):
-        return bring_up(context)
+        seed.begin_if_new(context)
+        result = bring_up(context)
+        return replace(result, seeded=seed.plant_if_due(context))
 
 
 def _as_it_is(context: Context) -> StackResult | None:
     """The result for a stack to which nothing has to be done, which takes no lock; None for any other."""
     situation = look(context)
-    if situation is None or situation.kept is None:
+    if situation is None or situation.kept is None or seed.is_due(context, situation.observed):
         return None
     with context.span("probe"):
         healer = Healer(context, situation.planned, situation.kept.credentials)

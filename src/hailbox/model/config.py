@@ -97,6 +97,11 @@ class Config:
         "takes part.",
         example="[iwhd]",
     )
+    seed: str | None = key(
+        "What a new stack begins with, and a reset one: a directory with tabled/BUCKET/KEY and iwhd/BUCKET/KEY, or "
+        "a program that gets the variables of `hailbox env`.",
+        example="./seed",
+    )
     credentials: Literal["random", "upstream"] | None = key(
         "How cld and chunkd know their users. random: by secrets. upstream: as the originals, whose secret is the "
         "user's name, for programs that were made for these; by default what the stack has, else random.",

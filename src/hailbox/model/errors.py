@@ -53,6 +53,7 @@ says what is wrong and one that says what to do next.
     │   │   ├── VolumeReadOnlyError        volume-read-only
     │   │   ├── DataInUseError             data-in-use
     │   │   └── UnresponsiveError          unresponsive
+    │   ├── SeedFailedError            seed-failed
     │   ├── DataDamagedError           data-damaged
     │   ├── OtherReleaseError          other-release
     │   ├── WrongOwnerError            wrong-owner
@@ -393,6 +394,12 @@ class UnresponsiveError(NotWorkingError):
     """A daemon runs and does not answer."""
 
     code = "unresponsive"
+
+
+class SeedFailedError(StackError):
+    """The stack works, and what it is to begin with could not be stored in it."""
+
+    code = "seed-failed"
 
 
 class DataDamagedError(StackError):

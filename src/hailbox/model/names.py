@@ -62,6 +62,9 @@ SEAL: Final = "snapshot-seal"
 """KIND of the empty volume whose presence says that a snapshot is whole, and whose labels describe it."""
 SNAPSHOT_NAME: Final = "org.hailbox.snapshot.name"
 
+SEEDING: Final = "seeding"
+"""KIND of the empty volume whose presence says that a stack is still to be seeded."""
+
 LOCK: Final = "org.hailbox.lock"
 """Of a container that never runs: the stack that a command works on. It is no part of that."""
 LOCK_IMAGE: Final = "lock"
@@ -116,6 +119,11 @@ def replica(service: str, number: int) -> str:
 def container(stack: str, replica_name: str) -> str:
     """Name of the container of a replica."""
     return f"{project(stack)}-{replica_name}"
+
+
+def seeding_volume(stack: str) -> str:
+    """The volume that says that a stack is still to be seeded."""
+    return f"{project(stack)}.seeding"
 
 
 def data_volume(stack: str, replica_name: str) -> str:

@@ -26,6 +26,7 @@ class Phase(StrEnum):
     RESTORING = "restoring"
     VERIFYING = "verifying"
     SAVING = "saving"
+    SEEDING = "seeding"
     STOPPING = "stopping"
     REMOVED = "removed"
     FAILED = "failed"

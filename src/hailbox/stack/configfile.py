@@ -23,6 +23,10 @@ LARGEST: Final = 1 << 20
 """Bytes that a configuration file may have."""
 
 
+SEEDED: Final = ("tabled", "iwhd")
+"""The services that a seed may have objects for."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """What was found. Directories in `config` are absolute, and `config` of a service is the text of its file."""
@@ -49,7 +53,7 @@ def load(directory: Path, file: Path | None = None) -> Loaded:
         document = documents.over(documents.parse(str(upper), _content(upper)), document)
     config = from_document(document)
     services = {name: _resolved(document, name, override) for name, override in config.services.items()}
-    return Loaded(replace(config, services=services), document)
+    return Loaded(replace(config, services=services, seed=_seed(document, config.seed)), document)
 
 
 def find(directory: Path) -> list[Path]:
@@ -140,6 +144,25 @@ def _resolved(document: Document, name: str, override: Override) -> Override:
             refuse("build", f"there is no {dockerfile}", "name a directory with a Dockerfile")
         changes["build"] = replace(build, context=str(path.resolve()))
     return replace(override, **changes)  # type: ignore[arg-type]
+
+
+def _seed(document: Document, seed: str | None) -> str | None:
+    """The absolute path of the seed. Raises ConfigurationError where it can be none."""
+    if seed is None:
+        return None
+    place = document.place(("seed",))
+    path = (Path(place.file if place else ".").absolute().parent / Path(seed).expanduser()).resolve()
+    if path.is_dir():
+        folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+        if unknown := [name for name in folders if name not in SEEDED]:
+            allowed = f"its folders may be: {', '.join(SEEDED)}"
+            document.refuse(("seed",), f"{path} has the folder {unknown[0]!r}", allowed)
+        if not folders:
+            document.refuse(("seed",), f"{path} has no folder", "make one in it: tabled/BUCKET or iwhd/BUCKET")
+    elif not os.access(path, os.X_OK) or not path.is_file():
+        why = "is no program: it may not be executed" if path.exists() else "is not there"
+        document.refuse(("seed",), f"{path} {why}", "name a directory, or a program that may be executed (chmod +x)")
+    return str(path)
 
 
 def origins(loaded: Loaded, given: Mapping[str, str]) -> dict[str, str]:
