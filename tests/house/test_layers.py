@@ -89,7 +89,7 @@ ALLOWED: dict[str, set[str]] = {
     "haild.wire": set(),
     "haild.client": {"haild.wire", "haild.backoff"},
     "haild.transfer": set(),
-    "haild.http": {"haild.transfer"},
+    "haild.http": {"haild.transfer", "haild.daemon.insight", "haild.wire.traceparent"},
     "haild.daemon": {"haild.transfer", "haild.backoff", "haild.wire"},
     "haild.cld": {*_SHARED},
     "haild.chunkd": {*_SHARED},

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from haild.daemon.insight import HERE
+from haild.http.insight import tell
 from haild.http.request import Request
 from haild.iwhd.http.reply import Reply
 from haild.iwhd.http.site import Site
@@ -54,28 +55,9 @@ def _note(request: Request, began: float) -> None:
     seconds = time.perf_counter() - began
     target = parse_target(request.target)
     operation = f"{request.method} {target.kind}" if target is not None else "unknown"
-    status = str(request.status or BROKEN_OFF)
-    received, sent = request.body.received, request.sent
-    HERE.count(operation, status, seconds, received, sent)
-    if not HERE.watching:
-        return
-    trace = traceparent.CURRENT.get()
-    HERE.tell(
-        {
-            "kind": "request",
-            "time": time.time() - seconds,
-            "seconds": seconds,
-            "peer": request.remote,
-            "method": request.method,
-            "target": request.target,
-            "operation": operation,
-            "bucket": target.bucket if target is not None else "",
-            "key": target.key if target is not None else "",
-            "status": status,
-            "received": received,
-            "sent": sent,
-            "trace": trace.trace if trace else "",
-            "span": trace.span if trace else "",
-            "parent": trace.parent if trace else "",
-        }
-    )
+    request.status = request.status or BROKEN_OFF
+    received = request.body.received
+    HERE.count(operation, request.status, seconds, received, request.sent)
+    if HERE.watching:
+        bucket, key = ("", "") if target is None else (target.bucket, target.key)
+        tell(request, seconds, operation, bucket=bucket, key=key, received=received)

@@ -8,9 +8,9 @@ from typing import Final
 
 from haild.client import chunk
 from haild.daemon.insight import HERE, key_text
+from haild.http.insight import tell
 from haild.http.request import Request
 from haild.tabled.operations import call as calls
-from haild.wire import traceparent
 from haild.wire.chunk.messages import Operation
 from haild.wire.traceparent import Trace
 
@@ -62,29 +62,9 @@ def note(request: Request, call: calls.Request | None, action: str, request_id: 
             _plain_names[method, action] = operation
     received = request.length or 0
     HERE.count(operation, request.status, seconds, received, request.sent)
-    if not HERE.watching:
-        return
-    trace = traceparent.CURRENT.get()
-    HERE.tell(
-        {
-            "kind": "request",
-            "time": time.time() - seconds,
-            "seconds": seconds,
-            "peer": request.remote,
-            "method": method,
-            "target": request.target,
-            "operation": operation,
-            "bucket": call.address.bucket if call is not None else "",
-            "key": call.address.key if call is not None else "",
-            "status": str(request.status),
-            "received": received,
-            "sent": request.sent,
-            "id": request_id,
-            "trace": trace.trace if trace else "",
-            "span": trace.span if trace else "",
-            "parent": trace.parent if trace else "",
-        }
-    )
+    if HERE.watching:
+        bucket, key = ("", "") if call is None else (call.address.bucket, call.address.key)
+        tell(request, seconds, operation, bucket=bucket, key=key, received=received, id=request_id)
 
 
 def _begun(operation: Operation, key: bytes, trace: Trace) -> None:
