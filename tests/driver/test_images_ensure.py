@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from hailbox.engine.port import Container, Engine, EngineVersion, Image
+from hailbox.engine.port import Container, Engine, EngineMode, EngineVersion, Image
 from hailbox.images import base, build, wheels
 from hailbox.images.progress import ImageProgress, Phase
 from hailbox.model import names
@@ -41,7 +41,10 @@ class ListingEngine:
             return None
         return Image(reference, (reference,), self.present[reference])
 
-    def images(self, labels: Mapping[str, str | None]) -> list[Image]:
+    def mode(self) -> EngineMode:
+        return EngineMode(storage="overlay2")
+
+    def images(self, labels: Mapping[str, str | None], *, hidden: bool = False) -> list[Image]:
         return [Image(tag, (tag,), own) for tag, own in self.present.items() if labels.keys() <= own.keys()]
 
     def pull_image(self, reference: str) -> None:

@@ -47,7 +47,11 @@ def test_verbs_on_the_newest_engine(newest: NestedNewest, tmp_path: Path) -> Non
         assert verbs.engine.startswith("Docker 28.")
         assert "containerd's" in verbs.engine
         assert stack.labelled() == []
+        for image in stack.client.images.list(filters={"label": "org.hailbox.image=cld"}):
+            stack.client.images.remove(image.id, force=True)
+        stack.run("build")  # which leaves nameless images behind, where the others were loaded
+        assert stack.client.images.list(filters={"label": "org.hailbox.image=cld", "dangling": True}, all=True)
         gone = stack.run("destroy", "--images").data
         assert len(gone["images"]) >= 5
-        assert stack.client.images.list(filters={"label": "org.hailbox.image"}) == []
+        assert stack.client.images.list(filters={"label": "org.hailbox.image"}, all=True) == []
         stack.client.close()

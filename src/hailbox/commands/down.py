@@ -104,7 +104,7 @@ def stop_cleanly(context: Context, container: Container) -> bool:
 def _unused_images(engine: Engine, observed: Observed) -> list[str]:
     """The images that hailbox made, without those that other containers were made from and what those were built on:
     their names, then the ids of those that have none."""
-    made = [image for image in engine.images({names.IMAGE: None}) if image.labels[names.IMAGE] != names.LOCK_IMAGE]
+    made = [image for image in ours.labelled(engine) if image.labels[names.IMAGE] != names.LOCK_IMAGE]
     own = {container.id for container in observed.containers}
     used = {container.image_id for container in engine.containers({}) if container.id not in own}
     shared = {"base", "runtime"} if any(image.id in used for image in made) else set()
@@ -152,6 +152,9 @@ def destroy(context: Context, *, dry_run: bool = False, images: bool = False) ->
             discard(engine, volumes, observed.containers)
             each(engine.remove_network, [network.id for network in observed.networks])
             _remove_images(engine, made)
+            if made:
+                # containerd's store keeps an image without its name as long as others are built on it.
+                _remove_images(engine, _unused_images(engine, observed))
     for reference in lock_images if not dry_run else ():
         with contextlib.suppress(EngineFailedError):  # another command has made its lock from it meanwhile
             engine.remove_image(reference)

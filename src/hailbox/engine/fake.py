@@ -205,7 +205,7 @@ class FakeEngine:
         return NetworkAddresses("192.0.2.1", addresses)
 
     @_request
-    def images(self, labels: Mapping[str, str | None]) -> list[Image]:
+    def images(self, labels: Mapping[str, str | None], *, hidden: bool = False) -> list[Image]:
         return [image for image in self.all_images.values() if _has(image.labels, labels)]
 
     @_request

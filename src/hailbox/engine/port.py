@@ -281,8 +281,8 @@ class Engine(Markers, Protocol):
     def network_addresses(self, name: str) -> NetworkAddresses | None:
         """The addresses in a network; None if there is none of that name."""
 
-    def images(self, labels: Mapping[str, str | None]) -> list[Image]:
-        """All images with these labels."""
+    def images(self, labels: Mapping[str, str | None], *, hidden: bool = False) -> list[Image]:
+        """All images with these labels; those of single steps of a build only where `hidden`."""
 
     def image(self, reference: str) -> Image | None:
         """The image of that reference; None if the engine says that there is none."""

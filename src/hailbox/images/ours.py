@@ -21,6 +21,15 @@ _LABELLED: Final = re.compile(rf"\bLABEL {re.escape(names.PREFIX)}")
 """The last step of each image that the engine builds for us: it sets the labels, one by one."""
 
 
+def labelled(engine: Engine) -> list[Image]:
+    """All images with our label, whoever made them.
+
+    containerd's store keeps the images of single steps of a build, and hides them; Docker's own removes them with the
+    last image that is built on them.
+    """
+    return engine.images({names.IMAGE: None}, hidden=engine.mode().storage.startswith("containerd"))
+
+
 def tags(image: Image) -> list[str]:
     """The names of an image that hailbox gave; Podman shows each with a registry."""
     ours = re.compile(rf"(localhost/|docker\.io/)?hailbox/{re.escape(image.labels.get(names.IMAGE, ''))}{_TAG}")

@@ -43,7 +43,7 @@ def superseded(
 
 def prune(engine: Engine, kept: Collection[str]) -> None:
     """Remove what is superseded. What the engine does not give up, such as a layer of another image, stays."""
-    images = engine.images({names.IMAGE: None})
+    images = ours.labelled(engine)
     nameless = {image.id for image in ours.without_name(engine, images)}
     for reference in superseded(images, engine.containers({}), kept, nameless):
         with contextlib.suppress(EngineFailedError):

@@ -25,9 +25,9 @@ _KEPT_BUILD_LINES: Final = 12
 class ImageRequests(Requests):
     """Looking at images, building, pulling and pushing them."""
 
-    def images(self, labels: Mapping[str, str | None]) -> list[Image]:
+    def images(self, labels: Mapping[str, str | None], *, hidden: bool = False) -> list[Image]:
         with self._asking() as client:
-            entries = client.images(filters=objects.having(labels))
+            entries = client.images(all=hidden, filters=objects.having(labels))
         with self._reading():
             return [objects.image(entry) for entry in entries]
 
