@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from haild.http.parser import Refusal
 from haild.http.request import BadBodyError, ClientGoneError, Request
 from haild.http.server import HttpServer, Limits, simple_refusal
 
@@ -214,6 +216,28 @@ async def test_a_client_that_still_sends_reads_why_it_is_refused() -> None:
         writer.close()
         while server.connections:  # noqa: ASYNC110 - the event loop tells each connection of its end
             await asyncio.sleep(0)
+
+
+async def test_a_client_that_has_gone_when_it_is_refused_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    refused = asyncio.Event()
+
+    def refuse(refusal: Refusal, client: str) -> tuple[int, dict[str, str], bytes]:
+        refused.set()
+        return simple_refusal(refusal, client)
+
+    server = HttpServer(echo, refuse)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    try:
+        async with asyncio.timeout(SECONDS):
+            client = socket.create_connection(listener.sockets[0].getsockname())
+            client.sendall(b"rubbish\r\n\r\n")
+            client.close()  # its kernel answers the refusal by a reset
+            await refused.wait()
+            while server.connections:  # noqa: ASYNC110 - the event loop tells each connection of its end
+                await asyncio.sleep(0)
+    finally:
+        listener.close()
+    assert caplog.text == ""
 
 
 async def test_a_refused_client_does_not_keep_its_connection() -> None:

@@ -353,8 +353,12 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._lingering = True
         self._waiting.clear()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        try:
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+        except OSError:  # the client has reset the connection
+            self.abort()
+            return
         self._pause_or_resume()
         self._expect_within(self._server.limits.linger)
 
