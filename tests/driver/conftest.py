@@ -1,5 +1,8 @@
 """A driver without an engine: the in-memory engine, and probes that believe what it says."""
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 
 from hailbox.context import Context
@@ -10,6 +13,14 @@ from hailbox.model import names
 from hailbox.model.config import Config
 from hailbox.stack import definitions
 from support.fakestack import EngineProbes, MakeContext, Removals
+
+
+@pytest.fixture(autouse=True)
+def signals_stay() -> Iterator[None]:
+    """Give SIGINT back what it did: programs that later tests start inherit it where it is ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,7 @@ def test_run_removes_the_stack_that_it_made_and_no_other(
     command = ["sh", "-c", f"echo $HAILBOX_STACK $IWHD_URL > {said}; exit 3"]
     ended = run_with_stack(make_context(profile="fs"), command)
     assert (ended.status, ended.destroyed) == (3, True)
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     assert said.read_text().startswith("test http://127.0.0.1:")
     assert not fake.all_containers
     assert not fake.all_volumes

@@ -40,8 +40,9 @@ def run(context: Context, command: Sequence[str], *, keep: bool = False, output_
     finally:
         remove = not (there or keep)
         if remove:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
             destroy(context)
+            signal.signal(signal.SIGINT, before)
     return RunResult(status, remove)
 
 
