@@ -44,6 +44,27 @@ SAID = [
     ),
     ("no matching manifest for linux/arm64/v8 in the manifest list entries", ("wrong-platform", 4)),
     ("write /var/lib/docker/x: no space left on device", ("disk-full", 3)),
+    (
+        "driver failed programming external connectivity on endpoint hailbox-hail-cld-1: (iptables failed: iptables "
+        "--wait -t nat -A DOCKER -p tcp -d 127.0.0.1 --dport 8081: iptables: No chain/target/match by that name.",
+        ("network-blocked", 5),
+    ),
+    (
+        "Failed to Setup IP tables: Unable to enable SKIP DNAT rule:  (iptables failed: iptables -t nat -I DOCKER",
+        ("network-blocked", 5),
+    ),
+    ("Error response from daemon: Minimum memory limit allowed is 6MB", ("limit-too-small", 5)),
+    (
+        "failed to create shim: OCI runtime create failed: runc create failed: unable to start container process: "
+        "fork/exec /proc/self/exe: resource temporarily unavailable: unknown",
+        ("limit-too-small", 5),
+    ),
+    (
+        "OCI runtime create failed: container_linux.go:380: starting container process caused: process_linux.go:545: "
+        "container init was OOM-killed (memory limit too low?): unknown",
+        ("limit-too-small", 5),
+    ),
+    ("cannot share the host PID namespace when user namespaces are enabled", ("helper-failed", 6)),
 ]
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from hailbox.model import diskspace
 from hailbox.model.errors import (
     HailboxError,
+    HelperFailedError,
     LimitTooSmallError,
     NameTakenError,
     NetworkBlockedError,
@@ -55,6 +56,11 @@ _LIMIT: Final = re.compile(
     r"|unable to set memory limit|possibly OOM-killed|OOM-killed|failed to create new OS thread)",
     re.IGNORECASE,
 )
+_NO_HOST_PROCESSES: Final = re.compile(
+    # moby daemon/daemon_unix.go, with userns-remap.
+    r"cannot share the host'?s? \w* ?namespace when user namespaces are enabled",
+    re.IGNORECASE,
+)
 
 
 def known(said: str) -> HailboxError | None:
@@ -94,6 +100,12 @@ def known(said: str) -> HailboxError | None:
             "raise services.SERVICE.limits in hailbox.yaml, or take it out (hailbox config shows what is set), then "
             "run the command again",
         )
+    if _NO_HOST_PROCESSES.search(line):
+        return HelperFailedError(
+            f"the engine lets no helper see its machine's processes, as it gives containers user namespaces: {line}",
+            "use faults that need none of them (isolate, partition, slow, corrupt), or an engine without "
+            "userns-remap in its daemon.json",
+        )
     return WrongPlatformError(
         f"an image is for another platform than the engine's: {line}",
         "name an image for the engine's platform in hailbox.yaml, or build it there (docker version shows OS/Arch)",
@@ -101,5 +113,5 @@ def known(said: str) -> HailboxError | None:
 
 
 def _any(line: str) -> bool:
-    patterns = (_NO_POOL, _NETWORK_TWICE, _NAME_TAKEN, _NO_RULES, _LIMIT, _PLATFORM)
+    patterns = (_NO_POOL, _NETWORK_TWICE, _NAME_TAKEN, _NO_RULES, _LIMIT, _NO_HOST_PROCESSES, _PLATFORM)
     return diskspace.is_full(line) or any(pattern.search(line) for pattern in patterns)
