@@ -113,7 +113,7 @@ class Server:
         text = (_STATIC / request.match_info["name"]).read_text(encoding="utf-8")
         return web.Response(text=text, content_type=kind, charset="utf-8")
 
-    # Pages and their parts
+    # Pages and their parts.
 
     def _page(self, page: Page) -> _Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
@@ -275,7 +275,7 @@ class Server:
                 return web.Response(status=status, text=f"{error}\n")
         return stream
 
-    # Forms
+    # Forms.
 
     async def _do(self, request: web.Request) -> web.StreamResponse:
         form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}

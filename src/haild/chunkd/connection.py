@@ -176,7 +176,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # Requests
+    # Requests.
 
     def _advance(self) -> None:
         """Handle what has been received, as far as possible now."""

@@ -130,7 +130,7 @@ class Session:
             logger.error("%s failed: %s", Operation(request.operation).name, error)
             return self._refuse(request, ResponseCode.INTERNAL_ERROR)
 
-    # Answers
+    # Answers.
 
     def _succeed(self, request: Request) -> Work | None:
         """Success without anything in it; data_len is the request's (section 3)."""
@@ -178,7 +178,7 @@ class Session:
     async def _raise(self, error: Exception) -> None:
         raise error
 
-    # Login
+    # Login.
 
     def _before_login(self, request: Request, first: bool) -> Work | None:
         if request.operation == Operation.LOGIN:
@@ -210,7 +210,7 @@ class Session:
     def _start_tls_late(self, _request: Request) -> None:
         self._connection.close()
 
-    # Tables
+    # Tables.
 
     def _required_table(self) -> int:
         if self._table is None:
@@ -237,7 +237,7 @@ class Session:
         self._table = table
         self._succeed(request)
 
-    # Reading
+    # Reading.
 
     def _get_meta(self, request: Request) -> None:
         stored = self._store.owned(self._required_table(), request.key, self._user)
@@ -334,7 +334,7 @@ class Session:
             for offset in range(0, listing.size, WINDOW):
                 await self._connection.send_file(file, offset, min(WINDOW, listing.size - offset))
 
-    # Writing
+    # Writing.
 
     def _put(self, request: Request) -> Work | None:
         if request.data_length > MAXIMUM_LENGTH:
@@ -404,7 +404,7 @@ class Session:
             self._store.release(table, request.key)
         self._succeed(request)
 
-    # The rest
+    # The rest.
 
     def _nop(self, request: Request) -> Work | None:
         return self._succeed(request)

@@ -101,7 +101,7 @@ class Store:
         loop = asyncio.get_running_loop()
         return await settled(loop.run_in_executor(self._executor, function, *arguments))
 
-    # Tables
+    # Tables.
 
     def find_table(self, name: bytes) -> int | None:
         """The number of the table called `name`, None if there is none."""
@@ -119,7 +119,7 @@ class Store:
 
         return await self.catalog.write(write)
 
-    # Reading
+    # Reading.
 
     def find(self, table: int, key: bytes) -> StoredObject | None:
         """The object under `key`, None if there is none."""
@@ -160,7 +160,7 @@ class Store:
         except FileNotFoundError as error:
             raise DamagedError(stored) from error
 
-    # Writing
+    # Writing.
 
     def reserve(self, table: int, key: bytes) -> None:
         """Keep `key` for a PUT or CP under way, until `release`. Raises RefusedError if it is taken."""

@@ -53,7 +53,7 @@ class Challenger:
         self._queue: deque[_Deferred] = deque()
         registry.on_end.append(self._ended)
 
-    # Locks that are wanted
+    # Locks that are wanted.
 
     def wanted(self, call: Request) -> None:
         """A LOCK was queued: challenge those in its way until it is granted."""
@@ -101,7 +101,7 @@ class Challenger:
         elif session.sid in self._by_holder or self._operations.awaited(session):
             self._challenge(session)
 
-    # Lifelines
+    # Lifelines.
 
     def new_lifeline(self, session: Session, body: bytes) -> None:
         """The client tells its lifeline; it counts once it has answered from the address of the connection."""
@@ -133,7 +133,7 @@ class Challenger:
         """Whether the session has told that address as its lifeline, on the connection that proves the host."""
         return bool(session.lifeline) and address[:2] == self._lifeline_of(session)[:2]
 
-    # Parts
+    # Parts.
 
     def _lifeline_of(self, session: Session) -> Datagrams:
         return Datagrams(session.address[1], session.lifeline)

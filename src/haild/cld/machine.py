@@ -128,7 +128,7 @@ class Machine:
             else:
                 self.changes.delete(Table.LOCKS, (lock.number,))
 
-    # Packets
+    # Packets.
 
     def receive(self, data: bytes, peer: Peer, now: float) -> None:
         """Take one packet from the network (8.5)."""
@@ -271,7 +271,7 @@ class Machine:
             self.registry.save(session)
         self.registry.pump(session)
 
-    # Sessions
+    # Sessions.
 
     def _new_session(self, packet: wire.Packet, peer: Peer, key: wire.Key) -> None:
         registry = self.registry
@@ -324,7 +324,7 @@ class Machine:
         body = cld.Generic(ErrorCode.OK, packet.xid).encode() + cld_extension.Resumed(owned).encode()
         registry.send(session, Op.RESUME, body)
 
-    # Messages
+    # Messages.
 
     def _message(self, session: Session, message: wire.Message) -> None:
         xid, op, body = message
@@ -381,7 +381,7 @@ class Machine:
             call.session.remember(call.xid, response.op, response.body)
             self.registry.save(call.session)
 
-    # What the network tells
+    # What the network tells.
 
     def stream_closed(self, stream: Stream, now: float) -> None:
         """A TCP connection came to its end by its client's doing: proof of death of its sessions."""
@@ -422,7 +422,7 @@ class Machine:
             return session.proven
         return self.challenger.announced(session, address)
 
-    # Time
+    # Time.
 
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
@@ -460,7 +460,7 @@ class Machine:
         if session.sid in self.registry.sessions:
             self.registry.schedule(session)
 
-    # Storing
+    # Storing.
 
     def stored(self, batch: Changes) -> None:
         """Changes that were taken have been stored."""

@@ -91,7 +91,7 @@ class Operations:
         self._on_inode.setdefault(handle.inum, {})[handle.sid, handle.number] = handle
         self._handles += 1
 
-    # Requests
+    # Requests.
 
     def _nop(self, call: Request) -> Response:
         return _ok(call)
@@ -204,7 +204,7 @@ class Operations:
         self._grant(handle.inum)
         return _ok(call)
 
-    # Sessions that end, locks that are wanted
+    # Sessions that end, locks that are wanted.
 
     def release(self, session: Session) -> None:
         """Take away all handles and locks of a session and grant those who waited for them."""
@@ -246,7 +246,7 @@ class Operations:
         """Whether a handle holds a lock."""
         return any(lock.held for lock in self.locks.of(handle.inum, (handle.sid, handle.number)))
 
-    # Emptying
+    # Emptying.
 
     def locking_below(self, places: Sequence[bytes]) -> dict[bytes, set[int]]:
         """By id, the sessions that have or want a lock of a file below one of the directories `places`, and which."""
@@ -270,7 +270,7 @@ class Operations:
             if path not in paths:
                 self._remove_inode(*self.tree.remove(path))
 
-    # Parts
+    # Parts.
 
     def _handle(self, session: Session, number: int) -> Handle:
         handle = session.handles.get(number)

@@ -53,7 +53,7 @@ class Registry:
         self._queued = 0
         self._partial = 0
 
-    # Keys
+    # Keys.
 
     def key(self, user: bytes) -> wire.Key | None:
         """The key of a user; None for a user that has none."""
@@ -74,7 +74,7 @@ class Registry:
         """Whether it is the driver's session: only a server with secrets can tell."""
         return session.user == emptying.CLD_USER and self._secrets is not None and session.user in self._secrets
 
-    # Sending
+    # Sending.
 
     def random_id(self) -> int:
         """64 random bits, for message and sequence ids."""
@@ -169,14 +169,14 @@ class Registry:
         while self._doomed:
             self.end(self._doomed.pop(), "does not take what is sent to it")
 
-    # Storing
+    # Storing.
 
     def save(self, session: Session) -> None:
         """Note that the session has to be stored."""
         if not session.ended:
             self._changes.put(Table.SESSIONS, (session.sid,), session.row())
 
-    # Beginning and end
+    # Beginning and end.
 
     def add(self, session: Session) -> None:
         """Enter a session."""
@@ -213,7 +213,7 @@ class Registry:
         self._count(session)
         self.disassemble(session)
 
-    # Timers
+    # Timers.
 
     def schedule(self, session: Session) -> None:
         """See to it that `due` returns the session when its next timer fires."""

@@ -105,7 +105,7 @@ class Server:
             f"{len(self.service.tree)} files and directories, {locks} locks held"
         )
 
-    # From the network
+    # From the network.
 
     def opened(self, connection: tcp.Connection) -> None:
         """A connection came."""
@@ -166,7 +166,7 @@ class Server:
         self.service.port_closed(data[_SID], peer, time.monotonic())
         self.flush()
 
-    # To the network
+    # To the network.
 
     def flush(self) -> None:
         """Send what has gathered; if there is something to store, after everything that can be read now was read."""

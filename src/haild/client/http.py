@@ -214,7 +214,7 @@ class ServiceClient(abc.ABC):
         """Close all connections."""
         await self._session.close()
 
-    # What a service is asked to say
+    # What a service is asked to say.
 
     @abc.abstractmethod
     def path(self, bucket: str, key: str = "") -> str:
@@ -234,7 +234,7 @@ class ServiceClient(abc.ABC):
         """What to raise for a response of another status, whose body is `text`."""
         return RefusedError(response.status, message=response.reason or "")
 
-    # Requests
+    # Requests.
 
     @contextlib.asynccontextmanager
     async def _exchange(

@@ -105,7 +105,7 @@ class Insight:
         for waiter in list(self._waiters):
             waiter.set()
 
-    # Readers
+    # Readers.
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one reader."""

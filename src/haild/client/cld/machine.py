@@ -136,7 +136,7 @@ class Machine:
         self._renewals: set[int] = set()
         self._last_sent = 0.0
 
-    # What the caller asks for
+    # What the caller asks for.
 
     def start(self, now: float) -> None:
         """Ask for the session. Answered like a request, with the message id that is returned by `special_xid`."""
@@ -190,7 +190,7 @@ class Machine:
         """Give the session up."""
         self._lose(ErrorCode.TIMEOUT, reason)
 
-    # Time
+    # Time.
 
     def deadline(self) -> float | None:
         """When `tick` is to be called at the latest; None once the session is lost."""
@@ -249,7 +249,7 @@ class Machine:
             return _REPEAT_REFERENCE
         return _SILENCE * self.lease if self._reliable else min(_REPEAT, _SILENCE * self.lease)
 
-    # Sending
+    # Sending.
 
     def _packets(self, message: wire.Message) -> list[bytes]:
         packets = wire.fragments(self.sid, self._user, message, self._sequence)
@@ -306,7 +306,7 @@ class Machine:
         packet = wire.Packet(self.sid, self._user, wire.Order.ONLY, 0, Op.ACK, b"", sequence)
         return wire.seal(packet, self._key)
 
-    # Receiving
+    # Receiving.
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one packet as it came. What is not a packet of this session is ignored."""

@@ -188,7 +188,7 @@ class Session:
             raise
         return session
 
-    # State
+    # State.
 
     @property
     def valid(self) -> bool:
@@ -205,7 +205,7 @@ class Session:
         """Seconds after the last contact until the server ends the session."""
         return self._machine.lease
 
-    # Operations
+    # Operations.
 
     async def open(self, path: str, mode: OpenMode, events: EventMask = EventMask(0)) -> int:  # noqa: B008
         """Open (or, by the mode, create) a file or directory. Returns a handle."""
@@ -352,7 +352,7 @@ class Session:
                 raise
         return await self.open(path, OpenMode.READ | OpenMode.DIRECTORY, events)
 
-    # Between the caller and the machine
+    # Between the caller and the machine.
 
     def raise_if_lost(self) -> None:
         """Raise SessionLostError if the session is lost."""

@@ -126,7 +126,7 @@ class Master:
         )
         return present
 
-    # Fetching
+    # Fetching.
 
     @contextlib.asynccontextmanager
     async def pulled(self, bucket: str, key: str, headers: Mapping[str, str]) -> AsyncIterator[Pulled]:

@@ -139,7 +139,7 @@ class Objects:
             async with self._locks.held(bucket, key):
                 await self._settle(bucket, key)
 
-    # Putting
+    # Putting.
 
     def _date(self) -> float:
         """The time, in epoch seconds, and never the same twice: the etag is made of it."""
@@ -247,7 +247,7 @@ class Objects:
 
         await self._database.write(change)
 
-    # Getting
+    # Getting.
 
     @property
     def primary(self) -> Provider:
@@ -282,7 +282,7 @@ class Objects:
         """Whether no body of the object was published, or is being published, since `mark`."""
         return not self._locks.is_held(bucket, key) and self._changes.mark(bucket, key) == mark
 
-    # Deleting
+    # Deleting.
 
     async def delete(self, bucket: str, key: str) -> None:
         """Delete body and record. Raises MissingError if there is neither, ProviderError, DatabaseError."""

@@ -97,7 +97,7 @@ class SqliteMetadata(Annexe):
         await asyncio.to_thread(self._writer.close)
         self._reader.close()
 
-    # users and buckets
+    # Users and buckets.
 
     async def password(self, user: str) -> str | None:
         """The user's password."""
@@ -207,7 +207,7 @@ class SqliteMetadata(Annexe):
         rows = self._read("SELECT bucket, text FROM settings WHERE name = ?", (name,))
         return [(str(bucket), str(text)) for bucket, text in rows]
 
-    # objects
+    # Objects.
 
     async def new_body(self) -> int:
         """An id that no body ever had."""
@@ -305,7 +305,7 @@ class SqliteMetadata(Annexe):
                 logger.error("%s", error)
         return found
 
-    # uploads
+    # Uploads.
 
     async def create_upload(self, upload: Upload) -> None:
         """Raises BucketMissingError."""
@@ -401,7 +401,7 @@ class SqliteMetadata(Annexe):
         )
         return [upload for (upload,) in self._read(statement, (before, before))]
 
-    # bodies
+    # Bodies.
 
     async def body(self, body: int) -> StoredBody | None:
         """Size and places of a body."""

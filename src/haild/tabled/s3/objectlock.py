@@ -96,7 +96,7 @@ def with_default(lock: Lock, default: Mapping[str, str], now: float) -> dict[str
     return {**lock, "mode": default["mode"], "until": s3xml.timestamp(until)}
 
 
-# what requests say
+# What requests say.
 
 
 def from_headers(headers: Mapping[str, str], *, enabled: bool, now: float) -> dict[str, str]:
@@ -154,7 +154,7 @@ def read_legal_hold(root: s3xml.Element) -> str:
     return status
 
 
-# what is forbidden
+# What is forbidden.
 
 
 def check_change(lock: Lock, retention: Mapping[str, str], now: float, *, bypass: bool) -> None:
@@ -178,7 +178,7 @@ def _protected() -> S3Error:
     return S3Error("AccessDenied", "Access Denied because object protected by object lock.")
 
 
-# what answers say
+# What answers say.
 
 
 def answer_headers(lock: Lock) -> dict[str, str]:
