@@ -14,13 +14,14 @@ import pytest
 
 from haild.daemon import insight
 from haild.daemon.insight import HERE
+from haild.daemon.reader import VARIABLE
 
 
 @pytest.fixture
 async def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
     """The socket of this process."""
     found = tmp_path / "socket"
-    monkeypatch.setenv(insight.VARIABLE, str(found))
+    monkeypatch.setenv(VARIABLE, str(found))
     monkeypatch.setattr(insight, "KEPT_FOR", 0.2)
     async with insight.listening("test"):
         yield found
@@ -77,7 +78,7 @@ async def test_the_program_prints_what_it_is_asked_for(path: Path, monkeypatch: 
 
     async def run(*words: str) -> tuple[int | None, bytes]:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "haild.daemon.insight", *words, stdout=asyncio.subprocess.PIPE
+            sys.executable, "-m", "haild.daemon.reader", *words, stdout=asyncio.subprocess.PIPE
         )
         output, _ = await process.communicate()
         return process.returncode, output
@@ -89,11 +90,11 @@ async def test_the_program_prints_what_it_is_asked_for(path: Path, monkeypatch: 
     status, text = await run("events", "--seconds", "0.1")
     assert status == 0
     assert json.loads(text.splitlines()[0])["kind"] == "begin"
-    monkeypatch.setenv(insight.VARIABLE, str(path) + "-none")
+    monkeypatch.setenv(VARIABLE, str(path) + "-none")
     assert (await run("state"))[0] == 1
 
 
 async def test_a_socket_that_cannot_be_had_is_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(insight.VARIABLE, str(tmp_path / "none" / "socket"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "none" / "socket"))
     async with insight.listening("test"):
         assert not HERE.watching

@@ -75,7 +75,7 @@ def read(context: Context, cld: str, replicas: Sequence[str]) -> LockService:
     """What the replica `cld` holds. Raises NotWorkingError where its image is not ours, and what `exec` raises."""
     said = execute(context, cld, ["python3", "-m", "haild.cld", "admin", "--json"])
     named = execute(context, cld, ["python3", "-c", RESOLVE, *replicas])
-    state = execute(context, cld, ["python3", "-m", "haild.daemon.insight", "state"])
+    state = execute(context, cld, ["python3", "-m", "haild.daemon.reader", "state"])
     try:
         content = json.loads(said.output)
         addresses = json.loads(named.output) if named.status == 0 else {}

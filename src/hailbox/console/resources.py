@@ -25,7 +25,7 @@ EVERY: Final = 5.0
 """Seconds between two samples."""
 KEPT: Final = 600.0
 """Seconds for which they are kept."""
-COUNTED: Final = 10.0
+COUNTED: Final = 15.0
 """Seconds between two counts of requests, each of which runs a program in every container."""
 MEASURED: Final = 30.0
 """Seconds between two measurements of the data, which walk through all files."""

@@ -11,7 +11,7 @@ from hailbox.model import names
 from hailbox.model.errors import HailboxError
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_WORDS: Final = ("python3", "-m", "haild.daemon.insight", "metrics")
+_WORDS: Final = ("python3", "-m", "haild.daemon.reader", "metrics")
 
 
 def read(context: Context, container: Container) -> str | None:

@@ -131,7 +131,7 @@ class Tracer:
         after = -1
         try:
             while not self._ended.is_set():
-                words = ["python3", "-m", "haild.daemon.insight", "events", "--after", str(after)]
+                words = ["python3", "-m", "haild.daemon.reader", "events", "--after", str(after)]
                 told = False
                 for line in self._context.engine.stream(container.id, [*words, "--seconds", str(READ)]):
                     event = _event(line)

@@ -2,19 +2,11 @@
 
 Counting takes a third of a microsecond for each request. Events are made only while a reader is there, or was there
 KEPT_FOR seconds ago. Readers come by a Unix socket whose path is in the variable HAILD_INSIGHT, and which only the
-daemon's own user may open; without the variable there is none. In a container:
-
-    python3 -m haild.daemon.insight events [--after N] [--seconds S]     a JSON object on a line for each event
-    python3 -m haild.daemon.insight metrics                              Prometheus' text format
-    python3 -m haild.daemon.insight state                                what else the daemon tells, as JSON
-
-A reader of events ends by itself after S seconds, because the engine does not end a command when the reader of its
-output is gone; the next one goes on after the event N of the last.
+daemon's own user may open; without the variable there is none. `haild.daemon.reader` is such a reader.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import bisect
 import contextlib
@@ -22,7 +14,6 @@ import json
 import logging
 import os
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -30,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-VARIABLE: Final = "HAILD_INSIGHT"
+from haild.daemon.reader import VARIABLE
+
 KEPT_FOR: Final = 5.0
 KEPT: Final = 5000
 """Events kept for the next reader, and for a slow one."""
@@ -200,36 +192,3 @@ async def _open(path: Path) -> asyncio.Server:
     except OSError:
         listener.close()
         raise
-
-
-def main(arguments: list[str]) -> int:
-    """Print what was asked for; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="insight", description="Read what the daemon of this container does.")
-    parser.add_argument("what", choices=["events", "metrics", "state"])
-    parser.add_argument("--after", type=int, default=-1, metavar="N", help="go on after the event of this number")
-    parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="how long to read events")
-    options = parser.parse_args(arguments)
-    path = os.environ.get(VARIABLE, "")
-    with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            connection.connect(path)
-        except OSError as error:
-            sys.stderr.write(f"insight: {path or VARIABLE}: {error.strerror or error}\n")
-            return 1
-        connection.sendall(f"{options.what} {options.after}\n".encode())
-        end = time.monotonic() + (options.seconds if options.what == "events" else 30.0)
-        while (left := end - time.monotonic()) > 0:
-            connection.settimeout(left)
-            try:
-                block = connection.recv(1 << 16)
-                if not block:
-                    break
-                sys.stdout.buffer.write(block)
-                sys.stdout.buffer.flush()
-            except (TimeoutError, BrokenPipeError):
-                break
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
