@@ -89,6 +89,15 @@ def test_a_remedy_names_what_is_in_the_way() -> None:
     assert twice.remedy.endswith("docker network ls --filter name=hailbox-hail")
 
 
+def test_a_volume_without_its_directory_is_gone() -> None:
+    where = "/var/lib/docker/volumes/hailbox-a-b-iwhd-1/_data"
+    for said in (f"open {where}: no such file or directory", f"readdirent {where}: not a directory"):
+        found = refusals.known(f"Error response from daemon: {said}")
+        assert found is not None
+        assert (found.code, found.exit_status) == ("volume-gone", 5)
+        assert found.remedy.endswith("hailbox --stack a-b reset iwhd-1")
+
+
 @pytest.mark.parametrize(
     "said", ["", "Container hailbox-x-cld-1  Creating", "unknown driver", "port is already allocated"]
 )

@@ -18,6 +18,7 @@ from hailbox.model.errors import (
     NetworkBlockedError,
     NetworkTwiceError,
     NoAddressPoolError,
+    VolumeGoneError,
     WrongPlatformError,
 )
 
@@ -60,6 +61,11 @@ _NO_HOST_PROCESSES: Final = re.compile(
     # moby daemon/daemon_unix.go, with userns-remap.
     r"cannot share the host'?s? \w* ?namespace when user namespaces are enabled",
     re.IGNORECASE,
+)
+_VOLUME_BROKEN: Final = re.compile(
+    # moby volume/local and its copying into a fresh volume, with the system's own words at the end.
+    r"/hailbox-(?P<stack>[a-z0-9-]+)-(?P<replica>(cld|chunkd|tabled|iwhd)-\d+)/_data: "
+    r"(no such file or directory|not a directory)",
 )
 
 
@@ -106,6 +112,13 @@ def known(said: str) -> HailboxError | None:
             "use faults that need none of them (isolate, partition, slow, corrupt), or an engine without "
             "userns-remap in its daemon.json",
         )
+    if found := _VOLUME_BROKEN.search(line):
+        return VolumeGoneError(
+            f"the data of {found['replica']} is gone: the engine lists its volume, and the directory of it is not "
+            f"there any more: {line}",
+            "put the directory back, and run the command again; if you have no copy, go on with an empty volume: "
+            f"hailbox --stack {found['stack']} reset {found['replica']}",
+        )
     return WrongPlatformError(
         f"an image is for another platform than the engine's: {line}",
         "name an image for the engine's platform in hailbox.yaml, or build it there (docker version shows OS/Arch)",
@@ -113,5 +126,14 @@ def known(said: str) -> HailboxError | None:
 
 
 def _any(line: str) -> bool:
-    patterns = (_NO_POOL, _NETWORK_TWICE, _NAME_TAKEN, _NO_RULES, _LIMIT, _NO_HOST_PROCESSES, _PLATFORM)
+    patterns = (
+        _NO_POOL,
+        _NETWORK_TWICE,
+        _NAME_TAKEN,
+        _NO_RULES,
+        _LIMIT,
+        _NO_HOST_PROCESSES,
+        _VOLUME_BROKEN,
+        _PLATFORM,
+    )
     return diskspace.is_full(line) or any(pattern.search(line) for pattern in patterns)
