@@ -61,7 +61,7 @@ def draw(view: View, figures: Mapping[str, str]) -> Markup:
             places[replica.name] = _Place(begin + column * (_WIDTH + _GAP), at * (_HEIGHT + _RISE) + 8)
     known = {replica.name: replica for replica in view.replicas}
     lines = [_link(known[user], known[used], places) for user, used in view.links]
-    lines += [_cut(fault.targets, fault.id, places) for fault in view.faults if fault.kind == "partition"]
+    lines += [_cut(fault.targets, places) for fault in view.faults if fault.kind == "partition"]
     boxes = [_box(replica, places[replica.name], figures.get(replica.name, "")) for replica in view.replicas]
     return Markup('<svg class="map" viewBox="0 0 {} {}" width="{}" role="group" aria-label="{}">{}{}</svg>').format(
         width, height, width, f"Map of stack {view.stack}", Markup("").join(lines), Markup("").join(boxes)
@@ -79,7 +79,7 @@ def _link(user: ReplicaView, used: ReplicaView, places: Mapping[str, _Place]) ->
     )
 
 
-def _cut(targets: Sequence[str], name: str, places: Mapping[str, _Place]) -> Markup:
+def _cut(targets: Sequence[str], places: Mapping[str, _Place]) -> Markup:
     """A partition between two replicas."""
     if len(targets) != 2 or not places.keys() >= set(targets):
         return Markup("")
@@ -87,7 +87,7 @@ def _cut(targets: Sequence[str], name: str, places: Mapping[str, _Place]) -> Mar
     x, y = (first.middle + second.middle) / 2, (first.y + second.y + _HEIGHT) / 2
     return Markup(
         '<line class="cut" x1="{}" y1="{}" x2="{}" y2="{}"/><text class="fault middle" x="{}" y="{}">⚡ {}</text>'
-    ).format(first.middle, first.y + _HEIGHT / 2, second.middle, second.y + _HEIGHT / 2, x, y + 5, name)
+    ).format(first.middle, first.y + _HEIGHT / 2, second.middle, second.y + _HEIGHT / 2, x, y + 5, "partition")
 
 
 def _box(replica: ReplicaView, place: _Place, figures: str) -> Markup:
