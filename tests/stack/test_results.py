@@ -18,6 +18,7 @@ COMMANDS = (
     "status --why",
     "wait --timeout 5",
     "logs",
+    "top",
     "env",
     "ls",
     "config",

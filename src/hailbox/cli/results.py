@@ -15,6 +15,7 @@ from hailbox.commands.preview import Preview
 from hailbox.commands.reset import ResetResult
 from hailbox.commands.result import StackResult
 from hailbox.commands.run import RunResult
+from hailbox.console.top import ReplicaUsage
 from hailbox.doctor.report import Report
 from hailbox.fault.active import Cleared
 from hailbox.fault.result import Fault
@@ -55,6 +56,7 @@ RESULTS: Final[dict[str, Any]] = {
     "snapshot rm": Removal,
     "snapshot save": Snapshot,
     "status": StackResult | Report,
+    "top": tuple[ReplicaUsage, ...],
     "trace": None,
     "up": StackResult | Preview,
     "wait": StackResult,

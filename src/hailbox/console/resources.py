@@ -59,13 +59,15 @@ class _Track:
 class Resources:
     """Takes samples in a thread of its own. `wanted`: whether a page is open, for what costs more."""
 
-    def __init__(self, context: Callable[[], Context], wanted: Callable[[], bool]) -> None:
+    def __init__(self, context: Callable[[], Context], wanted: Callable[[], bool], counted: float = COUNTED) -> None:
+        """`counted`: seconds between two counts of requests."""
         self._context = context
         self._wanted = wanted
+        self._every_count = counted
         self._tracks: dict[str, _Track] = {}
         self._ended = threading.Event()
         self._measured = -MEASURED
-        self._counted = -COUNTED
+        self._counted = -counted
         self._totals: dict[str, tuple[str, float, float]] = {}
         self._rates: dict[str, float] = {}
         self.volumes: Mapping[str, int] = {}
@@ -120,7 +122,7 @@ class Resources:
         now = time.time()
         if not self._wanted():
             self._rates = {}
-        elif time.monotonic() - self._counted >= COUNTED:
+        elif time.monotonic() - self._counted >= self._every_count:
             self._counted = time.monotonic()
             self._count(context, running)
         for container, usage in zip(running, usages, strict=True):
