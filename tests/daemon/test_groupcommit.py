@@ -13,7 +13,7 @@ import pytest
 
 from haild.chunkd.catalog import Catalog, create_catalog
 from haild.daemon.groupcommit import GroupCommit
-from haild.iwhd.metadata.database import Database
+from haild.iwhd.metadata.sqlite import SqliteDatabase
 from haild.tabled.metadata import schema
 
 Write = Callable[[Callable[[sqlite3.Connection], None]], Awaitable[None]]
@@ -232,7 +232,7 @@ def _tabled(disk: Path) -> tuple[Write, Path, Callable[[], Awaitable[None]]]:
 
 
 def _iwhd(disk: Path) -> tuple[Write, Path, Callable[[], Awaitable[None]]]:
-    database = Database(disk)
+    database = SqliteDatabase(disk)
     return database.write, disk / "iwhd.db", database.close
 
 

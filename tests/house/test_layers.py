@@ -248,6 +248,12 @@ def test_only_one_package_talks_to_the_engine() -> None:
     assert users("http", "aiohttp") & {module_of(path) for path in modules_below("hailbox/engine")} == set()
 
 
+def test_one_module_of_iwhd_knows_sqlite() -> None:
+    """All others keep to the Protocols of `metadata/port.py`, so that another database can take its place."""
+    importers = [module_of(path) for path in modules_below("haild.iwhd") if "sqlite3" in imports_of(path)]
+    assert importers == ["haild.iwhd.metadata.sqlite"]
+
+
 def test_options_of_several_commands_are_in_no_command() -> None:
     """Else one command's file loads another's, and everything that one works with."""
     files = modules_below("hailbox.cli.commands")

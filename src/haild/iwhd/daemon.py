@@ -22,7 +22,8 @@ from haild.iwhd.http.body import BodyReader
 from haild.iwhd.http.emptying import Wish
 from haild.iwhd.http.server import Front, listening
 from haild.iwhd.http.site import Site
-from haild.iwhd.metadata.database import Database
+from haild.iwhd.metadata.port import Database
+from haild.iwhd.metadata.sqlite import SqliteDatabase
 from haild.iwhd.options import Options
 from haild.iwhd.registration.register import Registration
 from haild.iwhd.settings import OWN_DIRECTORY, ProviderSettings, ProviderSettingsError
@@ -117,7 +118,7 @@ async def _opened(
 ) -> AsyncIterator[Site]:
     """The parts of the daemon, at work. Raises StartError."""
     async with contextlib.AsyncExitStack() as stack:
-        database = Database(metadata)
+        database = SqliteDatabase(metadata)
         stack.push_async_callback(database.close)
         spool = _spool(metadata)
         try:

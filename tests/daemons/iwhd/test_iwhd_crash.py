@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from haild.iwhd.metadata import journal, records
-from haild.iwhd.metadata.database import Database
+from haild.iwhd.metadata.sqlite import SqliteDatabase
 from haild.iwhd.provider.backend.fs import FileProvider
 from haild.iwhd.provider.base import MissingError, ProviderError, Publication, UnavailableError, Upload
 from haild.iwhd.settings import ProviderSettings
@@ -91,7 +91,7 @@ class Warehouse:
 
     def __init__(self, root: Path, cut: str = "") -> None:
         settings = ProviderSettings("primary", "fs", path=str(root / "fs"))
-        self.database = Database(root / "_db")
+        self.database = SqliteDatabase(root / "_db")
         self.directory = ProviderDirectory([settings], root)
         self.provider = CutProvider(settings, root)
         self.provider.cut = cut

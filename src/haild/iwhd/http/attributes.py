@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from functools import partial
 
@@ -13,6 +12,7 @@ from haild.iwhd.http.errors import RequestError
 from haild.iwhd.http.reply import Reply
 from haild.iwhd.http.site import Site
 from haild.iwhd.metadata import records
+from haild.iwhd.metadata.port import Connection
 from haild.wire.iwhd.target import RESERVED_ATTRIBUTES, VALUE_HEADER, Target
 
 
@@ -21,7 +21,7 @@ async def store(
 ) -> None:
     """Set attributes and evaluate the policy, in one transaction. Raises DatabaseError."""
 
-    def change(connection: sqlite3.Connection) -> None:
+    def change(connection: Connection) -> None:
         records.set_attributes(connection, bucket, key, attributes.items())
         site.queue.object_changed(connection, bucket, key, policy_override)
 
@@ -61,7 +61,7 @@ async def delete_attribute(site: Site, _request: Request, target: Target) -> Rep
     if target.name in RESERVED_ATTRIBUTES:
         raise RequestError(400)
 
-    def change(connection: sqlite3.Connection) -> bool:
+    def change(connection: Connection) -> bool:
         removed = records.unset_attribute(connection, target.bucket, target.key, target.name)
         if removed:
             site.queue.attribute_unset(connection, target.bucket, target.key, target.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
@@ -16,6 +15,7 @@ from haild.iwhd.http.reply import Reply
 from haild.iwhd.http.site import Site
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.evaluation import QUERY_SECONDS, Meter, matching
+from haild.iwhd.metadata.port import Connection
 from haild.iwhd.metadata.records import Page
 from haild.iwhd.provider.base import ProviderError, UnavailableError
 from haild.wire.iwhd import query as iwhql
@@ -74,7 +74,7 @@ async def post_bucket(site: Site, request: Request, target: Target) -> Reply:
 async def get_bucket(site: Site, request: Request, target: Target) -> Reply:
     """List the objects of a bucket."""
 
-    def first(connection: sqlite3.Connection) -> Page | None:
+    def first(connection: Connection) -> Page | None:
         return records.page(connection, target.bucket) if records.is_bucket(connection, target.bucket) else None
 
     async def following(position: int) -> Page:

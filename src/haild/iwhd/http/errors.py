@@ -12,8 +12,8 @@ from typing import Final
 from haild.http.request import BadBodyError
 from haild.iwhd.access import NotAllowedError
 from haild.iwhd.http.body import BodyTooLargeError, SlowClientError
-from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.metadata.evaluation import BudgetError
+from haild.iwhd.metadata.port import DatabaseError
 from haild.iwhd.metadata.records import DamagedAttributeError
 from haild.iwhd.provider.base import DamagedError, MissingError, ProviderError, UnavailableError
 from haild.iwhd.registration.errors import NotRegistrableError, ParameterError, RegistrationFailedError

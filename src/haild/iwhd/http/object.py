@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
@@ -16,6 +15,7 @@ from haild.iwhd.http.errors import RequestError
 from haild.iwhd.http.reply import Reply
 from haild.iwhd.http.site import Site
 from haild.iwhd.metadata import records
+from haild.iwhd.metadata.port import Connection
 from haild.iwhd.provider.base import MissingError, ProviderError, UnavailableError
 from haild.iwhd.warehouse.object import ChangedError, Reading
 from haild.wire.iwhd.form import Form
@@ -165,7 +165,7 @@ async def _push(site: Site, _request: Request, target: Target, form: Form) -> Re
     policy = form.get(records.POLICY_ATTRIBUTE)
     override = None if policy is None else policy.decode("utf-8", "surrogateescape")
 
-    def change(connection: sqlite3.Connection) -> None:
+    def change(connection: Connection) -> None:
         site.queue.object_pushed(connection, target.bucket, target.key, override)
 
     await site.database.write(change)

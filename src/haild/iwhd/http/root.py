@@ -16,7 +16,7 @@ from haild.iwhd.http.errors import RequestError
 from haild.iwhd.http.reply import Reply
 from haild.iwhd.http.site import Site
 from haild.iwhd.metadata import records
-from haild.iwhd.metadata.database import DatabaseError
+from haild.iwhd.metadata.port import DatabaseError
 from haild.iwhd.settings import ProviderSettings, ProviderSettingsError
 from haild.iwhd.warehouse.health import UnhealthyError
 from haild.iwhd.warehouse.scrub import Scrubbed, Scrubber

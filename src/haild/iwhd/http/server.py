@@ -23,8 +23,8 @@ from haild.iwhd.http.errors import WITH_TEXT, RequestError, status_of
 from haild.iwhd.http.guard import admit
 from haild.iwhd.http.reply import Reply, send
 from haild.iwhd.http.site import Site
-from haild.iwhd.metadata.database import DatabaseError
 from haild.iwhd.metadata.evaluation import BudgetError
+from haild.iwhd.metadata.port import DatabaseError
 from haild.iwhd.metadata.records import DamagedAttributeError
 from haild.iwhd.provider.base import ProviderError
 from haild.wire import emptying

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from haild.iwhd.access import Access
 from haild.iwhd.http.body import BodyReader
-from haild.iwhd.metadata.database import Database
+from haild.iwhd.metadata.port import Database
 from haild.iwhd.registration.register import Registration
 from haild.iwhd.warehouse.bucket import Buckets
 from haild.iwhd.warehouse.directory import ProviderDirectory

@@ -6,11 +6,11 @@ counted, so that no expression and no attribute, however large, can stop the dae
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable
 from typing import Final
 
+from haild.iwhd.metadata.port import Connection
 from haild.iwhd.metadata.records import PAGE, Page, checked
 from haild.wire.iwhd.listing import Listed
 from haild.wire.iwhd.query import Expression
@@ -79,7 +79,7 @@ class Meter:
 class Values:
     """The values of attributes as an expression sees them: read once, counted, forgotten with the object."""
 
-    def __init__(self, connection: sqlite3.Connection, meter: Meter) -> None:
+    def __init__(self, connection: Connection, meter: Meter) -> None:
         self._connection = connection
         self._meter = meter
         self._kept: dict[tuple[str, str, str], bytes | None] = {}
@@ -108,7 +108,7 @@ class Values:
 
     def _value(self, address: tuple[str, str, str]) -> bytes | None:
         query = (
-            "SELECT attribute.rowid, length(value) FROM attribute JOIN object ON object.id = attribute.object"
+            "SELECT attribute.id, length(value) FROM attribute JOIN object ON object.id = attribute.object"
             " WHERE bucket = ? AND key = ? AND name = ?"
         )
         try:
@@ -118,13 +118,11 @@ class Values:
         if row is None:
             return None
         self._meter.take(row[1])
-        stored = self._connection.execute("SELECT value, sum FROM attribute WHERE rowid = ?", (row[0],)).fetchone()
+        stored = self._connection.execute("SELECT value, sum FROM attribute WHERE id = ?", (row[0],)).fetchone()
         return checked(*address, *stored)
 
 
-def matching(
-    connection: sqlite3.Connection, *, bucket: str, position: int, expression: Expression, meter: Meter
-) -> Page:
+def matching(connection: Connection, *, bucket: str, position: int, expression: Expression, meter: Meter) -> Page:
     """The objects after `position` that `expression` selects, among as many as one slice of time allows.
 
     Raises BudgetError.

@@ -6,9 +6,10 @@ the record. An entry found at start was cut off in between; the provider is aske
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import Literal
+
+from haild.iwhd.metadata.port import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Intent:
 
 
 def begin_put(
-    connection: sqlite3.Connection,
+    connection: Connection,
     *,
     provider: str,
     bucket: str,
@@ -45,28 +46,29 @@ def begin_put(
     upstream: str | None = None,
 ) -> Intent:
     """Note that the body `etag` is about to become visible."""
-    cursor = connection.execute(
+    (identity,) = connection.execute(
         "INSERT INTO intent(action, provider, bucket, key, etag, size, date, token, sums, upstream)"
-        " VALUES ('put', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " VALUES ('put', ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (provider, bucket, key, etag, size, date, token, sums, upstream),
-    )
-    return Intent(cursor.lastrowid or 0, "put", provider, bucket, key, etag, size, date, token, sums, upstream)
+    ).fetchone()
+    return Intent(identity, "put", provider, bucket, key, etag, size, date, token, sums, upstream)
 
 
-def begin_delete(connection: sqlite3.Connection, *, provider: str, bucket: str, key: str) -> Intent:
+def begin_delete(connection: Connection, *, provider: str, bucket: str, key: str) -> Intent:
     """Note that a body is about to disappear."""
-    cursor = connection.execute(
-        "INSERT INTO intent(action, provider, bucket, key) VALUES ('delete', ?, ?, ?)", (provider, bucket, key)
-    )
-    return Intent(cursor.lastrowid or 0, "delete", provider, bucket, key)
+    (identity,) = connection.execute(
+        "INSERT INTO intent(action, provider, bucket, key) VALUES ('delete', ?, ?, ?) RETURNING id",
+        (provider, bucket, key),
+    ).fetchone()
+    return Intent(identity, "delete", provider, bucket, key)
 
 
-def end(connection: sqlite3.Connection, intent: Intent) -> None:
+def end(connection: Connection, intent: Intent) -> None:
     """Remove an entry: it is done, or known never to have happened."""
     connection.execute("DELETE FROM intent WHERE id = ?", (intent.identity,))
 
 
-def pending(connection: sqlite3.Connection) -> list[Intent]:
+def pending(connection: Connection) -> list[Intent]:
     """All entries, in order."""
     rows = connection.execute(
         "SELECT id, action, provider, bucket, key, etag, size, date, token, sums, upstream FROM intent ORDER BY id"

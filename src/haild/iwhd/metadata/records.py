@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from haild.iwhd.metadata.port import Connection
 from haild.wire.iwhd.listing import Listed
 from haild.wire.iwhd.target import RESERVED_OBJECTS
 
@@ -58,29 +58,29 @@ class Page:
     position: int | None
 
 
-def buckets(connection: sqlite3.Connection) -> list[str]:
+def buckets(connection: Connection) -> list[str]:
     """The names of all buckets."""
     rows = connection.execute("SELECT bucket FROM object WHERE key = ? ORDER BY id", (DEFAULT_OBJECT,))
     return [name for (name,) in rows]
 
 
-def is_bucket(connection: sqlite3.Connection, bucket: str) -> bool:
+def is_bucket(connection: Connection, bucket: str) -> bool:
     """Whether there is any record in the bucket."""
     return connection.execute("SELECT 1 FROM object WHERE bucket = ? LIMIT 1", (bucket,)).fetchone() is not None
 
 
-def has_objects(connection: sqlite3.Connection, bucket: str) -> bool:
+def has_objects(connection: Connection, bucket: str) -> bool:
     """Whether there is a record in the bucket besides its own."""
     query = "SELECT 1 FROM object WHERE bucket = ? AND key <> ? LIMIT 1"
     return connection.execute(query, (bucket, DEFAULT_OBJECT)).fetchone() is not None
 
 
-def forget_bucket(connection: sqlite3.Connection, bucket: str) -> None:
+def forget_bucket(connection: Connection, bucket: str) -> None:
     """Remove all records of a bucket."""
     connection.execute("DELETE FROM object WHERE bucket = ?", (bucket,))
 
 
-def find(connection: sqlite3.Connection, bucket: str, key: str) -> Record | None:
+def find(connection: Connection, bucket: str, key: str) -> Record | None:
     """The record of an object."""
     query = "SELECT id, etag, size, date, sums, upstream FROM object WHERE bucket = ? AND key = ?"
     row = connection.execute(query, (bucket, key)).fetchone()
@@ -91,14 +91,14 @@ def find(connection: sqlite3.Connection, bucket: str, key: str) -> Record | None
     return Record(row[0], row[1], row[2] or 0, locations, row[3] or 0.0, row[4], row[5])
 
 
-def _ensure(connection: sqlite3.Connection, bucket: str, key: str) -> int:
-    connection.execute("INSERT OR IGNORE INTO object(bucket, key) VALUES (?, ?)", (bucket, key))
+def _ensure(connection: Connection, bucket: str, key: str) -> int:
+    connection.execute("INSERT INTO object(bucket, key) VALUES (?, ?) ON CONFLICT DO NOTHING", (bucket, key))
     (identity,) = connection.execute("SELECT id FROM object WHERE bucket = ? AND key = ?", (bucket, key)).fetchone()
     return int(identity)
 
 
 def set_body(
-    connection: sqlite3.Connection,
+    connection: Connection,
     bucket: str,
     key: str,
     *,
@@ -120,7 +120,7 @@ def set_body(
 
 
 def add_location(
-    connection: sqlite3.Connection, bucket: str, key: str, etag: str, name: str, sums: bytes | None = None
+    connection: Connection, bucket: str, key: str, etag: str, name: str, sums: bytes | None = None
 ) -> None:
     """Note that `name` holds the body `etag` too, and its checksums, unless the body is another one by now."""
     connection.execute(
@@ -128,13 +128,13 @@ def add_location(
         (sums, bucket, key, etag),
     )
     connection.execute(
-        "INSERT OR IGNORE INTO location(object, name)"
-        " SELECT id, ? FROM object WHERE bucket = ? AND key = ? AND etag = ?",
+        "INSERT INTO location(object, name)"
+        " SELECT id, ? FROM object WHERE bucket = ? AND key = ? AND etag = ? ON CONFLICT DO NOTHING",
         (name, bucket, key, etag),
     )
 
 
-def drop_location(connection: sqlite3.Connection, bucket: str, key: str, name: str) -> None:
+def drop_location(connection: Connection, bucket: str, key: str, name: str) -> None:
     """Note that `name` may not hold the body any more."""
     connection.execute(
         "DELETE FROM location WHERE name = ? AND object = (SELECT id FROM object WHERE bucket = ? AND key = ?)",
@@ -142,14 +142,12 @@ def drop_location(connection: sqlite3.Connection, bucket: str, key: str, name: s
     )
 
 
-def forget(connection: sqlite3.Connection, bucket: str, key: str) -> bool:
+def forget(connection: Connection, bucket: str, key: str) -> bool:
     """Remove the record of an object with its attributes; False if there is none."""
     return connection.execute("DELETE FROM object WHERE bucket = ? AND key = ?", (bucket, key)).rowcount > 0
 
 
-def set_attributes(
-    connection: sqlite3.Connection, bucket: str, key: str, attributes: Iterable[tuple[str, bytes]]
-) -> None:
+def set_attributes(connection: Connection, bucket: str, key: str, attributes: Iterable[tuple[str, bytes]]) -> None:
     """Set attributes of an object, whose record is made if need be."""
     identity = _ensure(connection, bucket, key)
     connection.executemany(
@@ -171,13 +169,13 @@ def checked(bucket: str, key: str, name: str, value: bytes, checksum: int | None
     return bytes(value)
 
 
-def unset_attribute(connection: sqlite3.Connection, bucket: str, key: str, name: str) -> bool:
+def unset_attribute(connection: Connection, bucket: str, key: str, name: str) -> bool:
     """Remove an attribute; False if there is none."""
     query = "DELETE FROM attribute WHERE name = ? AND object = (SELECT id FROM object WHERE bucket = ? AND key = ?)"
     return connection.execute(query, (name, bucket, key)).rowcount > 0
 
 
-def attribute(connection: sqlite3.Connection, bucket: str, key: str, name: str) -> bytes | None:
+def attribute(connection: Connection, bucket: str, key: str, name: str) -> bytes | None:
     """The value of one attribute. Of what iwhd keeps itself only the texts can be read (iwhd.md 7.5).
 
     Raises DamagedAttributeError.
@@ -196,7 +194,7 @@ def attribute(connection: sqlite3.Connection, bucket: str, key: str, name: str) 
     return None if row is None else checked(bucket, key, name, *row)
 
 
-def attribute_names(connection: sqlite3.Connection, bucket: str, key: str) -> list[str] | None:
+def attribute_names(connection: Connection, bucket: str, key: str) -> list[str] | None:
     """The names of all attributes of an object in order of storage; None if it has no record."""
     record = find(connection, bucket, key)
     if record is None:
@@ -205,7 +203,7 @@ def attribute_names(connection: sqlite3.Connection, bucket: str, key: str) -> li
     return [name for (name,) in rows]
 
 
-def page(connection: sqlite3.Connection, bucket: str, position: int = 0) -> Page:
+def page(connection: Connection, bucket: str, position: int = 0) -> Page:
     """The part of a bucket's list after `position`."""
     rows = connection.execute(
         "SELECT id, key FROM object WHERE bucket = ? AND id > ? ORDER BY id LIMIT ?", (bucket, position, PAGE)

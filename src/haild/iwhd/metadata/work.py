@@ -7,10 +7,11 @@ takes its place is simply done again.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
+
+from haild.iwhd.metadata.port import Connection
 
 Action = Literal["create", "copy", "delete", "unset", "remove"]
 """Create a bucket, copy an object with its attributes, delete an object, unset an attribute, remove a bucket."""
@@ -41,7 +42,7 @@ _SUPERSEDED: Final[dict[Action, str]] = {
 
 
 def enqueue(
-    connection: sqlite3.Connection,
+    connection: Connection,
     targets: Collection[str],
     action: Action,
     bucket: str,
@@ -61,7 +62,7 @@ def enqueue(
         )
 
 
-def following(connection: sqlite3.Connection, target: str, after: int, limit: int) -> list[Item]:
+def following(connection: Connection, target: str, after: int, limit: int) -> list[Item]:
     """The items of a target after number `after`, in order, at most `limit`."""
     rows = connection.execute(
         "SELECT id, target, action, bucket, key, name, attempts FROM work"
@@ -71,22 +72,22 @@ def following(connection: sqlite3.Connection, target: str, after: int, limit: in
     return [Item(*row) for row in rows]
 
 
-def done(connection: sqlite3.Connection, item: Item) -> None:
+def done(connection: Connection, item: Item) -> None:
     """Remove an item."""
     connection.execute("DELETE FROM work WHERE id = ?", (item.identity,))
 
 
-def refused(connection: sqlite3.Connection, item: Item) -> None:
+def refused(connection: Connection, item: Item) -> None:
     """Count an attempt that the target refused."""
     connection.execute("UPDATE work SET attempts = attempts + 1 WHERE id = ?", (item.identity,))
 
 
-def forget(connection: sqlite3.Connection, target: str) -> None:
+def forget(connection: Connection, target: str) -> None:
     """Remove all items of a target: it was deleted."""
     connection.execute("DELETE FROM work WHERE target = ?", (target,))
 
 
-def count(connection: sqlite3.Connection, targets: Collection[str]) -> int:
+def count(connection: Connection, targets: Collection[str]) -> int:
     """How many items are queued or running for `targets`."""
     marks = ",".join("?" * len(targets))
     query = f"SELECT count(*) FROM work WHERE target IN ({marks})"  # noqa: S608 - only question marks are pasted

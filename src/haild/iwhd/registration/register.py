@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sqlite3
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ from haild.client.http import ServiceError
 from haild.client.iwhd import IwhdClient
 from haild.iwhd.access import Access
 from haild.iwhd.metadata import records
-from haild.iwhd.metadata.database import Database
+from haild.iwhd.metadata.port import Connection, Database
 from haild.iwhd.registration.errors import NotRegistrableError, ParameterError, RegistrationFailedError
 from haild.iwhd.registration.program import Outcome, run_program
 from haild.iwhd.registration.programs import INVOCATIONS
@@ -122,7 +121,7 @@ class Registration:
         raise RegistrationFailedError(outcome.text)
 
     async def _note(self, bucket: str, key: str, state: str) -> None:
-        def change(connection: sqlite3.Connection) -> None:
+        def change(connection: Connection) -> None:
             records.set_attributes(connection, bucket, key, [(STATE_ATTRIBUTE, state.encode())])
             self._queue.object_changed(connection, bucket, key)
 

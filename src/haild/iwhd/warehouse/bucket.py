@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Final
 
 from haild.iwhd.metadata import records
-from haild.iwhd.metadata.database import Database
+from haild.iwhd.metadata.port import Connection, Database
 from haild.iwhd.provider.base import ExistsError, MissingError, ProviderError, UnavailableError
 from haild.iwhd.warehouse.directory import ProviderDirectory
 from haild.iwhd.warehouse.keylock import KeyLocks
@@ -49,7 +48,7 @@ class Buckets:
     async def _record(self, bucket: str) -> bool:
         """Make the record of a bucket; False if there was one."""
 
-        def change(connection: sqlite3.Connection) -> bool:
+        def change(connection: Connection) -> bool:
             if records.find(connection, bucket, records.DEFAULT_OBJECT) is not None:
                 return False
             attributes = [(records.POLICY_ATTRIBUTE, NEVER)]
@@ -83,7 +82,7 @@ class Buckets:
         except ProviderError as error:
             raise NotEmptyError(str(error)) from error
 
-        def change(connection: sqlite3.Connection) -> None:
+        def change(connection: Connection) -> None:
             records.forget_bucket(connection, bucket)
             self._queue.bucket_deleted(connection, bucket)
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import sqlite3
 from typing import Final
 
-from haild.iwhd.metadata.database import Database, DatabaseError
+from haild.iwhd.metadata.port import Connection, Database, DatabaseError
 from haild.iwhd.provider.base import ExistsError, MissingError, Provider, ProviderError
 from haild.iwhd.warehouse.directory import ProviderDirectory
 from haild.wire.iwhd.target import etag_of
@@ -88,9 +87,11 @@ async def _put(provider: Provider, bucket: str, content: bytes) -> None:
         raise
 
 
-def _bucket_name(connection: sqlite3.Connection) -> str:
+def _bucket_name(connection: Connection) -> str:
     """The bucket of this daemon's checks. Writes on every call: whether that works is part of the check."""
     row = connection.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
     name = row[0] if row else f"iwhd-health-{secrets.token_hex(4)}"
-    connection.execute("INSERT OR REPLACE INTO setting(name, value) VALUES (?, ?)", (_SETTING, name))
+    # Removed and stored again: an UPDATE to an equal value need not write anything.
+    connection.execute("DELETE FROM setting WHERE name = ?", (_SETTING,))
+    connection.execute("INSERT INTO setting(name, value) VALUES (?, ?)", (_SETTING, name))
     return str(name)

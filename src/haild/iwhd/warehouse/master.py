@@ -18,7 +18,7 @@ from typing import Final
 from haild.client.http import RefusedError, ServiceError, StoredObject, UnreachableError
 from haild.client.iwhd import IwhdClient
 from haild.iwhd.metadata import records
-from haild.iwhd.metadata.database import Database, DatabaseError
+from haild.iwhd.metadata.port import Database, DatabaseError
 from haild.iwhd.metadata.records import Record
 from haild.iwhd.provider.base import Body, ExistsError, MissingError, ProviderError, UnavailableError
 from haild.iwhd.warehouse.bucket import Buckets

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import sqlite3
 import time
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from typing import Final
 
 from haild.backoff import Backoff
 from haild.iwhd.metadata import journal, records
-from haild.iwhd.metadata.database import Database, DatabaseError
 from haild.iwhd.metadata.journal import Intent
+from haild.iwhd.metadata.port import Connection, Database, DatabaseError
 from haild.iwhd.metadata.records import Record
 from haild.iwhd.provider.base import (
     Body,
@@ -229,7 +228,7 @@ class Objects:
     async def _end_put(self, intent: Intent, *, published: bool) -> None:
         location = self._directory.location
 
-        def change(connection: sqlite3.Connection) -> None:
+        def change(connection: Connection) -> None:
             if published:
                 records.set_body(
                     connection,
@@ -315,7 +314,7 @@ class Objects:
             raise MissingError(f"there is no {intent.bucket}/{intent.key}")
 
     async def _end_delete(self, intent: Intent, *, deleted: bool) -> bool:
-        def change(connection: sqlite3.Connection) -> bool:
+        def change(connection: Connection) -> bool:
             recorded = records.forget(connection, intent.bucket, intent.key)
             if deleted or recorded:
                 self._queue.object_deleted(connection, intent.bucket, intent.key)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Iterable
 
 from haild.iwhd.metadata import records
 from haild.iwhd.metadata.evaluation import POLICY_SECONDS, BudgetError, Meter, Values
+from haild.iwhd.metadata.port import Connection
 from haild.iwhd.metadata.records import DamagedAttributeError
 from haild.iwhd.settings import ProviderSettings
 from haild.wire.iwhd.query import Expression, ExpressionError, parse
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def chosen(
-    connection: sqlite3.Connection,
+    connection: Connection,
     bucket: str,
     key: str,
     targets: Iterable[ProviderSettings],
@@ -46,7 +46,7 @@ def chosen(
         return []
 
 
-def _policy(connection: sqlite3.Connection, bucket: str, key: str, override: str | None) -> Expression | None:
+def _policy(connection: Connection, bucket: str, key: str, override: str | None) -> Expression | None:
     raw = override
     for owner in (key, records.DEFAULT_OBJECT):
         if raw is None:

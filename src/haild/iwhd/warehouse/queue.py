@@ -7,10 +7,9 @@ The queue is part of the metadata: an item is added in the transaction of the ch
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 
 from haild.iwhd.metadata import records, work
-from haild.iwhd.metadata.database import Database
+from haild.iwhd.metadata.port import Connection, Database
 from haild.iwhd.warehouse import policy
 from haild.iwhd.warehouse.directory import ProviderDirectory
 
@@ -31,23 +30,23 @@ class ReplicationQueue:
     def _names(self) -> list[str]:
         return [target.name for target in self._directory.targets()]
 
-    def bucket_created(self, connection: sqlite3.Connection, bucket: str) -> None:
+    def bucket_created(self, connection: Connection, bucket: str) -> None:
         """Every target gets the bucket, whatever the policy."""
         work.enqueue(connection, self._names(), "create", bucket)
 
-    def bucket_deleted(self, connection: sqlite3.Connection, bucket: str) -> None:
+    def bucket_deleted(self, connection: Connection, bucket: str) -> None:
         """Every target loses the bucket."""
         work.enqueue(connection, self._names(), "remove", bucket)
 
     def object_changed(
-        self, connection: sqlite3.Connection, bucket: str, key: str, policy_override: str | None = None
+        self, connection: Connection, bucket: str, key: str, policy_override: str | None = None
     ) -> None:
         """The targets that the policy selects now get body and attributes."""
         targets = policy.chosen(connection, bucket, key, self._directory.targets(), policy_override)
         work.enqueue(connection, targets, "copy", bucket, key)
 
     def object_pushed(
-        self, connection: sqlite3.Connection, bucket: str, key: str, policy_override: str | None = None
+        self, connection: Connection, bucket: str, key: str, policy_override: str | None = None
     ) -> None:
         """As object_changed, but the body is copied even to those that are thought to hold it."""
         targets = policy.chosen(connection, bucket, key, self._directory.targets(), policy_override)
@@ -55,11 +54,11 @@ class ReplicationQueue:
             records.drop_location(connection, bucket, key, target)
         work.enqueue(connection, targets, "copy", bucket, key)
 
-    def object_deleted(self, connection: sqlite3.Connection, bucket: str, key: str) -> None:
+    def object_deleted(self, connection: Connection, bucket: str, key: str) -> None:
         """Every target loses the object, whatever the policy."""
         work.enqueue(connection, self._names(), "delete", bucket, key)
 
-    def attribute_unset(self, connection: sqlite3.Connection, bucket: str, key: str, name: str) -> None:
+    def attribute_unset(self, connection: Connection, bucket: str, key: str, name: str) -> None:
         """The targets that the policy selects lose the attribute."""
         targets = policy.chosen(connection, bucket, key, self._directory.targets())
         work.enqueue(connection, targets, "unset", bucket, key, name)

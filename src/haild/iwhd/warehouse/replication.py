@@ -14,7 +14,7 @@ from typing import Final
 
 from haild import backoff
 from haild.iwhd.metadata import journal, records, work
-from haild.iwhd.metadata.database import Database, DatabaseError
+from haild.iwhd.metadata.port import Database, DatabaseError
 from haild.iwhd.metadata.work import Item
 from haild.iwhd.provider.base import ExistsError, MissingError, Provider, ProviderError, UnavailableError
 from haild.iwhd.warehouse.directory import ProviderDirectory

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from haild.iwhd.metadata import records
-from haild.iwhd.metadata.database import Database
+from haild.iwhd.metadata.port import Database
 from haild.iwhd.metadata.records import DamagedAttributeError, Record
 from haild.iwhd.provider.base import DamagedError, MissingError, Provider, ProviderError
 from haild.iwhd.warehouse.directory import ProviderDirectory

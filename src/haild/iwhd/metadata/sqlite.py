@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from haild.daemon.datadir import hold
 from haild.daemon.errors import DamagedDataError, StartError, refusal
 from haild.daemon.groupcommit import GroupCommit
+from haild.iwhd.metadata.port import DatabaseError
 from haild.iwhd.metadata.schema import SCHEMA, UPGRADES, VERSION
 
 READERS: Final = 2
@@ -24,12 +25,8 @@ WITNESS: Final = "witness"
 _T = TypeVar("_T")
 
 
-class DatabaseError(Exception):
-    """The database cannot be read or written: full or broken disk, or it is closed."""
-
-
-class Database:
-    """The metadata of one daemon. Opened once; only one process can have it open."""
+class SqliteDatabase:
+    """Implements `metadata.port.Database` in a file. Opened once; only one process can have it open."""
 
     def __init__(self, directory: Path) -> None:
         """Open the database in `directory`, created if need be. Raises StartError with a text for the user."""
