@@ -18,11 +18,13 @@ def process(
     state: str = "S",
     container: str = CONTAINER,
     parent: int = 1,
+    inside: bool = True,
 ) -> None:
     folder = proc / str(number)
     folder.mkdir()
     (folder / "cgroup").write_text(f"12:pids:/docker/{container}\n0::/docker/{container}\n")
     (folder / "stat").write_text(f"{number} ({name}) {state} {parent} {number} 0 -1 4194560\n")
+    (folder / "status").write_text(f"Name:\t{name}\nNSpid:\t{number}{' 1' if inside else ''}\nThreads:\t1\n")
     (folder / "cmdline").write_bytes(command_line)
 
 
@@ -66,13 +68,17 @@ def test_neither_the_dead_nor_others(tmp_path: Path) -> None:
     ],
 )
 def test_without_control_groups_those_below_the_watcher(tmp_path: Path, watcher: bytes) -> None:
-    """Rootless engines where control groups have version 1: all processes are in the user's session."""
-    process(tmp_path, 5, "watcher", watcher, container="user.slice")
+    """Rootless engines where control groups have version 1: all processes are in the user's session. What else the
+    watcher starts, such as the report of an exit to the engine, is left alone."""
+    process(tmp_path, 5, "watcher", watcher, container="user.slice", inside=False)
+    process(tmp_path, 12, "watcher", watcher, container="user.slice", parent=5, inside=False)
+    publish = b"/usr/bin/containerd\0publish\0--topic\0/tasks/exit\0"
+    process(tmp_path, 13, "containerd", publish, container="user.slice", parent=5, inside=False)
     process(tmp_path, 6, "runc", b"runc\0init\0", container="user.slice", parent=5)
     process(tmp_path, 7, "python3", DAEMON, container="user.slice", parent=5)
     process(tmp_path, 8, "python3", DAEMON, container="user.slice", parent=7)
     process(tmp_path, 9, "python3", DAEMON, container="user.slice", parent=4)
-    process(tmp_path, 10, "watcher", watcher.replace(b"25f5", b"0000"), container="user.slice")
+    process(tmp_path, 10, "watcher", watcher.replace(b"25f5", b"0000"), container="user.slice", inside=False)
     process(tmp_path, 11, "python3", DAEMON, container="user.slice", parent=10)
     finder = Finder(CONTAINER, tmp_path)
     for _ in range(200):

@@ -62,7 +62,17 @@ class Finder:
         if self._container in (folder / "cgroup").read_text():
             return True
         parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        return parent in self._watchers or parent in self._members
+        if parent not in self._watchers and parent not in self._members:
+            return False
+        # Other programs below a watcher work for the engine, which waits for them: to stop one is to stop the engine.
+        # Only those of the container have a name space of process ids of their own.
+        return _depth(folder) > _depth(self._proc / str(parent)) or parent in self._members
+
+
+def _depth(folder: Path) -> int:
+    """How many name spaces of process ids, from ours on, a process has a number in (proc(5), NSpid)."""
+    lines = (folder / "status").read_text().splitlines()
+    return next((len(line.split()) for line in lines if line.startswith("NSpid:")), 0)
 
 
 def _watches(container: str, folder: Path) -> bool:
