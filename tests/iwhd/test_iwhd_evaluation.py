@@ -52,7 +52,7 @@ def test_only_named_attributes_are_read(connection: sqlite3.Connection) -> None:
     assert not any(
         "name =" not in statement and "FROM attribute" in statement
         for statement in read
-        if "rowid =" not in statement
+        if "WHERE id =" not in statement
     )
 
 
