@@ -11,7 +11,8 @@ from hailbox.commands import hostdaemon
 from hailbox.commands.status import status
 from hailbox.commands.up import up
 from hailbox.engine.fake import FakeEngine
-from hailbox.model.errors import UnknownServiceError, UsageError
+from hailbox.model.errors import ConfigurationError, UnknownServiceError, UsageError
+from hailbox.stack import configfile
 from support.fakestack import MakeContext
 
 
@@ -45,6 +46,24 @@ def test_what_cannot_be_left_out(
     with pytest.raises(UsageError) as caught:
         up(make_context(without=without))
     assert problem in caught.value.problem
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("services", "problem", "remedy"),
+    [
+        ("[tabled]", "iwhd needs tabled, which is left out", "without: [tabled, iwhd]"),
+        ("[cld, chunkd, tabled, iwhd]", "all services of profile s3 are left out", "hailbox down"),
+    ],
+)
+def test_a_file_is_told_where_it_leaves_out_too_little(
+    make_context: MakeContext, tmp_path: Path, services: str, problem: str, remedy: str
+) -> None:
+    file = tmp_path / "hailbox.yaml"
+    file.write_text(f"profile: s3\nwithout: {services}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        up(make_context(without=configfile.load(tmp_path).config.without))
+    assert caught.value.problem == f"{file}:2:10: {problem}"
     assert remedy in caught.value.remedy
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import yaml
 
 from hailbox.model.errors import ConfigurationError
 
 _Loader: Final[type[Any]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+T = TypeVar("T")
 
 Path = tuple[str, ...]
 """Keys from the top of a document to a value."""
@@ -57,6 +59,17 @@ def place_of(node: yaml.Node) -> Place:
 def refuse(where: Place, problem: str, remedy: str) -> NoReturn:
     """Raise the error for something in a file."""
     raise ConfigurationError(f"{where}: {problem}", remedy)
+
+
+class Listed(tuple[T, ...]):
+    """A list of a file that knows where it stands, for what can only be judged together with other things."""
+
+    place: Place
+
+    def __new__(cls, values: tuple[T, ...], place: Place) -> Listed[T]:
+        found = super().__new__(cls, values)
+        found.place = place
+        return found
 
 
 class _Stream:

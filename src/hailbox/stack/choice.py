@@ -9,7 +9,7 @@ from typing import Final
 
 from hailbox.context import Context
 from hailbox.model.catalog import ONE_SHOT, Profile, profile_from
-from hailbox.model.errors import RecordGoneError, UnknownServiceError, UsageError
+from hailbox.model.errors import ConfigurationError, RecordGoneError, UnknownServiceError, UsageError
 from hailbox.model.record import CREDENTIALS, UPSTREAM, Record
 from hailbox.observe import Observed
 from hailbox.stack import definitions
@@ -62,19 +62,30 @@ def _left_out(context: Context, record: Record | None, whole: Profile) -> tuple[
     if unknown := [service for service in wanted if service not in without]:
         if chosen is None:
             return without  # of another profile, which the stack had
+        place = getattr(chosen, "place", None)
         raise UnknownServiceError(
-            f"profile {whole.name} has no service {unknown[0]!r} to leave out", f"it has: {', '.join(whole.services)}"
+            f"{f'{place}: ' if place else ''}profile {whole.name} has no service {unknown[0]!r} to leave out",
+            f"it has: {', '.join(whole.services)}",
         )
     for service in whole.services:
         needed = [other for other in context.catalog.services[service].needs if other in without]
         if service not in without and needed:
-            raise UsageError(
+            raise _cannot_be_left_out(
+                chosen,
                 f"{service} needs {needed[0]}, which is left out",
                 f"leave {service} out, too: --without {needed[0]} --without {service}",
+                f"leave {service} out, too: without: [{', '.join((*without, service))}]",
             )
     if len(without) == len(whole.services):
-        raise UsageError(f"all services of profile {whole.name} are left out", "leave one in, or run: hailbox down")
+        remedy = "leave one in, or run: hailbox down"
+        raise _cannot_be_left_out(chosen, f"all services of profile {whole.name} are left out", remedy, remedy)
     return without
+
+
+def _cannot_be_left_out(chosen: object, problem: str, remedy: str, in_file: str) -> UsageError:
+    """The error, with its place and the remedy `in_file` where a file asked for it."""
+    place = getattr(chosen, "place", None)  # of a document.Listed; its module loads yaml, which few commands need
+    return ConfigurationError(f"{place}: {problem}", in_file) if place else UsageError(problem, remedy)
 
 
 def _kept_credentials(record: Record | None, own_images: Mapping[str, str]) -> str:

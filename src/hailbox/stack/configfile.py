@@ -53,6 +53,8 @@ def load(directory: Path, file: Path | None = None) -> Loaded:
         document = documents.over(documents.parse(str(upper), _content(upper)), document)
     config = from_document(document)
     services = {name: _resolved(document, name, override) for name, override in config.services.items()}
+    if config.without and (place := document.place(("without",))):
+        config = replace(config, without=documents.Listed(config.without, place))
     return Loaded(replace(config, services=services, seed=_seed(document, config.seed)), document)
 
 
