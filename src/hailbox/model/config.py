@@ -86,7 +86,9 @@ class Config:
     scale: Annotated[
         Mapping[str, Annotated[int, Between(REPLICA_COUNTS.start, REPLICA_COUNTS.stop - 1)]], _OF_SERVICES
     ] = key("How many replicas of a service.", factory=dict, example="{chunkd: 3}")
-    ports: Mapping[str, Annotated[int, Between(PORT_NUMBERS.start, PORT_NUMBERS.stop - 1)]] = key(
+    ports: Annotated[
+        Mapping[str, Annotated[int, Between(PORT_NUMBERS.start, PORT_NUMBERS.stop - 1)]], _OF_REPLICAS
+    ] = key(
         "By service or replica: the port on the host that you insist on.", factory=dict, example="{tabled-1: 18080}"
     )
     images: Annotated[Mapping[str, Annotated[str, _IMAGE]], _OF_SERVICES] = key(
