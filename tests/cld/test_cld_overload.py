@@ -1,6 +1,7 @@
 """Connections that say nothing, clients that do not read, a store that fails."""
 
 import asyncio
+import gc
 import os
 import socket
 import sqlite3
@@ -39,6 +40,7 @@ async def test_silent_connections_are_closed_and_others_served(
     monkeypatch.setattr(tcp, "SILENT", 0.3)
     server = await Server.start(tmp_path, 0, None)
     session = await session_with(server)
+    gc.collect()  # what earlier tests have left would be closed meanwhile
     before = len(os.listdir("/proc/self/fd"))
     sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]
     sockets[0].send(b"CLD1")

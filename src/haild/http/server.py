@@ -46,6 +46,8 @@ class Limits:
     """Seconds for which a connection is kept without a request."""
     linger: float = 5.0
     """Seconds in which the rest of a body that no handler wants is received, so that the client sees its answer."""
+    linger_bytes: int = 1 << 20
+    """Bytes that are received after a refusal, for the same reason; a client that sends more loses its answer."""
     stall: float = 60.0
     """Seconds that a client may leave an answer unread."""
     line: int = 1 << 14
@@ -118,6 +120,7 @@ class Connection(asyncio.BufferedProtocol):
         self._blank = 0
         self._ended = self._lingering = False
         self._head_expected = True
+        self._more_to_ignore = 0
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -175,6 +178,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, count: int) -> None:
         if self._lingering:
+            self._more_to_ignore -= count
+            if self._more_to_ignore < 0:
+                self._close()
             return
         if self._past_parser and (body := self._receiving) is not None:
             body.took(count, self._server.buffer)
@@ -352,6 +358,7 @@ class Connection(asyncio.BufferedProtocol):
             self._close()
             return
         self._lingering = True
+        self._more_to_ignore = self._server.limits.linger_bytes
         self._waiting.clear()
         try:
             if self.transport.can_write_eof():

@@ -4,11 +4,30 @@ from collections.abc import Iterator
 
 from haild.wire.iwhd.target import MAXIMUM_NAME, Target, is_path_segment, parse_target, path_of
 
-TOKENS = (b"%2e", b"%2F", b"../", b"_attrs", b"_query", b"_providers/", b"/_primary", b"_new", b"http://", b"%00")
+TOKENS = (
+    b"%2e",
+    b"%2F",
+    b"../",
+    b"_attrs",
+    b"_query",
+    b"_providers/",
+    b"/_primary",
+    b"_new",
+    b"_metrics",
+    b"http://",
+    b"%00",
+)
 
 
 def seeds() -> Iterator[bytes]:
-    yield from (b"/", b"/b/k/_attrs", b"/_providers/p/_primary", b"http://h:1//b/%C3%A9?x", b"/b/..%2f..%2fetc")
+    yield from (
+        b"/",
+        b"/b/k/_attrs",
+        b"/_providers/p/_primary",
+        b"/_metrics",
+        b"http://h:1//b/%C3%A9?x",
+        b"/b/..%2f..%2fetc",
+    )
 
 
 def fuzz(data: bytes) -> None:
@@ -27,8 +46,8 @@ def _path(target: Target) -> str:
     match target.kind:
         case "root":
             return "/"
-        case "health":
-            return "/_health"
+        case "health" | "metrics":
+            return f"/_{target.kind}"
         case "providers" | "provider":
             return path_of("_providers", *names)
         case "primary":
