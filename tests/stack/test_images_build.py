@@ -274,6 +274,7 @@ def test_an_own_base_is_adopted(
     client.images.get(base.BASE).tag("hailbox-test/own-base", "1")
     try:
         plan = plan_for(["cld"], "hailbox-test/own-base:1")
+        engine.remove_image(plan.base)  # of a run that was ended in the midst
         assert ensure(engine, plan) == ["base", "cld", "runtime"]
         adopted = engine.image(plan.base)
         assert base.python_of(adopted) == base.python_of(engine.image(base.BASE))

@@ -22,6 +22,8 @@ def described(stack: Stack) -> dict[str, Any]:
             | {"names": sorted(set(endpoint["Aliases"] or ()) - {container.id[:12]})}
             for name, endpoint in networks.items()
         }
+        # Compose writes the variables in any order.
+        shown["Config"]["Env"] = sorted(shown["Config"]["Env"])
         shown["HostConfig"]["Binds"] = sorted(shown["HostConfig"]["Binds"] or ())
         shown["Mounts"] = sorted(shown["Mounts"], key=lambda mount: str(mount["Destination"]))
         found[container.name] = shown
